@@ -1,0 +1,92 @@
+"""The people of every test: Alice and Bob in acme, Charlie in globex, the platform's admin, and a stranger."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from django.http import HttpResponse
+from django.test import Client
+
+from accounts.models import User
+from tenants.models import Membership, Role, Tenant
+
+PASSWORD = "correct-horse-battery"
+
+
+@dataclass
+class Person:
+    """Somebody with a browser. `api_*` speaks JSON for the tenant named by its slug, as a page's own script would."""
+
+    user: User | None
+    client: Client = field(default_factory=Client)
+
+    def __post_init__(self) -> None:
+        if self.user:
+            self.client.force_login(self.user, backend="allauth.account.auth_backends.AuthenticationBackend")
+
+    def get(self, url: str, **extra: Any) -> HttpResponse:
+        return self.client.get(url, **extra)
+
+    def post(self, url: str, data: dict[str, Any] | None = None, **extra: Any) -> HttpResponse:
+        return self.client.post(url, data or {}, **extra)
+
+    def api_get(self, url: str, tenant: str | None = None, **headers: str) -> HttpResponse:
+        return self.client.get(url, headers=self._headers(tenant, headers))
+
+    def api_post(self, url: str, data: Any = None, tenant: str | None = None, **headers: str) -> HttpResponse:
+        return self.client.post(
+            url,
+            data={} if data is None else data,
+            content_type="application/json",
+            headers=self._headers(tenant, headers),
+        )
+
+    @staticmethod
+    def _headers(tenant: str | None, headers: dict[str, str]) -> dict[str, str]:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return named | ({"X-Tenant": tenant} if tenant else {})
+
+
+def make_person(name: str, email: str, **fields: Any) -> Person:
+    return Person(User.objects.create_user(email, PASSWORD, name=name, **fields))
+
+
+@pytest.fixture
+def acme(db) -> Tenant:
+    return Tenant.objects.create(slug="acme", name="Acme")
+
+
+@pytest.fixture
+def globex(db) -> Tenant:
+    return Tenant.objects.create(slug="globex", name="Globex")
+
+
+@pytest.fixture
+def alice(acme) -> Person:
+    person = make_person("Alice", "alice@acme.example")
+    Membership.objects.create(tenant=acme, user=person.user, role=Role.TENANT_ADMIN)
+    return person
+
+
+@pytest.fixture
+def bob(acme) -> Person:
+    person = make_person("Bob", "bob@acme.example")
+    Membership.objects.create(tenant=acme, user=person.user, role=Role.TENANT_USER)
+    return person
+
+
+@pytest.fixture
+def charlie(globex) -> Person:
+    person = make_person("Charlie", "charlie@globex.example")
+    Membership.objects.create(tenant=globex, user=person.user, role=Role.TENANT_ADMIN)
+    return person
+
+
+@pytest.fixture
+def platform_admin(db) -> Person:
+    return make_person("Ada", "admin@neostack.example", is_staff=True, is_superuser=True)
+
+
+@pytest.fixture
+def stranger(db) -> Person:
+    return Person(user=None)

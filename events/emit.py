@@ -1,0 +1,46 @@
+from django.db import transaction
+from django.utils import timezone
+
+from events import channels
+from events.actors import HasActor
+from events.catalogue import EventType, get
+from events.channels import Channel, Topic
+from events.models import Event
+
+NOBODY = "NEO_STACK"
+
+
+class NotInTransaction(RuntimeError):
+    """emit() was called where the change it reports could be lost without it, or it without the change."""
+
+
+def emit(event: EventType, *, by: HasActor | None = None) -> Event:
+    """Write an event into the log, inside the transaction of the change it reports. The only way one comes to be.
+
+    Raises NotInTransaction outside `transaction.atomic`, and UnknownType for a type that no app registered.
+    """
+    get(event.type)
+    if not transaction.get_connection().in_atomic_block:
+        raise NotInTransaction(f"{event.type} was emitted outside a transaction: put transaction.atomic on the action.")
+    actor = by.actor if by else None
+    return Event.objects.create(
+        type=event.type,
+        tenant_id=event.tenant_id,
+        occurred_at=timezone.now(),
+        actor_kind=actor.kind if actor else "",
+        actor_id=actor.id if actor else None,
+        actor_name=actor.name if actor else "",
+        summary=event.describe(actor.name if actor else NOBODY)[:500],
+        payload=event.payload(),
+        channels=[channel.name for channel in destinations(event, has_actor=actor is not None)],
+    )
+
+
+def destinations(event: EventType, *, has_actor: bool) -> list[Channel]:
+    """The channels an event goes to: its type's own, the platform's, and its tenant's activity where somebody acted."""
+    found = list(event.channels())
+    if not event.high_volume:
+        found.append(channels.ADMIN_EVENTS)
+    if event.tenant_id and has_actor:
+        found.append(channels.tenant(event.tenant_id, Topic.ACTIVITY))
+    return list(dict.fromkeys(found))
