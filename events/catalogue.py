@@ -72,10 +72,10 @@ class EventType(BaseModel):
 
 
 _TYPES: dict[str, type[EventType]] = {}
-T = TypeVar("T", bound=type[EventType])
+T = TypeVar("T", bound=EventType)
 
 
-def register(cls: T) -> T:
+def register(cls: type[T]) -> type[T]:
     """Class decorator that makes an event type known. A name is declared once, and no field hides the envelope."""
     hidden = ENVELOPE & {to_camel(name) for name in cls.model_fields if name != "tenant_id"}
     if hidden:

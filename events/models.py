@@ -1,10 +1,10 @@
-from typing import Any
+from typing import Any, ClassVar
 
 from django.db import models
-from django_scopes import ScopedManager
 
 from events.catalogue import WIRE_VERSION
 from events.ids import new_id
+from events.scoping import TenantManager
 
 
 class Event(models.Model):
@@ -26,7 +26,7 @@ class Event(models.Model):
     payload = models.JSONField(help_text="The type's fields, by their names on the wire.")
     channels = models.JSONField(help_text="Names of the channels it goes to, resolved when it was emitted.")
 
-    objects = ScopedManager(tenant="tenant")
+    objects: ClassVar[TenantManager["Event"]] = TenantManager()
 
     class Meta:
         ordering = ["id"]

@@ -1,13 +1,14 @@
 import zoneinfo
+from typing import ClassVar
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import models
 from django.utils import timezone
-from django_scopes import ScopedManager
 
 from events.ids import new_id
+from events.scoping import TenantManager
 
 
 class Role(models.TextChoices):
@@ -59,7 +60,7 @@ class Membership(models.Model):
     role = models.CharField(max_length=32, choices=Role.choices)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
-    objects = ScopedManager(tenant="tenant")
+    objects: ClassVar[TenantManager["Membership"]] = TenantManager()
 
     class Meta:
         ordering = ["user__name", "id"]
