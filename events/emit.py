@@ -33,6 +33,7 @@ def emit(event: EventType, *, by: HasActor | None = None) -> Event:
         summary=event.describe(actor.name if actor else NOBODY)[:500],
         payload=event.payload(),
         channels=[channel.name for channel in destinations(event, has_actor=actor is not None)],
+        revokes=[[str(revoked.user_id), revoked.generation] for revoked in event.revocations()],
     )
 
 

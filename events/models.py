@@ -1,6 +1,8 @@
+import uuid
 from typing import Any, ClassVar
 
 from django.db import models
+from django.utils import timezone
 
 from events.catalogue import WIRE_VERSION
 from events.ids import new_id
@@ -25,6 +27,9 @@ class Event(models.Model):
     summary = models.CharField(max_length=500)
     payload = models.JSONField(help_text="The type's fields, by their names on the wire.")
     channels = models.JSONField(help_text="Names of the channels it goes to, resolved when it was emitted.")
+    revokes = models.JSONField(
+        default=list, blank=True, help_text="[person's id, new access generation] of everyone it takes something from."
+    )
 
     objects: ClassVar[TenantManager["Event"]] = TenantManager()
 
@@ -63,6 +68,7 @@ class Entry(models.Model):
 
     seq = models.BigIntegerField(primary_key=True)
     event = models.OneToOneField(Event, on_delete=models.CASCADE, related_name="entry")
+    numbered_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
         ordering = ["seq"]
@@ -70,3 +76,120 @@ class Entry(models.Model):
 
     def __str__(self) -> str:
         return str(self.seq)
+
+
+class LogState(models.Model):
+    """The one row that says how far the log is numbered. Its lock makes numbering happen one at a time."""
+
+    ONLY = 1
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=ONLY, editable=False)
+    epoch = models.UUIDField(
+        default=uuid.uuid4, editable=False, help_text="This log's id: sequence numbers mean something within it only."
+    )
+    last_seq = models.BigIntegerField(default=0)
+    last_event_id = models.BigIntegerField(default=0)
+    holes = models.JSONField(default=list, help_text="Event ids passed over: they may still commit. See numbering.")
+    pruned_seq = models.BigIntegerField(default=0, help_text="Up to here something has been pruned.")
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=models.Q(id=1), name="there_is_one_log")]
+
+    def __str__(self) -> str:
+        return f"log {self.epoch} at {self.last_seq}"
+
+
+class Cursor(models.Model):
+    """How far one consumer has come in the log, and who may move it now.
+
+    `fence` rises each time the lease changes hands; whoever moves the cursor names the fence it was given, so that a
+    process that lost its lease without noticing can't move anything. See `events.cursors`.
+    """
+
+    name = models.CharField(max_length=100, primary_key=True)
+    position = models.BigIntegerField(default=0, help_text="The last sequence number dealt with.")
+    owner = models.CharField(max_length=200, blank=True)
+    fence = models.BigIntegerField(default=0)
+    lease_expires_at = models.DateTimeField(null=True, blank=True)
+    attempts = models.PositiveIntegerField(default=0, help_text="How often the entry after `position` has failed.")
+    next_try_at = models.DateTimeField(null=True, blank=True)
+    last_error = models.TextField(blank=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Pushed(models.Model):
+    """An entry has been given to the engine. Insert-only.
+
+    `outcomes` maps each channel to the offset it got there, to "repeat" (the engine had it already) or to "refused"
+    (a dead letter has the reason).
+    """
+
+    entry = models.OneToOneField(Entry, on_delete=models.CASCADE, primary_key=True, related_name="pushed")
+    at = models.DateTimeField(default=timezone.now)
+    outcomes = models.JSONField()
+
+    def __str__(self) -> str:
+        return f"{self.entry_id} pushed"
+
+
+class Handled(models.Model):
+    """A handler has dealt with an entry. Insert-only."""
+
+    entry = models.ForeignKey(Entry, on_delete=models.CASCADE, related_name="handled")
+    handler = models.CharField(max_length=100)
+    attempts = models.PositiveIntegerField(help_text="How often it was called.")
+    at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["entry", "handler"], name="a_handler_handles_an_entry_once")]
+
+    def __str__(self) -> str:
+        return f"{self.entry_id} handled by {self.handler}"
+
+
+class DeadLetter(models.Model):
+    """What a cursor gave up on and left behind: an event for a handler, or an event for one channel."""
+
+    class Resolution(models.TextChoices):
+        RETRIED = "retried", "Delivered later"
+        SKIPPED = "skipped", "Skipped"
+
+    cursor = models.CharField(max_length=100)
+    event = models.ForeignKey(Event, on_delete=models.CASCADE, related_name="dead_letters")
+    channel = models.CharField(max_length=200, blank=True, help_text="Empty for a handler's.")
+    error = models.TextField()
+    attempts = models.PositiveIntegerField(default=1)
+    created_at = models.DateTimeField(default=timezone.now)
+    resolution = models.CharField(max_length=16, choices=Resolution.choices, blank=True)
+    resolved_at = models.DateTimeField(null=True, blank=True)
+    resolved_by = models.CharField(max_length=200, blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(fields=["cursor", "event", "channel"], name="one_dead_letter_for_each_failure")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.cursor}: {self.event_id} {self.channel}".rstrip()
+
+    @property
+    def is_waiting(self) -> bool:
+        return not self.resolution
+
+
+class DueDisconnect(models.Model):
+    """A person's older connections are to be ended once more, for one that was being checked at the first time."""
+
+    user_id = models.UUIDField()
+    generation = models.PositiveBigIntegerField(help_text="The new one; the connections are those of the one before.")
+    due_at = models.DateTimeField(db_index=True)
+
+    def __str__(self) -> str:
+        return f"{self.user_id}.{self.generation - 1}"
