@@ -149,6 +149,25 @@ GATE_KEY = secret("GATE_KEY")
 GATE_URL = env.str("GATE_URL", default=f"http://127.0.0.1:{PORT}/api/realtime/connect")
 ALLOWED_ORIGINS = env.list("ALLOWED_ORIGINS", default=[SITE_URL])
 
+#: The push waits this long for the engine's answer; below RELAY_LEASE_SECONDS, so that a slow engine costs no lease.
+ENGINE_TIMEOUT_SECONDS = env.float("ENGINE_TIMEOUT_SECONDS", default=3.0)
+
+# --- Events -----------------------------------------------------------------------------------------------------------
+
+#: A relay that died is replaced after this long.
+RELAY_LEASE_SECONDS = env.float("RELAY_LEASE_SECONDS", default=4.0)
+#: How often the relay looks for work that nobody told it of.
+RELAY_SWEEP_SECONDS = env.float("RELAY_SWEEP_SECONDS", default=0.05)
+#: Where the relay listens on PostgreSQL. LISTEN needs a connection that no pooler in transaction mode stands before.
+DATABASE_DIRECT_URL = env.str("DATABASE_DIRECT_URL", default="")
+#: A handler that fails is called this often for one event before it becomes a dead letter; the waits double from 1 s.
+HANDLER_MAX_ATTEMPTS = env.int("HANDLER_MAX_ATTEMPTS", default=8)
+#: One call of a handler must end within this; a worker that died holding one is replaced after as long.
+HANDLER_LEASE_SECONDS = env.float("HANDLER_LEASE_SECONDS", default=60.0)
+EVENTS_KEPT_DAYS = env.int("EVENTS_KEPT_DAYS", default=400)
+#: Log lines and metrics.
+HIGH_VOLUME_EVENTS_KEPT_DAYS = env.int("HIGH_VOLUME_EVENTS_KEPT_DAYS", default=30)
+
 # --- Celery: wake-ups and schedules, never the work itself -----------------------------------------------------------
 
 CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default=REDIS_URL or f"sqla+sqlite:///{LOCAL_DIR / 'celery.sqlite3'}")

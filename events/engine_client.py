@@ -1,0 +1,171 @@
+"""The one module that talks to the engine's server API.
+
+Single calls go through `cent`. The batch, which carries everything the relay pushes, is encoded here with orjson (cent
+builds a model for each command and takes a core to do 10,000 a second); it is never sent with `parallel`, which
+reorders within a channel.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+import cent
+import httpx
+import orjson
+from cent.exceptions import CentTimeoutError
+from django.conf import settings
+
+from events.channels import Channel
+
+#: Replies that say "not now": 100 is the engine's own trouble, 111 too many requests.
+TRANSIENT_CODES = frozenset({100, 111})
+#: The client drops its tokens and positions, asks for new ones and reloads its state.
+ACCESS_CHANGED = 3014
+
+Command = dict[str, Any]
+Reply = dict[str, Any]
+
+
+class EngineAway(Exception):
+    """The engine can't be reached or can't work now: nothing is known about what it took."""
+
+
+class EngineTimeout(EngineAway):
+    """The engine did not answer in time."""
+
+
+class EngineRefused(Exception):
+    """The engine will not take this, now or later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a channel's stream stands."""
+
+    offset: int
+    epoch: str
+
+
+def publish_command(channel: str, data: bytes, seq: int, log_id: UUID) -> Command:
+    """Publish an event's JSON. The engine drops it if it has had this sequence number, or a later one, of this log."""
+    return {
+        "publish": {
+            "channel": channel,
+            "data": orjson.Fragment(data),
+            "version": seq,
+            "version_epoch": str(log_id),
+        }
+    }
+
+
+def position_command(channel: str) -> Command:
+    return {"history": {"channel": channel, "limit": 0}}
+
+
+def disconnect_command(user: str) -> Command:
+    return {"disconnect": {"user": user, "disconnect": {"code": ACCESS_CHANGED, "reason": "access changed"}}}
+
+
+def push(commands: Sequence[Command], timeout: float | None = None) -> list[Reply]:
+    """Do the commands one after the other; one reply each, in order: `{"publish": {...}}` or `{"error": {...}}`.
+
+    Raises EngineAway, when some of them may have been done, and EngineRefused when the request as a whole was refused.
+    """
+    if not commands:
+        return []
+    try:
+        response = _http().post(
+            "/batch",
+            content=orjson.dumps({"commands": commands}),
+            timeout=settings.ENGINE_TIMEOUT_SECONDS if timeout is None else timeout,
+        )
+    except httpx.TimeoutException as error:
+        raise EngineTimeout("The engine did not answer in time.") from error
+    except httpx.HTTPError as error:
+        raise EngineAway(f"The engine can't be reached: {error}") from error
+    return _replies(response, len(commands))
+
+
+def _replies(response: httpx.Response, expected: int) -> list[Reply]:
+    if response.status_code in (httpx.codes.BAD_REQUEST, httpx.codes.REQUEST_ENTITY_TOO_LARGE):
+        raise EngineRefused(f"The engine refused the request: HTTP {response.status_code}.")
+    if response.status_code == httpx.codes.UNAUTHORIZED:
+        raise EngineAway("The engine does not accept ENGINE_API_KEY.")
+    if response.status_code != httpx.codes.OK:
+        raise EngineAway(f"The engine answered with HTTP {response.status_code}.")
+    try:
+        body = orjson.loads(response.content)
+    except orjson.JSONDecodeError as error:
+        raise EngineAway("What answers at ENGINE_API_URL is not an engine: it does not speak JSON.") from error
+    if "error" in body:
+        raise EngineRefused(f"The engine refused the request: {body['error']}")
+    replies: list[Reply] = body.get("replies", [])
+    if len(replies) != expected:
+        raise EngineAway(f"The engine gave {len(replies)} replies to {expected} commands.")
+    return replies
+
+
+def positions(channels: Iterable[Channel], timeout: float = 0.2) -> dict[str, Position] | None:
+    """Where each channel stands now, by its name; None when the engine is away. `timeout` in seconds.
+
+    A channel that the engine refuses to tell about is left out.
+    """
+    names = [channel.name for channel in channels]
+    try:
+        replies = push([position_command(name) for name in names], timeout=timeout)
+    except (EngineAway, EngineRefused):
+        return None
+    return {
+        name: Position(offset=reply["history"].get("offset", 0), epoch=reply["history"]["epoch"])
+        for name, reply in zip(names, replies, strict=True)
+        if reply.get("history", {}).get("epoch")
+    }
+
+
+def publish_again(channel: str, data: dict[str, Any]) -> int:
+    """Publish without a version, for a dead letter: later events have passed it. Its offset in the channel.
+
+    Raises EngineAway and EngineRefused.
+    """
+    result = _call(_cent().publish, cent.PublishRequest(channel=channel, data=data))
+    return int(result.offset or 0)
+
+
+def disconnect(user: str, code: int, reason: str) -> None:
+    """End every connection of the user (the `sub` of their token). Raises EngineAway and EngineRefused."""
+    request = cent.DisconnectRequest(user=user, disconnect=cent.Disconnect(code=code, reason=reason))
+    _call(_cent().disconnect, request)
+
+
+def _call(method: Any, request: Any) -> Any:
+    try:
+        return method(request)
+    except CentTimeoutError as error:
+        raise EngineTimeout("The engine did not answer in time.") from error
+    except cent.CentApiResponseError as error:
+        if error.code in TRANSIENT_CODES:
+            raise EngineAway(f"The engine can't do it now: {error.message} ({error.code}).") from error
+        raise EngineRefused(f"{error.message} ({error.code})") from error
+    except cent.CentError as error:
+        raise EngineAway(f"The engine can't be reached: {error}") from error
+
+
+def _http() -> httpx.Client:
+    return _http_client(settings.ENGINE_API_URL, settings.ENGINE_API_KEY)
+
+
+@cache
+def _http_client(url: str, key: str) -> httpx.Client:
+    headers = {"X-API-Key": key, "Content-Type": "application/json"}
+    return httpx.Client(base_url=url, headers=headers, trust_env=False)
+
+
+def _cent() -> cent.Client:
+    return _cent_client(settings.ENGINE_API_URL, settings.ENGINE_API_KEY)
+
+
+@cache
+def _cent_client(url: str, key: str) -> cent.Client:
+    return cent.Client(url, key, timeout=settings.ENGINE_TIMEOUT_SECONDS)

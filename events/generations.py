@@ -1,0 +1,52 @@
+"""Access generations in Redis, for the connect gate. Without REDIS_URL there are none: the gate reads the row."""
+
+from functools import cache
+from uuid import UUID
+
+import redis
+from django.conf import settings
+
+# Two relays may write at once: the higher generation stays.
+_RAISE = """
+if tonumber(ARGV[1]) > tonumber(redis.call("GET", KEYS[1]) or "0") then redis.call("SET", KEYS[1], ARGV[1]) end
+"""
+
+
+class GenerationsAway(Exception):
+    """Redis did not take or give an access generation."""
+
+
+def _redis() -> redis.Redis | None:
+    return _redis_at(settings.REDIS_URL) if settings.REDIS_URL else None
+
+
+@cache
+def _redis_at(url: str) -> redis.Redis:
+    return redis.Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1)
+
+
+def key(user_id: UUID) -> str:
+    return f"neostack:generation:{user_id}"
+
+
+def write(user_id: UUID, generation: int) -> None:
+    """Tell the gate a person's generation; an older one never replaces a newer. Raises GenerationsAway."""
+    server = _redis()
+    if server is None:
+        return
+    try:
+        server.eval(_RAISE, 1, key(user_id), generation)
+    except redis.RedisError as error:
+        raise GenerationsAway(f"Redis did not take an access generation: {error}") from error
+
+
+def read(user_id: UUID) -> int | None:
+    """The generation last written; None if there is none, or no Redis. Raises GenerationsAway."""
+    server = _redis()
+    if server is None:
+        return None
+    try:
+        value = server.get(key(user_id))
+    except redis.RedisError as error:
+        raise GenerationsAway(f"Redis did not give an access generation: {error}") from error
+    return int(value) if value is not None else None  # type: ignore[arg-type]

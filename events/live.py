@@ -1,0 +1,22 @@
+"""What `request.live` offers a page. The realtime app provides it; domains see only these shapes."""
+
+from typing import Any, Protocol
+
+from events.channels import Channel
+
+
+class Following(Protocol):
+    """A page that follows channels. `config` is for its script: see the channels, their positions, what was denied."""
+
+    @property
+    def config(self) -> dict[str, Any]: ...
+
+
+class Live(Protocol):
+    def may_listen(self, channel: Channel) -> bool:
+        """Whether this person may subscribe to the channel: a panel fed by it is shown only then."""
+        ...
+
+    def follow(self, *channels: Channel) -> Following:
+        """Authorise and read the positions to subscribe from. Call it before reading the page's data."""
+        ...
