@@ -4,7 +4,7 @@ Every tenant-owned model has a `tenant`. Outside a scope its queries raise `djan
 `scope(tenant=...)` they see that tenant's rows only.
 """
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from django.db import models
 from django_scopes import ScopedManager
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     class TenantManager(models.Manager[M]):
         """Declare it as `objects: ClassVar[TenantManager["Deployment"]] = TenantManager()`."""
+
+        def with_scopes_disabled(self) -> Self:
+            """The rows of all tenants: for what is the platform's own, and for finding out whose a thing is."""
 
 else:
 
