@@ -1,3 +1,4 @@
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
@@ -7,6 +8,8 @@ from django.utils import timezone
 
 from events.actors import Actor
 from events.ids import new_id
+
+COUNTERS = frozenset({"access_generation", "access_version"})
 
 
 class UserManager(BaseUserManager["User"]):
@@ -39,6 +42,9 @@ class User(AbstractBaseUser, PermissionsMixin):
         editable=False,
         help_text="Raised whenever something is taken away; tokens of an older generation are refused.",
     )
+    access_version = models.PositiveBigIntegerField(
+        default=1, editable=False, help_text="Rises with every change of what this person may do."
+    )
 
     USERNAME_FIELD = "email"
     EMAIL_FIELD = "email"
@@ -48,6 +54,13 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     def __str__(self) -> str:
         return self.name or self.email
+
+    def save(self, *args: Any, update_fields: Iterable[str] | None = None, **options: Any) -> None:
+        """Save everything but the access counters, which only rise, in the database: a stale copy would lower them."""
+        if update_fields is None and not self._state.adding:
+            names = {field.attname for field in self._meta.concrete_fields if not field.primary_key}
+            update_fields = names - self.get_deferred_fields() - COUNTERS
+        super().save(*args, update_fields=update_fields, **options)
 
     def get_full_name(self) -> str:
         return self.name
@@ -59,3 +72,29 @@ class User(AbstractBaseUser, PermissionsMixin):
     @property
     def is_platform_admin(self) -> bool:
         return self.is_active and self.is_superuser
+
+
+class Invitation(models.Model):
+    """The mail that tells a person of being added. It is kept, so that one that could not be sent can be sent again."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="invitations")
+    place = models.CharField(max_length=150, blank=True, help_text="The tenant's name; empty for the platform itself.")
+    invited_by = models.CharField(max_length=150, blank=True, help_text="The name that the mail gives.")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    sent_at = models.DateTimeField(null=True, blank=True, editable=False)
+    error = models.CharField(max_length=500, blank=True, editable=False, help_text="Why the last try failed.")
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{self.user}: {self.state}"
+
+    @property
+    def state(self) -> str:
+        """In words: accepted, not sent and why, sent, or waiting to be sent."""
+        if self.user.has_usable_password():
+            return "accepted"
+        if self.error:
+            return f"not sent: {self.error}"
+        return "sent" if self.sent_at else "waiting to be sent"
