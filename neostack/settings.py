@@ -16,7 +16,7 @@ if (BASE_DIR / ".env").exists():
     env.read_env(BASE_DIR / ".env")
 
 DEBUG = env.bool("DEBUG", default=False)
-DEVELOPMENT_SECRET = "development-only-not-a-secret-"  # noqa: S105  checks.py refuses it without DEBUG
+DEVELOPMENT_SECRET = "development-only-not-a-secret-"
 
 
 def secret(name: str) -> str:
@@ -134,6 +134,9 @@ ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
 ACCOUNT_EMAIL_VERIFICATION = "none"
+
+#: An API key's last use is kept to this precision: one write in so many seconds at most.
+API_KEY_USE_NOTED_SECONDS = env.int("API_KEY_USE_NOTED_SECONDS", default=60)
 
 # --- The real-time engine -----------------------------------------------------------------------------------------
 

@@ -4,3 +4,5 @@ from django.urls import path
 urlpatterns = [
     path("admin/", admin.site.urls),
 ]
+
+handler404 = "tenants.access.page_not_found"

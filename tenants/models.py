@@ -1,12 +1,16 @@
 import zoneinfo
-from typing import ClassVar
+from datetime import timedelta
+from typing import Any, ClassVar
+from uuid import UUID
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import models
 from django.utils import timezone
+from rest_framework_api_key.models import AbstractAPIKey, BaseAPIKeyManager
 
+from events.actors import Actor
 from events.ids import new_id
 from events.scoping import TenantManager
 
@@ -16,6 +20,25 @@ class Role(models.TextChoices):
 
     TENANT_ADMIN = "tenant_admin", "Tenant admin"
     TENANT_USER = "tenant_user", "Tenant user"
+
+
+class Scope(models.TextChoices):
+    """What an API key may be allowed to do in its tenant."""
+
+    EVENTS_READ = "events:read", "Read events"
+    EVENTS_PUBLISH = "events:publish", "Publish events"
+    DEPLOYMENTS_READ = "deployments:read", "Read deployments"
+    DEPLOYMENTS_WRITE = "deployments:write", "Start and cancel deployments"
+    METRICS_WRITE = "metrics:write", "Send metrics"
+    USAGE_WRITE = "usage:write", "Record usage"
+    ALERTS_WRITE = "alerts:write", "Raise alerts"
+
+
+def validate_scopes(scopes: Any) -> None:
+    if not isinstance(scopes, list):
+        raise ValidationError("Scopes are a list of names.")
+    if unknown := [scope for scope in scopes if scope not in Scope.values]:
+        raise ValidationError(f"Unknown scope {unknown[0]!r}. Known are {', '.join(Scope.values)}.")
 
 
 def validate_time_zone(name: str) -> None:
@@ -68,3 +91,51 @@ class Membership(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user} in {self.tenant} ({self.role})"
+
+
+class ApiKeyManager(TenantManager, BaseAPIKeyManager):  # type: ignore[type-arg]
+    def assign_key(self, obj: "ApiKey") -> str:  # type: ignore[override]
+        """Give a key that is not saved yet its secret, which is returned and kept nowhere."""
+        secret, obj.prefix, obj.hashed_key = self.key_generator.generate()
+        return str(secret)
+
+    def get_usable_keys(self) -> "models.QuerySet[ApiKey]":
+        return self.filter(revoked=False).select_related("tenant")
+
+
+class ApiKey(AbstractAPIKey):
+    """A service's way in: one tenant, some scopes. Stored hashed; its id is public."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)  # type: ignore[assignment]
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="api_keys")
+    scopes = models.JSONField(default=list, validators=[validate_scopes])
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, editable=False, related_name="+"
+    )
+    last_used_at = models.DateTimeField(null=True, blank=True, editable=False, help_text="To the minute.")
+
+    objects: ClassVar[ApiKeyManager] = ApiKeyManager()  # type: ignore[assignment]
+
+    class Meta(AbstractAPIKey.Meta):
+        ordering = ("-created",)
+        verbose_name = "API key"
+        verbose_name_plural = "API keys"
+
+    @property
+    def uuid(self) -> UUID:
+        return self.id
+
+    @property
+    def actor(self) -> Actor:
+        return Actor(kind="service", id=self.id, name=self.name)
+
+    def allows(self, scope: str) -> bool:
+        return scope in self.scopes
+
+    def note_use(self) -> None:
+        """Keep when it was last used, with one write a minute at most."""
+        now = timezone.now()
+        if self.last_used_at and now - self.last_used_at < timedelta(seconds=settings.API_KEY_USE_NOTED_SECONDS):
+            return
+        ApiKey.objects.with_scopes_disabled().filter(pk=self.pk).update(last_used_at=now)
+        self.last_used_at = now
