@@ -1,4 +1,4 @@
-"""The settings under test: the product's own, with development secrets, cheap password hashes and mail kept in memory."""
+"""The settings under test: the product's own, with development secrets, cheap password hashes, mail in memory."""
 
 import os
 

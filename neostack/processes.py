@@ -1,0 +1,107 @@
+"""The processes the product is made of: how each is started, and what all of them are told through the environment.
+
+`make run` and the tests of the whole both start them from here, so that what is tested is what runs.
+"""
+
+import ctypes
+import os
+import secrets
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+CENTRIFUGO = BASE_DIR / ".local" / "bin" / "centrifugo"
+ENGINES = ("embedded", "process", "centrifugo")
+SECRETS = ("SECRET_KEY", "ENGINE_API_KEY", "ENGINE_TOKEN_SECRET", "GATE_KEY")
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+def commands(*, engine: str, host: str, port: int, local_dir: Path) -> dict[str, list[str]]:
+    """The command line of every process, by name, in the order to start them.
+
+    `local_dir` holds the engine's configuration and the schedule's state.
+    """
+    python = sys.executable
+    celery = [python, "-m", "celery", "--app", "neostack"]
+    found = {
+        "web": [
+            *(python, "-m", "uvicorn", "neostack.asgi:application", "--host", host, "--port", str(port)),
+            *("--no-access-log", "--log-level", "warning", "--timeout-graceful-shutdown", "3"),
+        ],
+        "relay": [python, "manage.py", "relay"],
+        "runner": [python, "manage.py", "runner"],
+        # Threads: tasks here are short wake-ups, and one process is one thing to stop.
+        "worker": [
+            *(*celery, "worker", "--pool", "threads", "--concurrency", "2", "--loglevel", "WARNING"),
+            *("--without-gossip", "--without-mingle", "--without-heartbeat"),
+        ],
+        "beat": [
+            *(*celery, "beat", "--loglevel", "WARNING"),
+            *("--schedule", str(local_dir / "celerybeat-schedule"), "--pidfile", ""),
+        ],
+    }
+    config = str(local_dir / "engine.json")
+    match engine:
+        case "process":
+            return {"engine": [python, "-m", "engine", "-c", config], **found}
+        case "centrifugo":
+            return {"engine": [str(CENTRIFUGO), "-c", config], **found}
+        case _:
+            return found
+
+
+def environment(*, engine: str, port: int, engine_port: int | None) -> dict[str, str]:
+    """Where each part finds the others, as settings read it. `engine_port` is None when the engine is embedded."""
+    origins = f"http://localhost:{port},http://127.0.0.1:{port}"
+    found = {
+        "ENGINE": engine,
+        "PORT": str(port),
+        "SITE_URL": f"http://localhost:{port}",
+        "ALLOWED_ORIGINS": origins,
+        "CSRF_TRUSTED_ORIGINS": origins,
+    }
+    if engine_port is not None:
+        found["ENGINE_API_URL"] = f"http://127.0.0.1:{engine_port}/engine/api"
+        found["ENGINE_CLIENT_URL"] = f"ws://localhost:{engine_port}/connection/websocket"
+    return found
+
+
+def new_secrets() -> dict[str, str]:
+    return {name: secrets.token_urlsafe(48) for name in SECRETS}
+
+
+def read_env_file(path: Path) -> dict[str, str]:
+    """NAME=value lines; empty ones and comments are passed over."""
+    lines = (line.strip() for line in path.read_text().splitlines())
+    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+
+
+def end_with_parent(sign: int = signal.SIGTERM) -> None:
+    """Ask Linux to send this process `sign` when its parent dies, however it dies. Elsewhere nothing happens."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, sign, 0, 0, 0)
+
+
+def child_options(environ: Mapping[str, str]) -> dict[str, Any]:
+    """How a process is started: from the checkout, with exactly this environment, without a terminal's signals.
+
+    Its own session keeps a terminal's Ctrl-C from it: who started it ends it, in order.
+    """
+    parent = os.getpid()
+
+    def in_child() -> None:
+        end_with_parent()
+        if os.getppid() != parent:  # it died before prctl was called
+            os._exit(1)
+
+    return {
+        "cwd": BASE_DIR,
+        "env": dict(environ) | {"PYTHONUNBUFFERED": "1"},
+        "stdin": subprocess.DEVNULL,
+        "start_new_session": True,
+        "preexec_fn": in_child,
+    }

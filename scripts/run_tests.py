@@ -1,0 +1,94 @@
+"""The whole suite, on SQLite and then on PostgreSQL with Redis, and at the end what could not be run here, and why.
+
+    python -m scripts.run_tests [pytest's arguments]
+
+With arguments only SQLite is used, unless DATABASE_URL says otherwise: that is for the work at hand. With
+NEO_REQUIRE_ALL=1 nothing may be left out: a test that was skipped in every run fails this one.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from contextlib import ExitStack
+from pathlib import Path
+
+from tests import services
+
+#: These use the machine as a whole (ports, processes, a browser, the clock), so they run one after another.
+ONE_AT_A_TIME = "whole or browser or faults or conformance"
+NOTHING_COLLECTED = 5  # pytest's exit status
+
+
+class Suite:
+    """Runs pytest several times and adds up what each of them left out."""
+
+    def __init__(self) -> None:
+        self.failed: list[str] = []
+        self.reasons: dict[str, list[str | None]] = {}
+        self.missing: list[str] = []
+
+    def run(self, title: str, arguments: list[str], **environ: str) -> None:
+        print(f"\n=== {title} ===", flush=True)
+        with tempfile.NamedTemporaryFile(suffix=".json") as report:
+            command = [sys.executable, "-m", "pytest", "-p", "tests.left_out", *arguments]
+            status = subprocess.run(command, env=os.environ | environ | {"NEO_REPORT": report.name}).returncode
+            written = Path(report.name).read_text()
+        for test, reason in json.loads(written or "{}").items():
+            self.reasons.setdefault(test, []).append(reason)
+        if status not in (0, NOTHING_COLLECTED):
+            self.failed.append(title)
+
+    @property
+    def left_out(self) -> Counter[str]:
+        """How many tests no run could do, by reason."""
+        never = (reasons for reasons in self.reasons.values() if all(reasons))
+        return Counter(str(reasons[0]) for reasons in never)
+
+    def conclude(self) -> int:
+        ran = sum(1 for reasons in self.reasons.values() if not all(reasons))
+        left_out = self.left_out
+        required = bool(os.environ.get("NEO_REQUIRE_ALL"))
+        print(f"\n=== {ran} tests ran ===")
+        if left_out or self.missing:
+            print("Not run here:")
+        for what in self.missing:
+            print(f"  everything again with {what}")
+        for reason, count in left_out.most_common():
+            print(f"  {count:4}  {reason}")
+        if required and (left_out or self.missing):
+            self.failed.append("nothing may be left out (NEO_REQUIRE_ALL=1)")
+        print(f"FAILED: {'; '.join(self.failed)}" if self.failed else "All of them passed.", flush=True)
+        return 1 if self.failed else 0
+
+
+def whole_suite(suite: Suite) -> None:
+    suite.run("SQLite", ["-q", "-n", "2", "-m", f"not ({ONE_AT_A_TIME})"])
+    suite.run("SQLite, the whole", ["-q", "-m", ONE_AT_A_TIME])
+    with ExitStack() as stack:
+        found: dict[str, str] = {}
+        for name, start in (("DATABASE_URL", services.postgres), ("REDIS_URL", services.redis)):
+            try:
+                found[name] = stack.enter_context(start())
+            except services.NotHere as reason:
+                suite.missing.append(f"{start.__name__}: {reason}")
+        if "DATABASE_URL" in found:
+            title = " and ".join(["PostgreSQL"] + ["Redis"] * ("REDIS_URL" in found))
+            suite.run(title, ["-q", "-n", "2", "-m", f"not ({ONE_AT_A_TIME})"], **found)
+            # The engine's contract knows no database: once is enough.
+            suite.run(f"{title}, the whole", ["-q", "-m", f"({ONE_AT_A_TIME}) and not conformance"], **found)
+
+
+def main(arguments: list[str]) -> int:
+    suite = Suite()
+    if arguments:
+        suite.run("SQLite" if "DATABASE_URL" not in os.environ else "DATABASE_URL", arguments)
+    else:
+        whole_suite(suite)
+    return suite.conclude()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

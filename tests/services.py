@@ -1,0 +1,116 @@
+"""PostgreSQL and Redis for one test run: private, on a free port, in a directory that goes away with them."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+START_WITHIN_SECONDS = 30
+
+
+class NotHere(Exception):
+    """The service cannot be started on this machine. The message says why."""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def postgres() -> Iterator[str]:
+    """The address (DATABASE_URL) of a new, empty PostgreSQL cluster. Raises NotHere."""
+    binaries = _postgres_binaries()
+    with _directory("neo-pg-") as home:
+        data, port, who = home / "data", free_port(), _not_root()
+        subprocess.run(
+            [binaries / "initdb", "-D", data, "-U", "neostack", "--auth=trust", "--encoding=UTF8", "--locale=C"],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            **who,
+        )
+        command = [binaries / "postgres", "-D", data, "-p", str(port), "-k", home, "-h", "127.0.0.1"]
+        options = ["-c", "max_connections=200", "-c", "log_min_messages=fatal"]
+        url = f"postgres://neostack@127.0.0.1:{port}/neostack"
+        with _running([*command, *options], signal.SIGINT, **who):
+            _until(lambda: _made_database(binaries, port), f"PostgreSQL did not answer on port {port}")
+            yield url
+
+
+@contextmanager
+def redis() -> Iterator[str]:
+    """The address (REDIS_URL) of a new Redis that keeps nothing on disk. Raises NotHere."""
+    if not (server := shutil.which("redis-server")):
+        raise NotHere("redis-server is not installed")
+    with _directory("neo-redis-") as home:
+        port = free_port()
+        command = [server, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", home]
+        with _running(command, signal.SIGTERM):
+            _until(lambda: _accepts(port), f"Redis did not answer on port {port}")
+            yield f"redis://127.0.0.1:{port}/0"
+
+
+def _postgres_binaries() -> Path:
+    """The newest installed server. Debian keeps them out of PATH."""
+    if found := shutil.which("initdb"):
+        return Path(found).resolve().parent
+    versions = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: float(path.parts[-3]))
+    if not versions:
+        raise NotHere("PostgreSQL is not installed")
+    return versions[-1].parent
+
+
+def _not_root() -> dict[str, Any]:
+    """PostgreSQL refuses to run as root: then its own user runs it."""
+    return {} if os.getuid() else {"user": "postgres", "group": "postgres", "extra_groups": []}
+
+
+@contextmanager
+def _directory(prefix: str) -> Iterator[Path]:
+    home = Path(tempfile.mkdtemp(prefix=prefix))
+    try:
+        if not os.getuid() and prefix == "neo-pg-":
+            shutil.chown(home, "postgres", "postgres")
+        yield home
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+@contextmanager
+def _running(command: list[Any], goodbye: signal.Signals, **options: Any) -> Iterator[None]:
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd="/", **options)
+    try:
+        yield
+    finally:
+        process.send_signal(goodbye)
+        try:
+            process.wait(timeout=15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _made_database(binaries: Path, port: int) -> bool:
+    command: list[Any] = [binaries / "createdb", "-h", "127.0.0.1", "-p", str(port), "-U", "neostack", "neostack"]
+    return subprocess.run(command, capture_output=True).returncode == 0
+
+
+def _accepts(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _until(condition: Callable[[], bool], otherwise: str) -> None:
+    deadline = time.monotonic() + START_WITHIN_SECONDS
+    while not condition():
+        if time.monotonic() > deadline:
+            raise NotHere(otherwise)
+        time.sleep(0.05)
