@@ -30,8 +30,8 @@ from honcho.colour import get_colours
 from honcho.printer import Message, Printer
 
 from neostack import processes
+from neostack.processes import LOCAL_DIR
 
-LOCAL_DIR = processes.BASE_DIR / ".local"
 ENV_FILE = LOCAL_DIR / "env"
 LOCK_FILE = LOCAL_DIR / "run.lock"
 READY_WITHIN_SECONDS = 60
@@ -251,7 +251,7 @@ def main(arguments: list[str]) -> int:
 
 def _start() -> int:
     options = Options.from_environment()
-    LOCAL_DIR.mkdir(exist_ok=True)
+    LOCAL_DIR.mkdir(parents=True, exist_ok=True)
     lock = _lock()
     _refuse_taken_port(options)
     lock.write(f"{os.getpid()} http://localhost:{options.port} {options.engine}\n")

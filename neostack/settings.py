@@ -9,13 +9,16 @@ import environ
 from django.core.exceptions import ImproperlyConfigured
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-LOCAL_DIR = BASE_DIR / ".local"
 
 env = environ.Env()
 if (BASE_DIR / ".env").exists():
     env.read_env(BASE_DIR / ".env")
 
+#: What belongs to this machine and not to git: the SQLite files, directories of running deployments, logs.
+LOCAL_DIR = env.path("LOCAL_DIR", default=str(BASE_DIR / ".local"))()
+
 DEBUG = env.bool("DEBUG", default=False)
+IN_PRODUCTION = not DEBUG  # of its own, because a test run switches DEBUG off
 DEVELOPMENT_SECRET = "development-only-not-a-secret-"  # noqa: S105  checks.py refuses it without DEBUG
 
 

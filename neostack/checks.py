@@ -1,0 +1,105 @@
+"""What production must not start with, each in a sentence that says what to do.
+
+`manage.py check --deploy` reports all of it. Without DEBUG the errors also stop the web process and every command.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Warning, register
+from django.core.exceptions import ImproperlyConfigured
+
+from neostack.processes import SECRETS
+
+SECRET_MIN_CHARACTERS = 32
+
+
+@register()
+def at_start(**_: Any) -> list[CheckMessage]:
+    """Django runs these before each command: so relay, runner and migrate refuse too."""
+    return errors() if settings.IN_PRODUCTION else []
+
+
+@register(deploy=True)
+def before_deploying(**_: Any) -> list[CheckMessage]:
+    """What `at_start` did not say already."""
+    return [*([] if settings.IN_PRODUCTION else errors()), *warnings()]
+
+
+def refuse_unsafe_production() -> None:
+    """For a process that runs no checks by itself. Raises ImproperlyConfigured that names every error."""
+    if settings.IN_PRODUCTION and (found := errors()):
+        raise ImproperlyConfigured(
+            "\n".join(["Not started.", *(f"{error.id}: {error.msg} {error.hint}" for error in found)])
+        )
+
+
+def errors() -> list[CheckMessage]:
+    return [*_debug(), *_secrets(), *_hosts(), *_origins()]
+
+
+def warnings() -> list[CheckMessage]:
+    return [*_embedded_engine(), *_sqlite(), *_plain_http()]
+
+
+def _debug() -> Iterator[CheckMessage]:
+    if not settings.IN_PRODUCTION:
+        yield Error(
+            "DEBUG is on: error pages would show code and settings to anyone.", hint="Unset DEBUG.", id="neostack.E001"
+        )
+
+
+def _secrets() -> Iterator[CheckMessage]:
+    values = {name: str(getattr(settings, name)) for name in SECRETS}
+    fresh = "Make one: python -c 'import secrets; print(secrets.token_urlsafe(48))'"
+    for name, value in values.items():
+        if value.startswith(settings.DEVELOPMENT_SECRET):
+            yield Error(f"{name} is the development value, which everybody can read.", hint=fresh, id="neostack.E002")
+        elif len(value) < SECRET_MIN_CHARACTERS:
+            yield Error(f"{name} is shorter than {SECRET_MIN_CHARACTERS} characters.", hint=fresh, id="neostack.E003")
+    shared = [name for name, value in values.items() if Counter(values.values())[value] > 1]
+    if shared:
+        yield Error(f"{' and '.join(shared)} are the same: who learns one has all.", hint=fresh, id="neostack.E004")
+
+
+def _hosts() -> Iterator[CheckMessage]:
+    if "*" in settings.ALLOWED_HOSTS or not settings.ALLOWED_HOSTS:
+        yield Error(
+            "ALLOWED_HOSTS lets any host name in: links in mails could be made to point elsewhere.",
+            hint="Name the hosts: ALLOWED_HOSTS=app.example.com",
+            id="neostack.E005",
+        )
+
+
+def _origins() -> Iterator[CheckMessage]:
+    if not settings.ALLOWED_ORIGINS or any("*" in origin for origin in settings.ALLOWED_ORIGINS):
+        yield Error(
+            "ALLOWED_ORIGINS checks nothing: any web site could open the engine's connection in a visitor's browser.",
+            hint="Name the pages' own address: ALLOWED_ORIGINS=https://app.example.com",
+            id="neostack.E006",
+        )
+
+
+def _embedded_engine() -> Iterator[CheckMessage]:
+    if settings.ENGINE != "centrifugo":
+        yield Warning(
+            f"ENGINE={settings.ENGINE} keeps channel history in one process's memory.",
+            hint="Use ENGINE=centrifugo with Redis.",
+            id="neostack.W001",
+        )
+
+
+def _sqlite() -> Iterator[CheckMessage]:
+    if "sqlite" in settings.DATABASES["default"]["ENGINE"]:
+        yield Warning("The database is SQLite: one machine, one writer.", hint="Set DATABASE_URL.", id="neostack.W002")
+
+
+def _plain_http() -> Iterator[CheckMessage]:
+    if not settings.SITE_URL.startswith("https://"):
+        yield Warning(
+            f"SITE_URL is {settings.SITE_URL}: links in mails are not encrypted.",
+            hint="Set SITE_URL=https://app.example.com",
+            id="neostack.W003",
+        )

@@ -1,0 +1,90 @@
+"""Production refuses what would make it unsafe. Each setting is tried in a process of its own."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from neostack import processes
+
+SAFE = {
+    "DEBUG": "0",
+    "SITE_URL": "https://app.example.com",
+    "ALLOWED_HOSTS": "app.example.com",
+    "ALLOWED_ORIGINS": "https://app.example.com",
+    "CSRF_TRUSTED_ORIGINS": "https://app.example.com",
+    "ENGINE": "centrifugo",
+    "DATABASE_URL": "postgres://neostack@db.example.com/neostack",
+}
+
+
+@pytest.fixture(scope="module")
+def safe() -> dict[str, str]:
+    return SAFE | processes.new_secrets()
+
+
+def run(arguments: list[str], environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=processes.BASE_DIR,
+        env={"PATH": os.environ["PATH"], **environ},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def check(environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return run(["manage.py", "check", "--deploy"], environ)
+
+
+def test_safe_settings_pass(safe):
+    result = check(safe)
+    assert result.returncode == 0, result.stderr
+    assert "neostack." not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "sentence"),
+    [
+        ("DEBUG", "1", "DEBUG is on"),
+        ("SECRET_KEY", "development-only-not-a-secret-secret_key", "SECRET_KEY is the development value"),
+        ("GATE_KEY", "short", "GATE_KEY is shorter than 32 characters"),
+        ("ENGINE_API_KEY", "", "ENGINE_API_KEY is not set"),
+        ("ALLOWED_HOSTS", "*", "ALLOWED_HOSTS lets any host name in"),
+        ("ALLOWED_ORIGINS", "", "ALLOWED_ORIGINS checks nothing"),
+        ("ALLOWED_ORIGINS", "https://*", "ALLOWED_ORIGINS checks nothing"),
+    ],
+)
+def test_an_unsafe_setting_fails_the_deploy_check(safe, setting, value, sentence):
+    result = check(safe | {setting: value})
+    assert result.returncode != 0
+    assert sentence in result.stderr
+
+
+def test_secrets_must_differ(safe):
+    result = check(safe | {"GATE_KEY": safe["ENGINE_API_KEY"]})
+    assert result.returncode != 0
+    assert "ENGINE_API_KEY and GATE_KEY are the same" in result.stderr
+
+
+def test_sqlite_and_an_engine_in_memory_are_only_warned_of(safe):
+    result = check(safe | {"ENGINE": "embedded", "DATABASE_URL": "sqlite:////tmp/neostack-never-opened.sqlite3"})
+    assert result.returncode == 0
+    assert "neostack.W001" in result.stderr
+    assert "neostack.W002" in result.stderr
+
+
+def test_the_web_process_does_not_start_unsafe(safe):
+    result = run(["-c", "import neostack.asgi"], safe | {"ALLOWED_HOSTS": "*", "GATE_KEY": "short"})
+    assert result.returncode != 0
+    assert "Not started." in result.stderr
+    assert "ALLOWED_HOSTS" in result.stderr
+    assert "GATE_KEY" in result.stderr
+
+
+def test_a_command_does_not_start_unsafe(safe):
+    result = run(["manage.py", "migrate"], safe | {"ALLOWED_ORIGINS": ""})
+    assert result.returncode != 0
+    assert "ALLOWED_ORIGINS checks nothing" in result.stderr
