@@ -15,7 +15,7 @@ if (BASE_DIR / ".env").exists():
     env.read_env(BASE_DIR / ".env")
 
 #: What belongs to this machine and not to git: the SQLite files, directories of running deployments, logs.
-LOCAL_DIR = env.path("LOCAL_DIR", default=str(BASE_DIR / ".local"))()
+LOCAL_DIR = Path(env.str("LOCAL_DIR", default=str(BASE_DIR / ".local"))).resolve()
 
 DEBUG = env.bool("DEBUG", default=False)
 IN_PRODUCTION = not DEBUG  # of its own, because a test run switches DEBUG off
