@@ -174,6 +174,33 @@ EVENTS_KEPT_DAYS = env.int("EVENTS_KEPT_DAYS", default=400)
 #: Log lines and metrics.
 HIGH_VOLUME_EVENTS_KEPT_DAYS = env.int("HIGH_VOLUME_EVENTS_KEPT_DAYS", default=30)
 
+# --- Deployments ------------------------------------------------------------------------------------------------------
+
+#: Encrypts the values of secret parameters. Under another one, what was stored cannot be read again.
+PARAMETER_SECRET = secret("PARAMETER_SECRET")
+#: Deployments of one tenant that may run together; the others wait in order.
+DEPLOYMENTS_AT_ONCE_PER_TENANT = env.int("DEPLOYMENTS_AT_ONCE_PER_TENANT", default=1)
+#: Deployments of one tenant that may wait.
+DEPLOYMENT_QUEUE_LIMIT = env.int("DEPLOYMENT_QUEUE_LIMIT", default=50)
+#: Of a deployment's output this much is kept; the place where it was cut says so.
+DEPLOYMENT_OUTPUT_LIMIT_BYTES = env.int("DEPLOYMENT_OUTPUT_LIMIT_BYTES", default=10_000_000)
+#: For steps whose stack says nothing else.
+STEP_TIME_LIMIT_SECONDS = env.int("STEP_TIME_LIMIT_SECONDS", default=900)
+#: Between asking a step to end (SIGTERM) and ending it (SIGKILL).
+STEP_STOP_GRACE_SECONDS = env.float("STEP_STOP_GRACE_SECONDS", default=5.0)
+#: Where steps find programs: their PATH.
+STEP_PATH = env.str("STEP_PATH", default="/usr/local/bin:/usr/bin:/bin")
+#: Each deployment gets a directory of its own in here while it runs.
+RUNNER_DIR = Path(env.str("RUNNER_DIR", default=str(LOCAL_DIR / "runs")))
+#: Deployments one runner process executes at a time.
+RUNNER_SLOTS = env.int("RUNNER_SLOTS", default=4)
+#: How often a runner looks for waiting deployments and for asked cancels.
+RUNNER_POLL_SECONDS = env.float("RUNNER_POLL_SECONDS", default=0.25)
+#: A runner silent for this long has lost its deployments; it renews three times as often.
+RUNNER_LEASE_SECONDS = env.float("RUNNER_LEASE_SECONDS", default=15.0)
+#: How long a runner that is asked to end lets its deployments go on before it stops and fails them.
+RUNNER_SHUTDOWN_SECONDS = env.float("RUNNER_SHUTDOWN_SECONDS", default=2.0)
+
 # --- Celery: wake-ups and schedules, never the work itself -----------------------------------------------------------
 
 CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default=REDIS_URL or f"sqla+sqlite:///{LOCAL_DIR / 'celery.sqlite3'}")
