@@ -1,7 +1,7 @@
 from django.db import transaction
 from django.utils import timezone
 
-from events import channels
+from events import channels, databases
 from events.actors import HasActor
 from events.catalogue import EventType, get
 from events.channels import Channel, Topic
@@ -22,6 +22,7 @@ def emit(event: EventType, *, by: HasActor | None = None) -> Event:
     get(event.type)
     if not transaction.get_connection().in_atomic_block:
         raise NotInTransaction(f"{event.type} was emitted outside a transaction: put transaction.atomic on the action.")
+    transaction.on_commit(databases.ring, robust=True)
     actor = by.actor if by else None
     return Event.objects.create(
         type=event.type,

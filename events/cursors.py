@@ -1,0 +1,89 @@
+"""Cursors over the numbered log, and the leases under which they move.
+
+Whoever works for a cursor takes its lease, and names the lease's fence whenever the cursor moves. A process that was
+stopped for longer than its lease finds the fence changed and can move nothing. Times are the database's own.
+"""
+
+import os
+import socket
+import time
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from django.db import transaction
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+from events.models import Cursor
+
+PUSH = "push"
+
+
+class LeaseLost(Exception):
+    """Somebody else has taken the cursor over."""
+
+
+def _free() -> Q:
+    return Q(lease_expires_at=None) | Q(lease_expires_at__lte=Now())
+
+
+@dataclass
+class Lease:
+    """The right to move one cursor for `seconds` at a time. `position` is the last seq it has dealt with."""
+
+    cursor: str
+    fence: int
+    seconds: float
+    position: int
+    _renewed_at: float = field(default_factory=time.monotonic)
+
+    def advance(self, position: int) -> None:
+        """Move the cursor, and renew. Do it in one transaction with what was made of the entries. Raises LeaseLost."""
+        self._update(position=position, attempts=0, next_try_at=None, last_error="")
+        self.position = position
+
+    def renew(self) -> None:
+        """Keep the lease, if a third of its time has gone. Raises LeaseLost."""
+        if time.monotonic() - self._renewed_at > self.seconds / 3:
+            self._update()
+
+    def failed(self, error: str, try_again_in: float) -> None:
+        """Note, for people and for other processes, why the cursor does not move. Raises LeaseLost."""
+        self._update(attempts=F("attempts") + 1, next_try_at=Now() + timedelta(seconds=try_again_in), last_error=error)
+
+    def release(self) -> None:
+        """Give it back, so that somebody else need not wait until it runs out."""
+        Cursor.objects.filter(name=self.cursor, fence=self.fence).update(owner="", lease_expires_at=None)
+
+    def _update(self, **fields: object) -> None:
+        expires = Now() + timedelta(seconds=self.seconds)
+        moved = Cursor.objects.filter(name=self.cursor, fence=self.fence).update(
+            lease_expires_at=expires, updated_at=Now(), **fields
+        )
+        if not moved:
+            raise LeaseLost(self.cursor)
+        self._renewed_at = time.monotonic()
+
+
+def take(name: str, seconds: float) -> Lease | None:
+    """Take the cursor's lease; None while somebody else has it. The cursor must exist (see `ensure`)."""
+    if not Cursor.objects.filter(_free(), name=name).exists():
+        return None
+    with transaction.atomic():
+        cursor = Cursor.objects.select_for_update().filter(_free(), name=name).first()
+        if cursor is None:
+            return None
+        lease = Lease(cursor=name, fence=cursor.fence + 1, seconds=seconds, position=cursor.position)
+        Cursor.objects.filter(name=name).update(
+            owner=_me(), fence=lease.fence, lease_expires_at=Now() + timedelta(seconds=seconds)
+        )
+    return lease
+
+
+def ensure(name: str, position: int = 0) -> None:
+    """Create the cursor at this position, unless it exists."""
+    Cursor.objects.get_or_create(name=name, defaults={"position": position})
+
+
+def _me() -> str:
+    return f"{socket.gethostname()} pid {os.getpid()}"

@@ -1,0 +1,142 @@
+"""Everything in which PostgreSQL and SQLite differ for the log. Nothing else here asks which one it is.
+
+PostgreSQL has many writers: an event id is handed out before its transaction commits, so ids appear out of order, and
+NOTIFY tells the relay of a commit. SQLite has one writer: ids appear in order, and the relay looks every few
+milliseconds whether another connection has written.
+"""
+
+import logging
+import time
+from typing import Protocol
+
+import psycopg
+from django.conf import settings
+from django.db import connection
+
+logger = logging.getLogger("events.relay")
+
+BELL = "neostack_events"
+#: A process notifies at most this often. The relay looks again after each batch, which takes longer than this.
+RING_AT_MOST_EVERY_SECONDS = 0.003
+SQLITE_POLL_SECONDS = 0.02
+RECONNECT_SECONDS = 1.0
+
+_last_rung = 0.0
+
+
+def many_writers() -> bool:
+    """Whether an event may become visible after another that has a higher id."""
+    return connection.vendor == "postgresql"
+
+
+def oldest_running_transaction() -> int:
+    """Every transaction below this number has ended, and what it committed is seen by the next query."""
+    return _number("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
+
+
+def next_transaction() -> int:
+    """Every transaction that has a number now, or ever had, is below this one."""
+    return _number("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint")
+
+
+def _number(sql: str) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+        return int(cursor.fetchone()[0])
+
+
+def ring() -> None:
+    """Tell the relay that something was committed. After the commit, not in it: NOTIFY makes commits queue."""
+    global _last_rung
+    if not many_writers() or time.monotonic() - _last_rung < RING_AT_MOST_EVERY_SECONDS:
+        return
+    _last_rung = time.monotonic()
+    with connection.cursor() as cursor:
+        cursor.execute(f"NOTIFY {BELL}")
+
+
+def without_pool() -> None:
+    """One connection, for a process with one thread: a pool would wait ever longer for a database that was away."""
+    connection.settings_dict["OPTIONS"].pop("pool", None)
+
+
+class Doorbell(Protocol):
+    """What a relay waits at between two looks at the log."""
+
+    def wait(self, seconds: float) -> None:
+        """Return when something may have been committed, or after so many seconds."""
+        ...
+
+    def close(self) -> None: ...
+
+
+def doorbell() -> Doorbell:
+    return ListeningDoorbell() if many_writers() else PollingDoorbell()
+
+
+class ListeningDoorbell:
+    """LISTEN on a connection of its own: behind a pooler in transaction mode it would hear nothing.
+
+    While that connection is away, waiting is sleeping: the sweep finds what it would have told.
+    """
+
+    def __init__(self) -> None:
+        self._connection: psycopg.Connection | None = None
+        self._try_again_at = 0.0
+
+    def wait(self, seconds: float) -> None:
+        try:
+            for _ in self._listening().notifies(timeout=seconds, stop_after=1):
+                pass
+        except psycopg.OperationalError as error:
+            self._lose(error)
+            time.sleep(seconds)
+
+    def _listening(self) -> psycopg.Connection:
+        if self._connection is None:
+            if time.monotonic() < self._try_again_at:
+                raise psycopg.OperationalError("not yet")
+            self._connection = _direct_connection()
+            self._connection.execute(f"LISTEN {BELL}")
+        return self._connection
+
+    def _lose(self, error: Exception) -> None:
+        if time.monotonic() >= self._try_again_at:
+            logger.warning("Can't listen for commits, looking by itself every few milliseconds: %s", error)
+            self._try_again_at = time.monotonic() + RECONNECT_SECONDS
+        self.close()
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+def _direct_connection() -> psycopg.Connection:
+    if settings.DATABASE_DIRECT_URL:
+        return psycopg.connect(settings.DATABASE_DIRECT_URL, autocommit=True)
+    database = connection.settings_dict
+    return psycopg.connect(
+        dbname=database["NAME"],
+        user=database["USER"] or None,
+        password=database["PASSWORD"] or None,
+        host=database["HOST"] or None,
+        port=database["PORT"] or None,
+        autocommit=True,
+    )
+
+
+class PollingDoorbell:
+    """SQLite counts, for each connection, what the others have committed; asking reads no page of the file."""
+
+    def __init__(self) -> None:
+        self._seen = -1
+
+    def wait(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while (seen := _number("PRAGMA data_version")) == self._seen and time.monotonic() < deadline:
+            time.sleep(SQLITE_POLL_SECONDS)
+        self._seen = seen
+
+    def close(self) -> None:
+        """Nothing is held."""

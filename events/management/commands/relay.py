@@ -1,0 +1,24 @@
+import logging
+import signal
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from events import databases
+from events.relay import Relay
+
+
+class Command(BaseCommand):
+    help = "Numbers committed events and pushes them to the real-time engine. Run two: one works, one stands by."
+    requires_migrations_checks = False
+    requires_system_checks: list[str] = []
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        # Does nothing where the settings have configured logging.
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s relay: %(message)s")
+        logging.getLogger("httpx").setLevel(logging.WARNING)
+        databases.without_pool()
+        relay = Relay()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: relay.stop.set())
+        relay.run()

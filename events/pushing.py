@@ -1,0 +1,187 @@
+"""The push: gives numbered events to the engine, one ordered batch at a time. Its unit is (event, channel).
+
+Pushing twice is safe: the engine drops a sequence number it has had in a channel. So nothing moves until every reply
+has been read, and after any doubt the same batch goes out again.
+"""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+import orjson
+from django.db import transaction
+from django.utils import timezone
+
+from events import engine_client, generations, log, numbering
+from events.cursors import PUSH, Lease
+from events.engine_client import Command, EngineAway, EngineRefused, EngineTimeout, Position, Reply
+from events.models import DeadLetter, DueDisconnect, Event, Pushed
+
+logger = logging.getLogger("events.relay")
+
+BATCH = 500
+BATCH_BYTES = 4_000_000
+#: A connection that the gate was checking at the very moment of the first disconnect is found by the second.
+DISCONNECT_AGAIN = timedelta(seconds=2)
+
+REPEAT = "repeat"
+REFUSED = "refused"
+Outcomes = dict[str, int | str]
+
+
+@dataclass(slots=True)
+class Item:
+    """One command of a batch: an event for a channel or, without one, a disconnect that it asks for."""
+
+    seq: int
+    event: Event
+    channel: str | None
+    command: Command
+
+
+class Pusher:
+    """Pushes for whoever holds the lease of the push cursor."""
+
+    def __init__(self, lease: Lease) -> None:
+        self.lease = lease
+        self.log_id = numbering.log_id()
+        self._batch = BATCH
+        # Until a first batch of ours went well, and after each doubt, what we push may have been pushed before.
+        self._unsure = True
+
+    def push(self) -> int:
+        """Push the next batch and move the cursor behind it. Returns how many entries that were.
+
+        Raises EngineAway or GenerationsAway, when nothing has moved and it is to be tried again; and LeaseLost.
+        """
+        entries = _within(BATCH_BYTES, log.entries_after(self.lease.position, self._batch))
+        if not entries:
+            return 0
+        items = [item for seq, event, data in entries for item in _items(seq, event, data, self.log_id)]
+        # The gate refuses the old generation from here on, so a connection we end below can't come back.
+        _write_generations([event for _, event, _ in entries])
+        try:
+            tops = self._tops(items) if self._unsure else {}
+            replies = send([item.command for item in items])
+            _none_is_transient(items, replies)
+        except EngineAway as error:
+            self._unsure = True
+            self._batch = max(1, self._batch // 2) if isinstance(error, EngineTimeout) else BATCH
+            raise
+        self._record(entries, items, replies, tops)
+        self._unsure, self._batch = False, BATCH
+        return len(entries)
+
+    def _tops(self, items: list[Item]) -> dict[str, Position]:
+        """Where the batch's channels stand before it: a reply that is not past this tells of a repeat."""
+        names = list(dict.fromkeys(item.channel for item in items if item.channel))
+        replies = send([engine_client.position_command(name) for name in names])
+        return {
+            name: Position(reply["history"].get("offset", 0), reply["history"].get("epoch", ""))
+            for name, reply in zip(names, replies, strict=True)
+            if "history" in reply
+        }
+
+    def _record(
+        self,
+        entries: list[tuple[int, Event, bytes]],
+        items: list[Item],
+        replies: list[Reply],
+        tops: dict[str, Position],
+    ) -> None:
+        outcomes: dict[int, Outcomes] = {seq: {} for seq, _, _ in entries}
+        letters = []
+        for item, reply in zip(items, replies, strict=True):
+            if item.channel is None:
+                continue
+            outcome = outcomes[item.seq][item.channel] = _outcome(item.channel, reply, tops)
+            if outcome == REFUSED:
+                letters.append(_dead_letter(item, reply))
+        due = timezone.now() + DISCONNECT_AGAIN
+        with transaction.atomic():
+            self.lease.advance(entries[-1][0])
+            Pushed.objects.bulk_create(Pushed(entry_id=seq, outcomes=result) for seq, result in outcomes.items())
+            DeadLetter.objects.bulk_create(letters, ignore_conflicts=True)
+            DueDisconnect.objects.bulk_create(
+                DueDisconnect(user_id=user_id, generation=generation, due_at=due)
+                for _, event, _ in entries
+                for user_id, generation in event.revokes
+            )
+
+
+def disconnect_again() -> None:
+    """End once more the connections whose second disconnect is due. Raises EngineAway, when they stay due."""
+    due = list(DueDisconnect.objects.filter(due_at__lte=timezone.now())[:BATCH])
+    commands = [engine_client.disconnect_command(str(disconnect)) for disconnect in due]
+    for disconnect, reply in zip(due, send(commands), strict=True):
+        if "error" in reply:
+            raise EngineAway(f"The engine did not disconnect {disconnect}: {_reason(reply)}")
+    DueDisconnect.objects.filter(pk__in=[disconnect.pk for disconnect in due]).delete()
+
+
+def send(commands: list[Command]) -> list[Reply]:
+    """Like `engine_client.push`; a request refused as a whole is cut in two until what is refused stands alone."""
+    try:
+        return engine_client.push(commands)
+    except EngineRefused as error:
+        if len(commands) == 1:
+            return [{"error": {"code": 0, "message": str(error)}}]
+        middle = len(commands) // 2
+        return send(commands[:middle]) + send(commands[middle:])
+
+
+def _within(size: int, entries: list[tuple[int, Event]]) -> list[tuple[int, Event, bytes]]:
+    """The entries that fit into a request of `size` bytes, at least one, each with its JSON (encoded once)."""
+    fitting: list[tuple[int, Event, bytes]] = []
+    for seq, event in entries:
+        data = orjson.dumps(event.wire(seq))
+        size -= len(data) * len(event.channels)
+        if size < 0 and fitting:
+            break
+        fitting.append((seq, event, data))
+    return fitting
+
+
+def _items(seq: int, event: Event, data: bytes, log_id: UUID) -> Iterator[Item]:
+    for channel in event.channels:
+        yield Item(seq, event, channel, engine_client.publish_command(channel, data, seq, log_id))
+    for user_id, generation in event.revokes:
+        yield Item(seq, event, None, engine_client.disconnect_command(f"{user_id}.{generation - 1}"))
+
+
+def _write_generations(events: list[Event]) -> None:
+    for event in events:
+        for user_id, generation in event.revokes:
+            generations.write(UUID(user_id), generation)
+
+
+def _none_is_transient(items: list[Item], replies: list[Reply]) -> None:
+    """Raise EngineAway if something may go through later. A disconnect must go through before anything moves on."""
+    for item, reply in zip(items, replies, strict=True):
+        error = reply.get("error")
+        if error and (item.channel is None or error.get("code") in engine_client.TRANSIENT_CODES):
+            raise EngineAway(f"The engine can't do it now: {_reason(reply)}")
+
+
+def _outcome(channel: str, reply: Reply, tops: dict[str, Position]) -> int | str:
+    if "publish" not in reply:
+        return REFUSED
+    position = Position(reply["publish"].get("offset", 0), reply["publish"].get("epoch", ""))
+    top = tops.get(channel)
+    if top and position.epoch == top.epoch and position.offset <= top.offset:
+        return REPEAT
+    if top:
+        tops[channel] = position
+    return position.offset
+
+
+def _dead_letter(item: Item, reply: Reply) -> DeadLetter:
+    logger.error("The engine refused event %s for %s: %s", item.event.uuid, item.channel, _reason(reply))
+    return DeadLetter(cursor=PUSH, event=item.event, channel=item.channel or "", error=_reason(reply))
+
+
+def _reason(reply: Reply) -> str:
+    error = reply.get("error") or {"message": f"a reply that is none: {reply}"}
+    return f"{error.get('message')} ({error.get('code')})"

@@ -1,0 +1,146 @@
+"""The relay: numbers what was committed and pushes it, for as long as it holds the lease of the push cursor."""
+
+import logging
+import random
+import threading
+import time
+
+from django.conf import settings
+from django.db import Error as DatabaseError
+from django.db import connection
+
+from events import cursors, databases, numbering, pushing
+from events.cursors import PUSH, Lease, LeaseLost
+from events.engine_client import EngineAway
+from events.generations import GenerationsAway
+
+logger = logging.getLogger("events.relay")
+
+STANDBY_SECONDS = 0.5
+FIRST_WAIT_SECONDS = 0.1
+LONGEST_WAIT_SECONDS = 5.0
+DISCONNECT_LOOK_SECONDS = 0.25
+
+
+class Drain:
+    """Numbers and pushes, step by step, under a lease. While the engine is away numbering goes on."""
+
+    def __init__(self, lease: Lease) -> None:
+        self.lease = lease
+        self.pusher = pushing.Pusher(lease)
+        self.waits_for = ""
+        self._failures = 0
+        self._push_not_before = 0.0
+        self._disconnects_not_before = 0.0
+
+    def step(self) -> bool:
+        """One batch of each. Returns whether there was something, so that it is worth looking again at once.
+
+        Raises LeaseLost.
+        """
+        self.lease.renew()
+        numbered, newest = numbering.number()
+        pushed = self._push(newest) if time.monotonic() >= self._push_not_before else 0
+        return bool(numbered or pushed)
+
+    def _push(self, newest: int) -> int:
+        try:
+            pushed = self.pusher.push() if newest > self.lease.position else 0
+            self._disconnect_again()
+        except (EngineAway, GenerationsAway) as error:
+            self._back_off(str(error))
+            return 0
+        self._failures, self.waits_for = 0, ""
+        return pushed
+
+    def _disconnect_again(self) -> None:
+        if time.monotonic() >= self._disconnects_not_before:
+            pushing.disconnect_again()
+            self._disconnects_not_before = time.monotonic() + DISCONNECT_LOOK_SECONDS
+
+    def _back_off(self, error: str) -> None:
+        wait = backoff(self._failures)
+        self._failures += 1
+        self._push_not_before = time.monotonic() + wait
+        self.waits_for = error
+        self.lease.failed(error, wait)
+
+
+def backoff(failures: int) -> float:
+    """Seconds to wait after so many failures: doubling to 5, with jitter so that not all come back at once."""
+    longest: float = min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2 ** min(failures, 10))
+    return longest * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
+
+
+class Relay:
+    """One relay process. Runs until `stop` is set."""
+
+    def __init__(self) -> None:
+        self.stop = threading.Event()
+        self._said = ""
+
+    def run(self) -> None:
+        """Stand by, relay while holding the lease, and begin again when it was lost or the database went away."""
+        failures = 0
+        while not self.stop.is_set():
+            try:
+                self._relay_while_mine()
+                failures = 0
+            except DatabaseError as error:
+                self._say(f"Waiting for the database: {error}".strip())
+                connection.close()
+                self.stop.wait(backoff(failures))
+                failures += 1
+        self._say("Stopped.")
+
+    def _relay_while_mine(self) -> None:
+        lease = self._stand_by()
+        if lease is None:
+            return
+        doorbell = databases.doorbell()
+        try:
+            self._relay(Drain(lease), doorbell)
+        except LeaseLost:
+            self._say("Another relay has taken over.")
+        finally:
+            doorbell.close()
+        if self.stop.is_set():
+            lease.release()
+
+    def _stand_by(self) -> Lease | None:
+        cursors.ensure(PUSH)
+        while not self.stop.is_set():
+            if lease := cursors.take(PUSH, settings.RELAY_LEASE_SECONDS):
+                return lease
+            self._say("Standing by: another relay is active.")
+            self.stop.wait(STANDBY_SECONDS)
+        return None
+
+    def _relay(self, drain: Drain, doorbell: databases.Doorbell) -> None:
+        while not self.stop.is_set():
+            busy = drain.step()
+            self._say(f"Waiting. {drain.waits_for}" if drain.waits_for else "Active: numbering and pushing.")
+            if not busy:
+                doorbell.wait(settings.RELAY_SWEEP_SECONDS)
+
+    def _say(self, state: str) -> None:
+        """Log a change of state, once."""
+        if state != self._said:
+            logger.info(state)
+            self._said = state
+
+
+def drain_once(seconds: float) -> None:
+    """Number, and push if no relay does, until nothing is left or so many seconds are over. Raises LeaseLost."""
+    cursors.ensure(PUSH)
+    lease = cursors.take(PUSH, settings.RELAY_LEASE_SECONDS)
+    if lease is None:
+        numbering.number()
+        return
+    deadline = time.monotonic() + seconds
+    try:
+        drain = Drain(lease)
+        while drain.step() and time.monotonic() < deadline:
+            pass
+    finally:
+        lease.release()
