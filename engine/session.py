@@ -1,0 +1,546 @@
+"""One client's side of the protocol: its commands, its subscriptions, its time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from engine import codes
+from engine.channels import is_limited_to, is_private
+from engine.codes import Closed, Disconnect, Refused, Unsubscribe
+from engine.config import ChannelOptions
+from engine.core import VERSION, Engine, position_of, push
+from engine.history import Position, Publication, fragments
+from engine.outbox import Full, Outbox
+from engine.schema import COMMANDS, Malformed, check, uint32
+from engine.tokens import ExpiredToken, InvalidToken, SubscriptionClaims, overrides
+
+log = logging.getLogger("engine")
+
+REJECT_UNRECOVERED = 2  # bit of a subscribe command's `flag`: answer error 112 where recovery is impossible
+STREAM_SUBSCRIPTION = 0
+SHARED_POLL_SUBSCRIPTION = 4
+NEVER = float("inf")
+
+
+@dataclass(slots=True)
+class Subscription:
+    """One channel of a session. `expires_at` is Unix seconds, 0 for never."""
+
+    server_side: bool
+    expires_at: int = 0
+    info: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Following:
+    """Whether a subscription is told its position in the stream, and whether it may recover from one."""
+
+    positioned: bool
+    recoverable: bool
+
+
+class Session:
+    """The protocol of one connection, without its transport: `handle()` takes frames, `outbox` holds what to write."""
+
+    def __init__(self, engine: Engine, headers: Sequence[tuple[bytes, bytes]]) -> None:
+        self.client = str(uuid.uuid4())
+        self.user = ""
+        self.outbox = Outbox(engine.config.client.queue_max_size)
+        self.disconnect: Disconnect | None = None
+        self.on_close: Callable[[], object] = lambda: None
+        self._engine = engine
+        self._options = engine.config.client
+        self._headers = headers
+        self._connected = False
+        self._info: Any = None
+        self._expires_at = 0
+        self._next_expiry = NEVER
+        self._subscriptions: dict[str, Subscription] = {}
+        self._awaits_pong = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._commands = {
+            "subscribe": self._subscribe,
+            "unsubscribe": self._unsubscribe,
+            "publish": self._publish,
+            "presence": self._presence,
+            "presence_stats": self._presence,
+            "history": self._history,
+            "rpc": self._rpc,
+            "refresh": self._refresh,
+            "sub_refresh": self._sub_refresh,
+        }
+
+    # -- from the transport
+
+    def opened(self) -> None:
+        """The transport is open: a connect command has to come soon."""
+        self._after(self._options.stale_close_delay, lambda: self.close(codes.CLOSE_STALE))
+
+    async def handle(self, frame: str | bytes) -> None:
+        """One frame: one or more commands, one on each line. Errors end the session, they are not raised."""
+        try:
+            encoded = frame.encode() if isinstance(frame, str) else frame
+            if len(encoded) > self._engine.config.websocket.message_size_limit:
+                raise Closed(codes.CLOSE_MESSAGE_TOO_BIG)
+            for line in encoded.removesuffix(b"\n").split(b"\n"):
+                await self._handle_line(line)
+                if self.disconnect is not None:
+                    return
+        except Closed as end:
+            self.close(end.disconnect)
+        except (Malformed, orjson.JSONDecodeError):
+            self.close(codes.CLOSE_BAD_REQUEST)
+        except Exception:
+            log.exception("a command failed")
+            self.close(codes.CLOSE_SERVER_ERROR)
+
+    def closed(self) -> None:
+        """The transport is gone: forget the session."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self.outbox.finish(drop=True)
+        self._leave()
+
+    # -- from the engine
+
+    def push(self, message: str, size: int) -> None:
+        """Queue an encoded message of `size` bytes, or end the session if its client reads too slowly."""
+        try:
+            self.outbox.put(message, size)
+        except Full:
+            self.close(codes.CLOSE_SLOW)
+
+    def close(self, disconnect: Disconnect) -> None:
+        """End the session. What was queued before is still written, unless the client is slow."""
+        if self.disconnect is not None:
+            return
+        self.disconnect = disconnect
+        self._leave()
+        self.outbox.finish(drop=disconnect is codes.CLOSE_SLOW)
+        self.on_close()
+
+    def check_expiry(self, now: float) -> None:
+        """End what has expired, the configured delay after it did (clients refresh in between)."""
+        if now < self._next_expiry:
+            return
+        if self._expires_at and now >= self._expires_at + self._options.expired_close_delay:
+            self.close(codes.CLOSE_EXPIRED)
+            return
+        delay = self._options.expired_sub_close_delay
+        for channel, subscription in list(self._subscriptions.items()):
+            if subscription.expires_at and now >= subscription.expires_at + delay:
+                self._subscription_expired(channel, subscription)
+        self._plan_expiry()
+
+    def server_subscribe(self, channel: str, options: ChannelOptions, request: dict[str, Any]) -> None:
+        """Subscribe this client without its asking, and tell it."""
+        current = self._subscriptions.get(channel)
+        if current is not None and not current.server_side:
+            return
+        since = position_of(request.get("recover_since"))
+        subscription = Subscription(True, request.get("expire_at", 0), request.get("info"))
+        body, missed = self._follow(
+            channel, subscription, options, self._following(options, overrides(request.get("override"))), since
+        )
+        body.pop("publications", None)
+        if "data" in request:
+            body["data"] = request["data"]
+        self._send(push(channel, "subscribe", orjson.dumps(body)))
+        for publication in missed:
+            self._send(push(channel, "pub", publication.for_client()))
+
+    def server_unsubscribe(self, channel: str, reason: Unsubscribe = codes.SERVER_UNSUBSCRIBE) -> None:
+        """Take a subscription away and say so; nothing where there is none."""
+        if self._subscriptions.pop(channel, None) is None:
+            return
+        self._engine.hub.unsubscribe(channel, self)
+        self._send(push(channel, "unsubscribe", orjson.dumps({"code": reason.code, "reason": reason.reason})))
+
+    def server_refresh(self, expires_at: int) -> None:
+        """Set when the connection expires (Unix seconds, 0 for never) and say so."""
+        if expires_at and expires_at <= self._engine.clock():
+            self.close(codes.CLOSE_EXPIRED)
+            return
+        self._expires_at = expires_at
+        self._plan_expiry()
+        self._send('{"push":{"refresh":' + orjson.dumps(self._lifetime(expires_at)).decode() + "}}")
+
+    def _leave(self) -> None:
+        for channel in self._subscriptions:
+            self._engine.hub.unsubscribe(channel, self)
+        self._subscriptions.clear()
+        self._engine.hub.remove(self)
+
+    # -- commands
+
+    async def _handle_line(self, line: bytes) -> None:
+        command = orjson.loads(line)
+        if not isinstance(command, dict):
+            raise Malformed
+        if not command:
+            self._pong()
+            return
+        method, request = self._method(command)
+        if method == "send":
+            raise Closed(codes.CLOSE_NOT_AVAILABLE)
+        if method != "connect" and not self._connected:
+            raise Malformed
+        try:
+            result = await self._connect(request) if method == "connect" else self._commands[method](request)
+        except Refused as refusal:
+            self._answer(command["id"], "error", refusal.error.as_json())
+        else:
+            self._answer(command["id"], method, result)
+            if method == "connect":
+                self._greeted()
+
+    @staticmethod
+    def _method(command: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        for method, fields in COMMANDS.items():
+            if command.get(method) is not None:
+                request = check(command[method], fields)
+                if method != "send" and not (uint32(command.get("id")) and command["id"] > 0):
+                    raise Malformed
+                if "channel" in fields and not request.get("channel"):
+                    raise Malformed
+                return method, request
+        raise Malformed
+
+    async def _connect(self, request: dict[str, Any]) -> dict[str, Any]:
+        if self._connected:
+            raise Malformed
+        identity = await self._identify(request)
+        if self.disconnect is not None:
+            raise Closed(self.disconnect)
+        user = identity.get("user", "")
+        limit = self._options.user_connection_limit
+        if limit and user and len(self._engine.hub.of_user(user)) >= limit:
+            raise Closed(codes.CLOSE_CONNECTION_LIMIT)
+        expires_at = identity.get("expire_at", 0)
+        if expires_at and expires_at <= self._engine.clock():
+            raise Refused(codes.EXPIRED)
+        subscriptions = {channel: {} for channel in identity.get("channels", ())} | identity.get("subs", {})
+        options = {channel: self._engine.channels.options(channel) for channel in subscriptions}
+        self.user, self._info, self._expires_at = user, identity.get("info"), expires_at
+        reply: dict[str, Any] = {"client": self.client, "version": VERSION, **self._lifetime(expires_at)}
+        if "data" in identity:
+            reply["data"] = identity["data"]
+        self._connected = True
+        self._engine.hub.add(self)
+        subs = {
+            channel: self._connect_subscription(
+                channel, options[channel], asked, request.get("subs", {}).get(channel, {})
+            )
+            for channel, asked in subscriptions.items()
+        }
+        if subs:
+            reply["subs"] = subs
+        if self._options.ping_interval:
+            reply["ping"] = int(self._options.ping_interval)
+            reply["pong"] = bool(self._options.pong_timeout)
+        return reply
+
+    async def _identify(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Who connects: by its token, by the connect proxy, or nobody where that is allowed. In the proxy's form."""
+        if request.get("token"):
+            return self._identify_by_token(request["token"])
+        if self._engine.gate.enabled:
+            return await self._engine.gate.ask(self._proxy_request(request), self._headers)
+        if self._options.insecure or self._options.allow_anonymous_connect_without_token:
+            return {}
+        raise Closed(codes.CLOSE_BAD_REQUEST)
+
+    def _identify_by_token(self, token: str) -> dict[str, Any]:
+        try:
+            claims = self._engine.connection_tokens.connection(token)
+        except ExpiredToken:
+            raise Refused(codes.TOKEN_EXPIRED) from None
+        except InvalidToken:
+            raise Closed(codes.CLOSE_INVALID_TOKEN) from None
+        return {
+            "user": claims.user,
+            "expire_at": claims.expires_at,
+            "info": claims.info,
+            "subs": claims.subscriptions,
+        }
+
+    def _proxy_request(self, request: dict[str, Any]) -> dict[str, Any]:
+        body: dict[str, Any] = {"client": self.client, "transport": "websocket", "protocol": "json", "encoding": "json"}
+        body |= {name: request[name] for name in ("data", "name", "version") if name in request}
+        if request.get("subs"):
+            body["channels"] = sorted(request["subs"])
+        return body
+
+    def _connect_subscription(
+        self, channel: str, options: ChannelOptions, granted: dict[str, Any], asked: dict[str, Any]
+    ) -> dict[str, Any]:
+        since = position_of(asked) if asked.get("recover") else None
+        subscription = Subscription(True, granted.get("expire_at") or 0, granted.get("info"))
+        following = self._following(options, overrides(granted.get("override")))
+        body, _ = self._follow(channel, subscription, options, following, since)
+        if granted.get("data") is not None:
+            body["data"] = granted["data"]
+        return body
+
+    def _greeted(self) -> None:
+        """Connected: no longer stale, pinged from now on."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._plan_expiry()
+        if self._options.ping_interval:
+            self._after(self._options.ping_interval, self._ping)
+
+    def _subscribe(self, request: dict[str, Any]) -> dict[str, Any]:
+        channel = request["channel"]
+        if channel in self._subscriptions:
+            raise Refused(codes.ALREADY_SUBSCRIBED)
+        limit = self._options.channel_limit
+        if limit and len(self._subscriptions) >= limit:
+            raise Refused(codes.LIMIT_EXCEEDED)
+        options = self._engine.channels.options_for_client(channel)
+        claims = self._permit_subscribing(channel, options, request.get("token", ""))
+        self._check_kind(request)
+        override = claims.override if claims else {}
+        following = self._following(options, override, request)
+        since = position_of(request) if request.get("recover") else None
+        subscription = Subscription(False, claims.expires_at if claims else 0, claims.info if claims else None)
+        reject = bool(request.get("flag", 0) & REJECT_UNRECOVERED)
+        body, _ = self._follow(channel, subscription, options, following, since, reject)
+        return self._lifetime(subscription.expires_at) | body
+
+    @staticmethod
+    def _check_kind(request: dict[str, Any]) -> None:
+        kind = request.get("type", STREAM_SUBSCRIPTION)
+        if kind == SHARED_POLL_SUBSCRIPTION:
+            raise Refused(codes.NOT_AVAILABLE)
+        if kind != STREAM_SUBSCRIPTION:
+            raise Refused(codes.PERMISSION_DENIED)
+        if "tf" in request:
+            raise Refused(codes.BAD_REQUEST)
+
+    def _permit_subscribing(self, channel: str, options: ChannelOptions, token: str) -> SubscriptionClaims | None:
+        if token:
+            return self._subscription_claims(channel, token)
+        if self._options.insecure:
+            return None
+        if not is_private(channel):
+            if options.allow_subscribe_for_client and (self.user or options.allow_subscribe_for_anonymous):
+                return None
+            if options.allow_user_limited_channels and self.user and is_limited_to(channel, self.user):
+                return None
+        raise Refused(codes.PERMISSION_DENIED)
+
+    def _subscription_claims(self, channel: str, token: str) -> SubscriptionClaims:
+        """What a token allows. That of another person, channel or client is no mistake: it ends the session."""
+        try:
+            claims = self._engine.subscription_tokens.subscription(token)
+        except ExpiredToken:
+            raise Refused(codes.TOKEN_EXPIRED) from None
+        except InvalidToken:
+            raise Refused(codes.PERMISSION_DENIED) from None
+        self._check_owner(claims, channel)
+        if claims.expires_at and claims.expires_at <= self._engine.clock():
+            raise Refused(codes.EXPIRED)
+        return claims
+
+    def _check_owner(self, claims: SubscriptionClaims, channel: str) -> None:
+        if claims.user != self.user or claims.channel != channel or claims.client not in ("", self.client):
+            raise Closed(codes.CLOSE_INVALID_TOKEN)
+
+    def _following(
+        self, options: ChannelOptions, override: dict[str, bool], request: dict[str, Any] | None = None
+    ) -> Following:
+        """What the channel's options force, and what the client asked for as far as it may."""
+        asked = request or {}
+        may_read = options.has_history and self._may_read_history(options, subscribed=True)
+        recoverable = override.get("force_recovery", options.force_recovery)
+        recoverable |= bool(asked.get("recoverable")) and (options.allow_recovery or may_read)
+        positioned = override.get("force_positioning", options.force_positioning)
+        positioned |= bool(asked.get("positioned")) and (options.allow_positioning or may_read)
+        return Following(positioned or recoverable, recoverable)
+
+    def _follow(
+        self,
+        channel: str,
+        subscription: Subscription,
+        options: ChannelOptions,
+        following: Following,
+        since: Position | None,
+        reject_unrecovered: bool = False,
+    ) -> tuple[dict[str, Any], list[Publication]]:
+        """Subscribe; what the client is told of its place in the stream. No await: nothing is published in between."""
+        body: dict[str, Any] = {"was_recovering": True} if since else {}
+        missed: list[Publication] = []
+        if following.positioned:
+            retention = self._engine.retention(options)
+            position = self._engine.history.position(channel, retention)
+            if since and following.recoverable:
+                limit = self._options.recovery_max_publication_limit
+                recovery = self._engine.history.recover(channel, retention, since, limit)
+                if not recovery.recovered and reject_unrecovered:
+                    raise Refused(codes.UNRECOVERABLE_POSITION)
+                if recovery.recovered:
+                    missed = recovery.publications
+                    position = Position(since.offset, position.epoch)
+                    body["recovered"] = True
+            body |= {"positioned": True, "epoch": position.epoch}
+            if position.offset:
+                body["offset"] = position.offset
+        if following.recoverable:
+            body["recoverable"] = True
+        if missed:
+            body["publications"] = fragments(missed)
+        self._subscriptions[channel] = subscription
+        self._engine.hub.subscribe(channel, self)
+        self._plan_expiry()
+        return body, missed
+
+    def _unsubscribe(self, request: dict[str, Any]) -> dict[str, Any]:
+        if self._subscriptions.pop(request["channel"], None) is not None:
+            self._engine.hub.unsubscribe(request["channel"], self)
+        return {}
+
+    def _publish(self, request: dict[str, Any]) -> dict[str, Any]:
+        channel = request["channel"]
+        if "data" not in request:
+            raise Refused(codes.BAD_REQUEST)
+        options = self._engine.channels.options_for_client(channel)
+        if not self._may_publish(channel, options):
+            raise Refused(codes.PERMISSION_DENIED)
+        publication = Publication(orjson.dumps(request["data"]), info=orjson.dumps(self._client_info(channel)))
+        self._engine.publish(channel, options, publication)
+        return {}
+
+    def _may_publish(self, channel: str, options: ChannelOptions) -> bool:
+        if self._options.insecure:
+            return True
+        if not self.user and not options.allow_publish_for_anonymous:
+            return False
+        subscribed = channel in self._subscriptions
+        return options.allow_publish_for_client or (options.allow_publish_for_subscriber and subscribed)
+
+    def _client_info(self, channel: str) -> dict[str, Any]:
+        info: dict[str, Any] = {"user": self.user, "client": self.client}
+        if self._info is not None:
+            info["conn_info"] = self._info
+        subscription = self._subscriptions.get(channel)
+        if subscription and subscription.info is not None:
+            info["chan_info"] = subscription.info
+        return info
+
+    def _history(self, request: dict[str, Any]) -> dict[str, Any]:
+        channel = request["channel"]
+        options = self._engine.channels.options_for_client(channel)
+        if not options.has_history:
+            raise Refused(codes.NOT_AVAILABLE)
+        if not self._may_read_history(options, channel in self._subscriptions):
+            raise Refused(codes.PERMISSION_DENIED)
+        most = self._options.history_max_publication_limit or -1
+        publications, position = self._engine.read_history(channel, options, request, most)
+        return {"publications": fragments(publications), "epoch": position.epoch, "offset": position.offset}
+
+    def _may_read_history(self, options: ChannelOptions, subscribed: bool) -> bool:
+        if self._options.insecure:
+            return True
+        if not self.user and not options.allow_history_for_anonymous:
+            return False
+        return options.allow_history_for_client or (options.allow_history_for_subscriber and subscribed)
+
+    def _presence(self, request: dict[str, Any]) -> dict[str, Any]:
+        self._engine.channels.options_for_client(request["channel"])
+        raise Refused(codes.NOT_AVAILABLE)
+
+    def _rpc(self, request: dict[str, Any]) -> dict[str, Any]:
+        raise Refused(codes.NOT_AVAILABLE)
+
+    def _refresh(self, request: dict[str, Any]) -> dict[str, Any]:
+        if not request.get("token"):
+            raise Malformed
+        try:
+            claims = self._engine.connection_tokens.connection(request["token"])
+        except ExpiredToken:
+            raise Closed(codes.CLOSE_EXPIRED) from None
+        except InvalidToken:
+            raise Closed(codes.CLOSE_INVALID_TOKEN) from None
+        if claims.user != self.user:
+            raise Closed(codes.CLOSE_INVALID_TOKEN)
+        self._expires_at = claims.expires_at
+        self._plan_expiry()
+        return self._lifetime(claims.expires_at)
+
+    def _sub_refresh(self, request: dict[str, Any]) -> dict[str, Any]:
+        channel = request["channel"]
+        subscription = self._subscriptions.get(channel)
+        if subscription is None:
+            raise Refused(codes.PERMISSION_DENIED)
+        if not request.get("token"):
+            raise Refused(codes.BAD_REQUEST)
+        try:
+            claims = self._engine.subscription_tokens.subscription(request["token"])
+        except ExpiredToken:
+            return {}  # as Centrifugo answers; the subscription goes on to the end it had
+        except InvalidToken:
+            raise Closed(codes.CLOSE_INVALID_TOKEN) from None
+        self._check_owner(claims, channel)
+        subscription.expires_at = claims.expires_at
+        subscription.info = claims.info
+        self._plan_expiry()
+        return self._lifetime(claims.expires_at)
+
+    # -- time
+
+    def _lifetime(self, expires_at: int) -> dict[str, Any]:
+        if not expires_at:
+            return {}
+        return {"expires": True, "ttl": max(0, expires_at - int(self._engine.clock()))}
+
+    def _plan_expiry(self) -> None:
+        """When check_expiry() next has something to do, so that asking costs nothing until then."""
+        ends = [self._expires_at + self._options.expired_close_delay] if self._expires_at else []
+        delay = self._options.expired_sub_close_delay
+        ends += [sub.expires_at + delay for sub in self._subscriptions.values() if sub.expires_at]
+        self._next_expiry = min(ends, default=NEVER)
+
+    def _subscription_expired(self, channel: str, subscription: Subscription) -> None:
+        if subscription.server_side:
+            self.close(codes.CLOSE_SUBSCRIPTION_EXPIRED)
+        else:
+            self.server_unsubscribe(channel, codes.SUBSCRIPTION_EXPIRED)
+
+    def _ping(self) -> None:
+        self._send("{}")
+        if self._options.pong_timeout:
+            self._awaits_pong = True
+            self._after(self._options.pong_timeout, self._check_pong)
+        else:
+            self._after(self._options.ping_interval, self._ping)
+
+    def _check_pong(self) -> None:
+        if self._awaits_pong:
+            self.close(codes.CLOSE_NO_PONG)
+        else:
+            self._after(self._options.ping_interval - self._options.pong_timeout, self._ping)
+
+    def _pong(self) -> None:
+        if not self._awaits_pong:
+            raise Malformed
+        self._awaits_pong = False
+
+    def _after(self, delay: float, act: Callable[[], None]) -> None:
+        self._timer = asyncio.get_running_loop().call_later(delay, act)
+
+    # -- out
+
+    def _answer(self, command: int, method: str, result: dict[str, Any]) -> None:
+        self._send(orjson.dumps({"id": command, method: result}).decode())
+
+    def _send(self, message: str) -> None:
+        self.push(message, len(message.encode()))
