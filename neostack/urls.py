@@ -1,7 +1,9 @@
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
 
 urlpatterns = [
+    path("", include("portal.urls")),
+    path("accounts/", include("allauth.account.urls")),
     path("admin/", admin.site.urls),
 ]
 

@@ -1,0 +1,106 @@
+"""What templates need to say the same thing the same way everywhere: icons, times, statuses, coloured log lines."""
+
+from datetime import UTC, datetime
+
+from django import template
+from django.forms import BoundField
+from django.templatetags.static import static
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+from portal import ansi, times
+
+register = template.Library()
+CONTROL_CLASSES = {"checkbox": "form-check-input", "select": "form-select"}
+
+
+@register.simple_tag
+def icon(name: str, css: str = "icon") -> SafeString:
+    """A picture from the sprite, hidden from screen readers: the word beside it says it."""
+    return format_html(
+        '<svg class="{}" aria-hidden="true" focusable="false"><use href="{}#{}"></use></svg>',
+        css,
+        static("icons.svg"),
+        name,
+    )
+
+
+@register.simple_tag
+def when(moment: datetime | None, field: str = "") -> SafeString:
+    """A relative time whose exact one, with its zone, shows on hover and focus. Empty where nothing happened yet."""
+    attribute = format_html(' data-field="{}"', field) if field else ""
+    if moment is None:
+        return format_html("<time{} data-relative></time>", attribute)
+    moment = moment.astimezone(UTC)
+    return format_html(
+        '<time{} data-relative datetime="{}" title="{}">{}</time>',
+        attribute,
+        iso(moment),
+        times.exact(moment),
+        times.ago(moment),
+    )
+
+
+@register.simple_tag
+def clock(moment: datetime, field: str = "") -> SafeString:
+    """An exact time of day, to the second, for logs and histories."""
+    moment = moment.astimezone(UTC)
+    attribute = format_html(' data-field="{}"', field) if field else ""
+    return format_html(
+        '<time{} datetime="{}" title="{}">{}</time>', attribute, iso(moment), times.exact(moment), f"{moment:%H:%M:%S}"
+    )
+
+
+@register.simple_tag
+def took(started: datetime | None, ended: datetime | None, field: str = "took") -> SafeString:
+    """How long it ran, or has been running: the page counts on from `data-from` while there is no `data-to`."""
+    if started is None:
+        return format_html('<span data-field="{}" data-elapsed></span>', field)
+    until = ended or datetime.now(UTC)
+    return format_html(
+        '<span data-field="{}" data-elapsed data-from="{}" data-to="{}">{}</span>',
+        field,
+        iso(started),
+        iso(ended) if ended else "",
+        times.took(until - started),
+    )
+
+
+@register.filter
+def iso(moment: datetime) -> str:
+    """The time as events carry it."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+@register.filter
+def ordinal(number: int) -> str:
+    return times.ordinal(number)
+
+
+@register.filter
+def coloured(text: str) -> SafeString:
+    """A line of output with its terminal colours as classes."""
+    return format_html_join(
+        "",
+        "{}",
+        (
+            (format_html('<span class="{}">{}</span>', classes, part) if classes else part,)
+            for classes, part in ansi.segments(text)
+        ),
+    )
+
+
+@register.filter
+def initial(name: str) -> str:
+    return (name.strip() or "?")[0].upper()
+
+
+@register.filter
+def control(field: BoundField) -> SafeString:
+    """A form field's own input in our style; errors and help are tied to it by Django's aria-describedby."""
+    widget = field.field.widget
+    widget.attrs.pop("placeholder", None)  # the label says it, and stays readable
+    css = {"checkbox": "form-check-input", "select": "form-select"}.get(
+        getattr(widget, "input_type", ""), "form-control"
+    )
+    return field.as_widget(attrs={"class": f"{css} is-invalid" if field.errors else css})

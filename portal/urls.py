@@ -1,0 +1,9 @@
+from django.urls import path
+
+from portal import views
+
+urlpatterns = [
+    path("", views.home, name="home"),
+    path("theme/", views.set_theme, name="theme"),
+    path("t/<slug:slug>/", views.tenant_home, name="tenant_home"),
+]

@@ -1,0 +1,49 @@
+"""The pages round every tenant's: where a person lands, the theme, a tenant's home."""
+
+from typing import cast
+
+from django.conf import settings
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.http import require_GET, require_POST
+
+from accounts.models import User
+from portal.context import THEMES, tenants_to_open
+from tenants.access import TenantRequest, tenant_page
+
+THEME_MAX_AGE_SECONDS = 365 * 86_400
+
+
+@require_GET
+@login_required
+def home(request: HttpRequest) -> HttpResponse:
+    """Where signing in leads: the only tenant's home, a choice of several, or what the person has instead."""
+    user = cast(User, request.user)
+    tenants = tenants_to_open(request)
+    if len(tenants) == 1:
+        return redirect("tenant_home", tenants[0].slug)
+    if not tenants and user.is_platform_admin:
+        return redirect("admin:index")
+    return render(request, "portal/tenants.html", {"tenants": tenants})
+
+
+@require_POST
+def set_theme(request: HttpRequest) -> HttpResponse:
+    """Keep the chosen theme in a cookie, so that the server renders it; works without JavaScript."""
+    theme, back = request.POST.get("theme"), request.POST.get("next", "")
+    if not url_has_allowed_host_and_scheme(back, allowed_hosts={request.get_host()}, require_https=request.is_secure()):
+        back = "/"
+    response = redirect(back)
+    if theme in THEMES:
+        response.set_cookie(
+            "theme", theme, max_age=THEME_MAX_AGE_SECONDS, samesite="Lax", secure=settings.SESSION_COOKIE_SECURE
+        )
+    return response
+
+
+@require_GET
+@tenant_page()
+def tenant_home(request: TenantRequest) -> HttpResponse:
+    return render(request, "portal/home.html", {"section": "home"})

@@ -1,0 +1,93 @@
+// Every page's one script. Each thing here adds to a page that already works without it.
+
+import * as keys from "./keys.js";
+import { ago, took } from "./times.js";
+
+const TICK_MS = 1_000;
+
+/** Keep relative times and running durations true: text that says "10 s ago" must not stand for an hour. */
+export function tick(root = document, now = Date.now()) {
+  for (const time of root.querySelectorAll("time[data-relative][datetime]")) setText(time, ago(time.dateTime, now));
+  for (const span of root.querySelectorAll("[data-elapsed][data-from]:not([data-from=''])")) {
+    const until = span.dataset.to ? Date.parse(span.dataset.to) : now;
+    setText(span, took(until - Date.parse(span.dataset.from)));
+  }
+}
+
+function setText(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
+function submitOnce(event) {
+  const form = event.target;
+  if (!form.matches("[data-once]") || event.defaultPrevented) return;
+  if (form.dataset.sent) {
+    event.preventDefault();
+    return;
+  }
+  form.dataset.sent = "yes";
+  const button = event.submitter ?? form.querySelector("[type=submit]");
+  button.dataset.word = button.textContent;
+  button.textContent = form.dataset.once;
+}
+
+/** A page that comes back from the browser's cache can be sent again. */
+function allowAgain(event) {
+  if (!event.persisted) return;
+  for (const form of document.querySelectorAll("form[data-sent]")) {
+    delete form.dataset.sent;
+    const button = form.querySelector("[data-word]");
+    if (button) button.textContent = button.dataset.word;
+  }
+}
+
+function filterMenu(event) {
+  const wanted = event.target.value.trim().toLowerCase();
+  for (const item of document.querySelectorAll(event.target.dataset.filters)) {
+    item.hidden = !item.textContent.toLowerCase().includes(wanted);
+  }
+}
+
+function openDialog(id) {
+  document.querySelector("[popover]:popover-open")?.hidePopover();
+  document.getElementById(id)?.showModal();
+}
+
+function moveInRows(step) {
+  const links = [...document.querySelectorAll("[data-row-link]")];
+  if (!links.length) return false;
+  const at = links.indexOf(document.activeElement);
+  links[Math.max(0, Math.min(links.length - 1, at < 0 ? 0 : at + step))].focus();
+}
+
+function bindKeys() {
+  const { home, deployments } = document.body.dataset;
+  keys.bind("?", () => openDialog("keys"));
+  if (home) keys.bind("g h", () => location.assign(home));
+  if (deployments) keys.bind("g d", () => location.assign(deployments));
+  keys.bind("/", () => {
+    const search = document.querySelector("[data-search]");
+    if (!search) return false;
+    search.focus();
+  });
+  keys.bind("j", () => moveInRows(1));
+  keys.bind("k", () => moveInRows(-1));
+}
+
+function start() {
+  document.addEventListener("submit", submitOnce);
+  window.addEventListener("pageshow", allowAgain);
+  for (const input of document.querySelectorAll("[data-filters]")) input.addEventListener("input", filterMenu);
+  for (const button of document.querySelectorAll("[data-opens]")) {
+    button.hidden = false;
+    button.addEventListener("click", () => openDialog(button.dataset.opens));
+  }
+  document.getElementById("error-summary")?.focus();
+  keys.start();
+  bindKeys();
+  tick();
+  setInterval(() => document.hidden || tick(), TICK_MS);
+  document.addEventListener("visibilitychange", () => document.hidden || tick());
+}
+
+start();
