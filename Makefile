@@ -1,6 +1,12 @@
 # Everything a developer does every day. `make help` lists it. Needs make and Python 3.11 or newer, nothing else.
 .DEFAULT_GOAL := help
 PYTHON_HERE := .venv/bin/python
+# Where docker-compose.yml puts its parts.
+SERVICES := ENGINE=centrifugo \
+	DATABASE_URL=postgres://neostack:neostack@127.0.0.1:5433/neostack \
+	REDIS_URL=redis://127.0.0.1:6380/0 \
+	ENGINE_API_URL=http://127.0.0.1:8001/engine/api \
+	ENGINE_CLIENT_URL=ws://localhost:8001/connection/websocket
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-22s %s\n", $$1, $$2}'
@@ -8,6 +14,12 @@ help: ## Say what there is
 run: ## Start everything (PORT=8000 DEMO=1 ENGINE=embedded|process|centrifugo DATABASE_URL= REDIS_URL=)
 	@sh scripts/setup
 	@exec $(PYTHON_HERE) -m neostack.launcher
+
+run-services: ## The same on PostgreSQL, Redis and Centrifugo in Docker (docker-compose.yml)
+	@sh scripts/setup
+	@env $(SERVICES) $(PYTHON_HERE) -m neostack.launcher engine-config
+	docker compose up --detach --wait
+	@exec env $(SERVICES) $(PYTHON_HERE) -m neostack.launcher
 
 engine-stop: ## Pull the plug on the engine of a `make run ENGINE=process`, and watch the pages
 	@$(PYTHON_HERE) -m neostack.launcher engine-stop
@@ -38,4 +50,4 @@ centrifugo: ## Build the real Centrifugo into .local/bin (needs Go)
 clean: ## Forget the demo: remove .local (database, secrets, logs); .venv stays
 	rm -rf .local
 
-.PHONY: help run engine-stop engine-start test lint format lock centrifugo clean
+.PHONY: help run run-services engine-stop engine-start test lint format lock centrifugo clean

@@ -3,6 +3,7 @@
     python -m neostack.launcher                     start everything
     python -m neostack.launcher engine-stop         pull the plug on the engine of a running one (ENGINE=process)
     python -m neostack.launcher engine-start        and put it back
+    python -m neostack.launcher engine-config       only write the configuration of an engine that runs elsewhere
 
 A process that ends by itself is started again; one that keeps ending brings everything down with a sentence that says
 which. The engine is different: whoever stops it wants to see what the pages do, so it stays down until asked back.
@@ -55,13 +56,20 @@ class Options:
     host: str
     port: int
     demo: bool
+    #: Somebody else started the engine, and said where (ENGINE_API_URL).
+    engine_is_elsewhere: bool
+
+    @property
+    def starts_engine(self) -> bool:
+        return self.engine != "embedded" and not self.engine_is_elsewhere
 
     @classmethod
     def from_environment(cls) -> "Options":
         engine = os.environ.get("ENGINE", "embedded")
         if engine not in processes.ENGINES:
             raise CannotStart(f"ENGINE={engine} is not known. It is one of: {', '.join(processes.ENGINES)}.")
-        if engine == "centrifugo" and not processes.CENTRIFUGO.exists():
+        elsewhere = bool(os.environ.get("ENGINE_API_URL"))
+        if engine == "centrifugo" and not elsewhere and not processes.CENTRIFUGO.exists():
             raise CannotStart("ENGINE=centrifugo needs .local/bin/centrifugo. Build it once: make centrifugo")
         port = os.environ.get("PORT", "8000")
         if not re.fullmatch(r"\d{1,5}", port) or not 0 < int(port) < 65536:
@@ -71,6 +79,7 @@ class Options:
             host=os.environ.get("HOST", "127.0.0.1"),
             port=int(port),
             demo=os.environ.get("DEMO", "1").lower() not in {"0", "no", "false", ""},
+            engine_is_elsewhere=elsewhere,
         )
 
 
@@ -79,10 +88,12 @@ class Launcher:
 
     def __init__(self, options: Options) -> None:
         self.options = options
-        self.engine_port = _free_port(near=options.port + 1) if options.engine != "embedded" else None
-        self.environ = _environment(options, self.engine_port)
+        self.environ = environment(options)
         self.commands = processes.commands(
-            engine=options.engine, host=options.host, port=options.port, local_dir=LOCAL_DIR
+            engine=options.engine if options.starts_engine else "",
+            host=options.host,
+            port=options.port,
+            local_dir=LOCAL_DIR,
         )
         self.running: dict[str, asyncio.subprocess.Process] = {}
         self.wanted_engine = True
@@ -225,7 +236,7 @@ def welcome(options: Options) -> str:
             "",
             "  Open it as Alice in two windows, press Deploy in one, and watch both.",
         ]
-    if options.engine != "embedded":
+    if options.starts_engine:
         lines += ["  Pull the plug on the engine with `make engine-stop`, put it back with `make engine-start`."]
     return "\n".join([*lines, "  Ctrl-C ends every process.", ""])
 
@@ -241,6 +252,8 @@ def main(arguments: list[str]) -> int:
                 return _tell_running_one(signal.SIGUSR1)
             case ["engine-start"]:
                 return _tell_running_one(signal.SIGUSR2)
+            case ["engine-config"]:
+                return _write_engine_config()
             case _:
                 print(__doc__, file=sys.stderr)
                 return 2
@@ -267,20 +280,32 @@ def _start() -> int:
 
 def _prepare(options: Options, environ: dict[str, str]) -> None:
     command = [sys.executable, "manage.py", "prepare"]
-    if options.engine != "embedded":
-        command.append(f"--engine-config={LOCAL_DIR / 'engine.json'}")
+    if options.starts_engine:
+        command.append(f"--engine-config={processes.engine_config(LOCAL_DIR)}")
     if options.demo:
         command.append("--demo")
     if subprocess.run(command, cwd=processes.BASE_DIR, env=environ).returncode:
         raise CannotStart("Nothing was started: the database could not be prepared (see above).")
 
 
-def _environment(options: Options, engine_port: int | None) -> dict[str, str]:
+def _write_engine_config() -> int:
+    """For an engine that somebody else starts: docker-compose.yml reads this file."""
+    LOCAL_DIR.mkdir(parents=True, exist_ok=True)
+    target = processes.engine_config(LOCAL_DIR)
+    with target.open("w") as file:
+        target.chmod(0o600)
+        command = [sys.executable, "manage.py", "centrifugo_config"]
+        environ = environment(Options.from_environment())
+        return subprocess.run(command, cwd=processes.BASE_DIR, env=environ, stdout=file).returncode
+
+
+def environment(options: Options) -> dict[str, str]:
     """The caller's environment comes first, then the secrets kept in .local/env, then what the options imply."""
     if not ENV_FILE.exists():
         ENV_FILE.touch(mode=0o600)
         lines = "".join(f"{name}={value}\n" for name, value in processes.new_secrets().items())
         ENV_FILE.write_text("# Made once by `make run` for this checkout. Not for production.\n" + lines)
+    engine_port = _free_port(near=options.port + 1) if options.starts_engine else None
     implied = processes.environment(engine=options.engine, port=options.port, engine_port=engine_port)
     given = {name: value for name, value in os.environ.items() if value}
     return {"DEBUG": "1"} | processes.read_env_file(ENV_FILE) | implied | given

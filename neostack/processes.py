@@ -45,7 +45,7 @@ def commands(*, engine: str, host: str, port: int, local_dir: Path) -> dict[str,
             *("--schedule", str(local_dir / "celerybeat-schedule"), "--pidfile", ""),
         ],
     }
-    config = str(local_dir / "engine.json")
+    config = str(engine_config(local_dir))
     match engine:
         case "process":
             return {"engine": [python, "-m", "engine", "-c", config], **found}
@@ -53,6 +53,10 @@ def commands(*, engine: str, host: str, port: int, local_dir: Path) -> dict[str,
             return {"engine": [str(CENTRIFUGO), "-c", config], **found}
         case _:
             return found
+
+
+def engine_config(local_dir: Path) -> Path:
+    return local_dir / "engine.json"
 
 
 def environment(*, engine: str, port: int, engine_port: int | None) -> dict[str, str]:
