@@ -1,0 +1,98 @@
+"""What tests do on the server's side, in a process with the platform's own settings and database.
+
+    python -m tests.whole.inside     reads [name, arguments] a line, answers [result, error] a line
+
+Every function here takes and returns JSON, and goes through the same actions as pages and API do.
+"""
+
+import json
+import os
+import sys
+import traceback
+from typing import Any
+
+import django
+
+django.setup()
+
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY  # noqa: E402
+from django.contrib.sessions.backends.db import SessionStore  # noqa: E402
+from django_scopes import scopes_disabled  # noqa: E402
+
+from accounts.models import User  # noqa: E402
+from events.models import Entry, Event  # noqa: E402
+from tenants import actions as tenants  # noqa: E402
+from tenants.models import Membership, Tenant  # noqa: E402
+
+BACKEND = "allauth.account.auth_backends.AuthenticationBackend"
+PASSWORD = "correct-horse-battery"
+
+
+def make_person(name: str, email: str, **fields: bool) -> dict[str, str]:
+    """A person who is signed in: `session` is the value of their session cookie."""
+    user = User.objects.create_user(email, PASSWORD, name=name, **fields)
+    return {"id": str(user.id), "name": name, "email": email, "session": _session_of(user)}
+
+
+def make_tenant(slug: str, name: str) -> dict[str, str]:
+    tenant = tenants.create_tenant(slug=slug, name=name, by=None)
+    return {"id": str(tenant.id), "slug": slug, "name": name}
+
+
+def add_member(tenant: str, person: str, role: str) -> None:
+    tenants.add_member(Tenant.objects.get(id=tenant), User.objects.get(id=person), role, by=None)
+
+
+def remove_member(tenant: str, person: str) -> None:
+    membership = Membership.objects.get(tenant_id=tenant, user_id=person)
+    tenants.remove_member(membership, by=None)
+
+
+def send_notices(tenant: str, by: str, count: int, title: str = "Notice") -> list[str]:
+    """So many events, each in a transaction of its own. Returns their ids, in order."""
+    who, where = User.objects.get(id=by), Tenant.objects.get(id=tenant)
+    for number in range(count):
+        tenants.send_notice(where, by=who, title=f"{title} {number}", message="Sent by a test.", level="info")
+    return [str(uuid) for uuid in Event.objects.order_by("-id").values_list("uuid", flat=True)[:count]][::-1]
+
+
+def logged(channel: str) -> list[str]:
+    """The ids of the events that go to a channel, in the log's order. Numbered ones only."""
+    entries = Entry.objects.order_by("seq").values_list("event__uuid", "event__channels")
+    return [str(uuid) for uuid, channels in entries.iterator() if channel in channels]
+
+
+def unnumbered() -> int:
+    """Committed events that no relay has numbered yet."""
+    return Event.objects.filter(entry=None).count()
+
+
+def _session_of(user: User) -> str:
+    session = SessionStore()
+    session[SESSION_KEY] = str(user.pk)
+    session[BACKEND_SESSION_KEY] = BACKEND
+    session[HASH_SESSION_KEY] = user.get_session_auth_hash()
+    session.save()
+    return str(session.session_key)
+
+
+def answer(line: str) -> list[Any]:
+    name, arguments = json.loads(line)
+    try:
+        with scopes_disabled():
+            return [globals()[name](**arguments), None]
+    except Exception:
+        return [None, traceback.format_exc()]
+
+
+def main() -> None:
+    # Answers have the pipe for themselves: what anything prints goes to the log.
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    for line in sys.stdin:
+        answers.write(json.dumps(answer(line)) + "\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    main()

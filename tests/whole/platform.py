@@ -1,0 +1,253 @@
+"""The product as it really runs: its own processes, on free loopback ports, with their own database and secrets.
+
+platform.kill("relay")         kill -9, as a crash would
+platform.start("relay")        and it is back
+platform.inside.make_tenant()  what a colleague at the keyboard of the server could do (see inside.py)
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import psycopg
+
+from neostack import processes
+from tests.services import free_port
+
+READY_WITHIN_SECONDS = 30
+STOP_WITHIN_SECONDS = 10
+LAST_LINES = 40
+
+
+def wait_until(condition: Callable[[], Any], what: str, seconds: float = 15, every: float = 0.02) -> Any:
+    """The first true value of `condition`. Raises AssertionError that says what did not happen in time."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"Not within {seconds} s: {what}")
+        time.sleep(every)
+    return value
+
+
+class Platform:
+    """Everything `make run` starts, for one test session. Files (logs, SQLite, configuration) are in `home`."""
+
+    def __init__(self, home: Path, engine: str = "process") -> None:
+        self.home = home
+        self.engine = engine
+        self.port, self.engine_port = free_port(), free_port()
+        self.url = f"http://localhost:{self.port}"
+        self.database = Database(home, os.environ.get("DATABASE_URL", ""))
+        self.clock_offset = home / "engine-clock-offset"
+        self.environ = self._environment()
+        self.commands = processes.commands(engine=engine, host="127.0.0.1", port=self.port, local_dir=home)
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.inside: Inside = None  # type: ignore[assignment]  # set by open()
+
+    def _environment(self) -> dict[str, str]:
+        wired = processes.environment(engine=self.engine, port=self.port, engine_port=self.engine_port)
+        inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TZ") if name in os.environ}
+        return {
+            **inherited,
+            **wired,
+            **processes.new_secrets(),
+            "DEBUG": "1",
+            "LOCAL_DIR": str(self.home),
+            "DATABASE_URL": self.database.url,
+            "REDIS_URL": redis_of_its_own(os.environ.get("REDIS_URL", "")),
+            "ENGINE_CLOCK_OFFSET_FILE": str(self.clock_offset),
+            "DJANGO_SETTINGS_MODULE": "neostack.settings",
+        }
+
+    # --- All of it ------------------------------------------------------------------------------------------------
+
+    def open(self) -> "Platform":
+        self.database.create()
+        self.manage("prepare", f"--engine-config={processes.engine_config(self.home)}")
+        for name in self.commands:
+            self.start(name)
+        self.inside = Inside(self)
+        self.wait_ready()
+        return self
+
+    def close(self) -> None:
+        if self.inside:
+            self.inside.close()
+        for process in self.processes.values():
+            process.terminate()
+        deadline = time.monotonic() + STOP_WITHIN_SECONDS
+        for process in self.processes.values():
+            try:
+                process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self.database.drop()
+
+    def wait_ready(self) -> None:
+        """Web and engine answer. Raises AssertionError with the logs of what died instead."""
+        wait_until(self._is_ready, "the platform answers", READY_WITHIN_SECONDS)
+
+    def _is_ready(self) -> bool:
+        for name, process in self.processes.items():
+            if process.poll() is not None:
+                raise AssertionError(f"{name} ended with {process.returncode}:\n{self.logs(name)}")
+        return self.answers(self.url + "/accounts/login/") and self.answers(f"http://127.0.0.1:{self.engine_port}/")
+
+    @staticmethod
+    def answers(url: str) -> bool:
+        try:
+            return httpx.get(url, timeout=5).status_code < 500
+        except httpx.TransportError:
+            return False
+
+    # --- One process ------------------------------------------------------------------------------------------------
+
+    def start(self, name: str) -> None:
+        assert name not in self.processes, f"{name} runs already"
+        with (self.home / f"{name}.log").open("ab") as log:
+            self.processes[name] = subprocess.Popen(
+                self.commands[name], stdout=log, stderr=subprocess.STDOUT, **processes.child_options(self.environ)
+            )
+
+    def kill(self, name: str) -> None:
+        """kill -9, and return when it is gone."""
+        self._end(name, signal.SIGKILL)
+
+    def stop(self, name: str) -> None:
+        """Ask it to end, and return when it has."""
+        self._end(name, signal.SIGTERM)
+
+    def restart(self, name: str) -> None:
+        self.kill(name)
+        self.start(name)
+        self.wait_ready()
+
+    def ensure_all(self) -> None:
+        """Start whatever a test left dead."""
+        for name in self.commands:
+            process = self.processes.get(name)
+            if process is None or process.poll() is not None:
+                self.processes.pop(name, None)
+                self.start(name)
+        self.wait_ready()
+
+    def pid(self, name: str) -> int:
+        return self.processes[name].pid
+
+    def logs(self, name: str) -> str:
+        path = self.home / f"{name}.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def last_words(self) -> str:
+        """The end of every log, for a failure's report."""
+        ends = {name: self.logs(name).splitlines()[-LAST_LINES:] for name in [*self.commands, "inside"]}
+        return "\n".join(f"--- {name}\n" + "\n".join(lines) for name, lines in ends.items() if lines)
+
+    def manage(self, *arguments: str) -> str:
+        """Run `manage.py` beside the processes. Returns what it printed."""
+        result = subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=processes.BASE_DIR,
+            env=self.environ,
+            capture_output=True,
+            text=True,
+        )
+        assert result.returncode == 0, f"manage.py {' '.join(arguments)}:\n{result.stdout}{result.stderr}"
+        return result.stdout
+
+    def advance_engine_clock(self, seconds: float) -> None:
+        """Put the embedded engine's clock so far ahead of the real one (0: back to it)."""
+        self.clock_offset.write_text(str(seconds))
+
+    def _end(self, name: str, sign: signal.Signals) -> None:
+        process = self.processes.pop(name)
+        process.send_signal(sign)
+        process.wait(STOP_WITHIN_SECONDS)
+
+
+class Inside:
+    """Calls the functions of `inside.py` in a process that has the platform's settings and database.
+
+    One call at a time; `another()` gives a second pair of hands that works meanwhile.
+    """
+
+    def __init__(self, platform: Platform) -> None:
+        self._platform = platform
+        self._lock = threading.Lock()
+        with (platform.home / "inside.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.whole.inside"],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                **processes.child_options(platform.environ) | {"stdin": subprocess.PIPE},
+            )
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        return lambda **arguments: self._call(name, arguments)
+
+    def _call(self, name: str, arguments: dict[str, Any]) -> Any:
+        assert self._process.stdin
+        assert self._process.stdout
+        with self._lock:
+            self._process.stdin.write(json.dumps([name, arguments]).encode() + b"\n")
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
+        assert line, f"the process inside ended:\n{self._platform.logs('inside')}"
+        result, error = json.loads(line)
+        assert error is None, f"{name}: {error}"
+        return result
+
+    def another(self) -> "Inside":
+        return Inside(self._platform)
+
+    def close(self) -> None:
+        assert self._process.stdin
+        self._process.stdin.close()
+        self._process.wait(STOP_WITHIN_SECONDS)
+
+
+class Database:
+    """A SQLite file in `home`, or a database of its own in the PostgreSQL that `server` (a DATABASE_URL) names."""
+
+    def __init__(self, home: Path, server: str) -> None:
+        self._server = server if server.startswith("postgres") else ""
+        self._name = f"whole_{os.getpid()}_{free_port()}"
+        if self._server:
+            self.url = urlsplit(self._server)._replace(path=f"/{self._name}").geturl()
+        else:
+            self.url = f"sqlite:///{home / 'neostack.sqlite3'}"
+
+    def create(self) -> None:
+        self._say(f'CREATE DATABASE "{self._name}"')
+
+    def drop(self) -> None:
+        self._say(f'DROP DATABASE "{self._name}" WITH (FORCE)')
+
+    def _say(self, statement: str) -> None:
+        if self._server:
+            with psycopg.connect(self._server, autocommit=True) as connection:
+                connection.execute(statement)  # type: ignore[arg-type]  # a name made above
+
+
+def redis_of_its_own(url: str) -> str:
+    """The same server, another of its numbered databases than the one unit tests use."""
+    return urlsplit(url)._replace(path="/1").geturl() if url else ""
+
+
+def has_centrifugo() -> bool:
+    return processes.CENTRIFUGO.exists()
+
+
+def chromium() -> str | None:
+    return os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
