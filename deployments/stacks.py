@@ -16,7 +16,7 @@ RESERVED_PREFIX = "LD_"
 
 ParameterType = Literal["string", "integer", "boolean", "choice", "secret"]
 Value = str | int | bool
-Argument = Annotated[str, StringConstraints(min_length=1, max_length=4_000, pattern=r"^[^\x00]+$")]
+Argument = Annotated[str, StringConstraints(max_length=4_000, pattern=r"^[^\x00]*$")]
 
 
 class InvalidValues(ValueError):

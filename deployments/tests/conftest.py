@@ -1,13 +1,18 @@
 """What tests of deployments share: stacks to deploy, and deployments of Alice's."""
 
 import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from django_scopes import scope
 
-from deployments import actions
+from deployments import actions, logs
 from deployments.models import Deployment, Stack
+from deployments.running.runner import Runner
 
 
 def make_stack(slug: str, *commands: list[str], parameters: list[dict[str, Any]] | None = None, by: Any) -> Stack:
@@ -47,3 +52,55 @@ def acme_deployment(acme, alice, stack) -> Deployment:
 def fresh(deployment: Deployment) -> Deployment:
     with scope(tenant=deployment.tenant):
         return Deployment.objects.get(pk=deployment.pk)
+
+
+@pytest.fixture
+def quick(settings, tmp_path):
+    """A runner's settings for tests: a directory of its own, and short waits."""
+    settings.RUNNER_DIR = tmp_path / "runs"
+    settings.RUNNER_POLL_SECONDS = 0.02
+    settings.STEP_STOP_GRACE_SECONDS = 0.5
+    settings.RUNNER_SHUTDOWN_SECONDS = 0.2
+    return settings
+
+
+@pytest.fixture
+def runner(transactional_db, quick) -> Iterator[Runner]:
+    """A runner in a thread of this process, with its own database connection."""
+    with running(Runner()) as runner:
+        yield runner
+
+
+@contextmanager
+def running(runner: Runner) -> Iterator[Runner]:
+    thread = threading.Thread(target=runner.run)
+    thread.start()
+    try:
+        yield runner
+    finally:
+        runner.stop()
+        runner.stop()
+        thread.join(timeout=20)
+        assert not thread.is_alive(), "the runner did not end"
+
+
+def until(condition: Callable[[], Any], seconds: float = 20) -> Any:
+    """Wait for a condition, and return what it returned. Fails after `seconds`."""
+    ends = time.monotonic() + seconds
+    while time.monotonic() < ends:
+        if result := condition():
+            return result
+        time.sleep(0.02)
+    raise AssertionError(f"not so within {seconds} s")
+
+
+def ended(deployment: Deployment, seconds: float = 20) -> Deployment:
+    """The deployment once it has ended."""
+    until(lambda: fresh(deployment).has_ended, seconds)
+    return fresh(deployment)
+
+
+def log_of(deployment: Deployment) -> list[tuple[str, str]]:
+    """(level, text) of every stored line."""
+    with scope(tenant=deployment.tenant):
+        return [(line.level, line.text) for line in logs.lines(deployment, limit=None)]

@@ -1,0 +1,75 @@
+"""What only Linux can do: find every descendant of a process, wherever it went, and let none outlive its parent.
+
+Elsewhere a step's process group is all that can be found. No Django here: the supervisor imports it.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+from pathlib import Path
+
+HERE = sys.platform.startswith("linux")
+
+#: This process has called adopt_orphans().
+adopting = False
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_ENDED = frozenset("ZX")
+
+
+def adopt_orphans() -> None:
+    """From now on descendants whose parent dies become this process's children, instead of init's."""
+    global adopting
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    adopting = True
+
+
+def die_with_parent() -> None:
+    """This process gets SIGKILL when the thread that started it ends. Call it in the child, before exec."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _prctl(option: int, value: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(option, value, 0, 0, 0) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def descendants(root: int) -> dict[int, str]:
+    """Every process below `root` that still runs: pid -> name. What has ended, but is not yet reaped, is left out."""
+    children: dict[int, list[int]] = {}
+    names: dict[int, str] = {}
+    for pid, parent, name, state in _processes():
+        children.setdefault(parent, []).append(pid)
+        if state not in _ENDED:
+            names[pid] = name
+    found: dict[int, str] = {}
+    below = list(children.get(root, ()))
+    while below:
+        pid = below.pop()
+        below.extend(children.get(pid, ()))
+        if pid in names:
+            found[pid] = names[pid]
+    return found
+
+
+def children(root: int) -> set[int]:
+    """The pids of the direct children of `root`, ended ones included."""
+    return {pid for pid, parent, _, _ in _processes() if parent == root}
+
+
+def _processes() -> list[tuple[int, int, str, str]]:
+    """(pid, parent's pid, name, state letter) of every process, from /proc/<pid>/stat."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                before, _, after = (entry / "stat").read_text(errors="replace").rpartition(")")
+            except (FileNotFoundError, ProcessLookupError):
+                continue  # it ended since the directory was listed
+            state, parent = after.split()[:2]
+            found.append((int(entry.name), int(parent), before.partition("(")[2], state))
+    return found

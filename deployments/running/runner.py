@@ -1,0 +1,132 @@
+"""The runner's main thread: claims deployments, keeps their leases, passes on cancels, ends in good order."""
+
+import logging
+import os
+import shutil
+import socket
+import time
+import uuid
+
+from django.conf import settings
+from django.db import connections
+from django_scopes import scopes_disabled
+
+from deployments import leases
+from deployments.models import ENDED, Deployment
+from deployments.running.execution import CANCEL, DATABASE_AWAY, SHUTDOWN, Execution
+
+log = logging.getLogger(__name__)
+
+DATABASE_RETRY_SECONDS = 0.5
+#: Steps get no longer than this to end when the runner itself must.
+SHUTDOWN_GRACE_SECONDS = 1.0
+LOST_CHECK_SECONDS = 1.0
+
+
+class Runner:
+    """Executes up to `slots` deployments at a time until `stop()`. Several runners share the work."""
+
+    def __init__(self, slots: int | None = None) -> None:
+        self.name = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        self.executions: list[Execution] = []
+        self._slots = slots or settings.RUNNER_SLOTS
+        self._stop_asked = 0
+        self._stop_at: float | None = None
+        self._renew_at = 0.0
+        self._lost_check_at = 0.0
+
+    def stop(self) -> None:
+        """Claim nothing more and end: after settings.RUNNER_SHUTDOWN_SECONDS, or at once when asked again.
+
+        What still runs then is stopped and fails with that reason. Safe in a signal handler.
+        """
+        self._stop_asked += 1
+
+    def run(self) -> None:
+        """Returns when it was stopped and nothing of its deployments runs any more."""
+        while not self._is_over():
+            try:
+                self._turn()
+                pause = settings.RUNNER_POLL_SECONDS
+            except DATABASE_AWAY as error:
+                log.warning("The database does not answer; the runner waits for it. %s", error)
+                connections.close_all()
+                self._database_is_away()
+                pause = DATABASE_RETRY_SECONDS
+            time.sleep(pause)
+        connections.close_all()
+
+    def _is_over(self) -> bool:
+        self.executions = [execution for execution in self.executions if execution.is_running]
+        return bool(self._stop_asked) and not self.executions
+
+    def _turn(self) -> None:
+        """One look at everything there is to do."""
+        self._shut_down()
+        self._renew()
+        self._pass_on_cancels()
+        self._mark_lost()
+        while not self._stop_asked and len(self.executions) < self._slots:
+            lease = leases.claim(self.name)
+            if lease is None:
+                break
+            execution = Execution(lease)
+            self.executions.append(execution)
+            execution.start()
+
+    def _shut_down(self) -> None:
+        if not self._stop_asked:
+            return
+        if self._stop_at is None:
+            self._stop_at = time.monotonic() + settings.RUNNER_SHUTDOWN_SECONDS
+        if self._stop_asked > 1 or time.monotonic() >= self._stop_at:
+            for execution in self.executions:
+                execution.stop(SHUTDOWN, SHUTDOWN_GRACE_SECONDS)
+
+    def _database_is_away(self) -> None:
+        """Nothing can be reported: a runner that must end then leaves its deployments to be found lost."""
+        self._shut_down()
+        if self._stop_at is not None and time.monotonic() >= self._stop_at:
+            for execution in self.executions:
+                execution.drop()
+
+    def _renew(self) -> None:
+        now = time.monotonic()
+        if now < self._renew_at:
+            return
+        kept = leases.renew([execution.lease for execution in self.executions])
+        for execution in self.executions:
+            if execution.lease in kept:
+                execution.keep_until(now + settings.RUNNER_LEASE_SECONDS)
+            else:
+                execution.drop()
+        self._renew_at = now + settings.RUNNER_LEASE_SECONDS / 3
+
+    def _pass_on_cancels(self) -> None:
+        asked = leases.asked_to_stop(execution.lease for execution in self.executions)
+        for execution in self.executions:
+            if execution.lease.deployment_id in asked:
+                execution.stop(CANCEL, settings.STEP_STOP_GRACE_SECONDS)
+
+    def _mark_lost(self) -> None:
+        if time.monotonic() >= self._lost_check_at:
+            if leases.mark_lost() or not self._lost_check_at:
+                clean_up_directories()
+            self._lost_check_at = time.monotonic() + LOST_CHECK_SECONDS
+
+
+def clean_up_directories() -> None:
+    """Remove what killed runners left in settings.RUNNER_DIR: the directories of deployments that have ended."""
+    found = {path.name: path for path in settings.RUNNER_DIR.glob("*-*-*-*-*")}
+    with scopes_disabled():
+        ended = Deployment.objects.filter(pk__in=[name for name in found if _is_id(name)], status__in=ENDED)
+        names = [str(pk) for pk in ended.values_list("pk", flat=True)]
+    for name in names:
+        shutil.rmtree(found[name], ignore_errors=True)
+
+
+def _is_id(name: str) -> bool:
+    try:
+        return str(uuid.UUID(name)) == name
+    except ValueError:
+        return False
