@@ -27,7 +27,7 @@ def commands(*, engine: str, host: str, port: int, local_dir: Path) -> dict[str,
     `local_dir` holds the engine's configuration and the schedule's state.
     """
     python = sys.executable
-    celery = [python, "-m", "celery", "--app", "neostack"]
+    celery = [python, "-m", "celery", "--app", "neostack", "--quiet"]
     found = {
         "web": [
             *(python, "-m", "uvicorn", "neostack.asgi:application", "--host", host, "--port", str(port)),
