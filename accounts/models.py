@@ -92,9 +92,9 @@ class Invitation(models.Model):
 
     @property
     def state(self) -> str:
-        """In words: accepted, not sent and why, sent, or waiting to be sent."""
-        if self.user.has_usable_password():
-            return "accepted"
+        """In words: not sent and why, waiting to be sent, sent, or accepted."""
         if self.error:
             return f"not sent: {self.error}"
-        return "sent" if self.sent_at else "waiting to be sent"
+        if self.sent_at is None:
+            return "waiting to be sent"
+        return "accepted" if self.user.has_usable_password() else "sent"

@@ -12,7 +12,7 @@ from events.emit import emit
 
 #: What a person may do has changed: user, reason, by, tenant_id, place.
 access_changed = Signal()
-#: A person is about to be disabled. A receiver may refuse by raising; rows that it locks stay locked.
+#: A person is about to be disabled: user. A receiver may refuse by raising; the rows that it locks stay locked.
 disabling = Signal()
 
 

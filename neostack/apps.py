@@ -1,4 +1,11 @@
 from django.apps import AppConfig
+from django.contrib.admin.apps import AdminConfig
+
+
+class PlatformAdminConfig(AdminConfig):
+    """Django's admin, on a site of our own."""
+
+    default_site = "accounts.admin_site.PlatformAdminSite"
 
 
 class NeostackConfig(AppConfig):
