@@ -1,0 +1,261 @@
+"""What can be done to a tenant, its people and its keys, one transaction each.
+
+Every action locks the tenant first, then people in the order of their ids: two that decide about the same rows wait for
+each other.
+"""
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Any, TypeVar
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import F, Q, QuerySet
+from django.dispatch import receiver
+from django.utils import timezone
+from django_scopes import scopes_disabled
+
+from accounts.actions import Refused, announce_access, find_or_add_person, invite, raise_generation
+from accounts.events import Reason
+from accounts.models import User
+from accounts.signals import disabling
+from events.actors import HasActor
+from events.emit import emit
+from events.models import Event
+from tenants.events import Change, TenantNotice
+from tenants.models import ApiKey, Membership, Role, Tenant
+from tenants.signals import tenant_changed
+
+F_ = TypeVar("F_", bound=Callable[..., Any])
+
+
+class LastAdmin(Refused):
+    """A tenant always keeps somebody who can manage it."""
+
+    def __init__(self, tenant: Tenant, user: User) -> None:
+        super().__init__(
+            f"{user} is the last admin of {tenant}. Nothing was changed: make somebody else an admin of it first."
+        )
+
+
+def action(function: F_) -> F_:
+    """One transaction, which sees the rows of every tenant: the action itself takes its tenant explicitly."""
+    return scopes_disabled()(transaction.atomic(function))  # type: ignore[no-any-return]
+
+
+# --- Tenants ----------------------------------------------------------------------------------------------------------
+
+
+@action
+def create_tenant(slug: str, name: str, by: HasActor | None, *, time_zone: str = "UTC") -> Tenant:
+    """Raises ValidationError when the slug is taken or not one, or the time zone unknown."""
+    tenant = Tenant(slug=slug, name=name, time_zone=time_zone)
+    tenant.full_clean()
+    tenant.save(force_insert=True)
+    tenant_changed.send(Tenant, tenant=tenant, change=Change.CREATED, by=by)
+    return tenant
+
+
+@action
+def update_tenant(
+    tenant: Tenant, by: HasActor | None, *, name: str | None = None, time_zone: str | None = None
+) -> Tenant:
+    """Change what may be changed. The slug stays: it is in people's bookmarks and in their scripts."""
+    tenant = _lock(tenant)
+    tenant.name = tenant.name if name is None else name
+    tenant.time_zone = tenant.time_zone if time_zone is None else time_zone
+    tenant.full_clean()
+    return _changed(tenant, Change.SETTINGS, by)
+
+
+@action
+def suspend(tenant: Tenant, by: HasActor | None) -> Tenant:
+    """End the access of every member and every key until `resume`. Nothing is deleted."""
+    tenant = _lock(tenant)
+    if tenant.is_suspended:
+        return tenant
+    tenant.suspended_at = timezone.now()
+    _changed(tenant, Change.SUSPENDED, by)
+    for person in _people(tenant):
+        raise_generation(person, Reason.SUSPENDED, by, tenant_id=tenant.id, place=tenant.name)
+    return tenant
+
+
+@action
+def resume(tenant: Tenant, by: HasActor | None) -> Tenant:
+    tenant = _lock(tenant)
+    if not tenant.is_suspended:
+        return tenant
+    tenant.suspended_at = None
+    _changed(tenant, Change.RESUMED, by)
+    for person in _people(tenant):
+        announce_access(person, Reason.RESUMED, by, tenant_id=tenant.id, place=tenant.name)
+    return tenant
+
+
+# --- People in a tenant -----------------------------------------------------------------------------------------------
+
+
+@action
+def add_member(tenant: Tenant, email: str, role: Role, by: HasActor | None, *, name: str = "") -> Membership:
+    """Add the person with this address. Somebody new gets a link to set a password, anybody else is told, by mail.
+
+    `name` is for somebody new only. Raises Refused for a member or a disabled person, ValidationError for no address.
+    """
+    tenant = _lock(tenant)
+    person, _ = find_or_add_person(email, name, by)
+    membership = join(tenant, person, role, by)
+    invite(person, by, place=tenant.name)
+    return membership
+
+
+@action
+def join(tenant: Tenant, person: User, role: Role, by: HasActor | None) -> Membership:
+    """Make a person a member, without a mail. Raises Refused for a member or a disabled person."""
+    tenant = _lock(tenant)
+    person = User.objects.select_for_update().get(pk=person.pk)
+    if not person.is_active:
+        raise Refused(f"{person}'s account is disabled. Nothing was changed: a platform admin can enable it.")
+    if Membership.objects.filter(tenant=tenant, user=person).exists():
+        raise Refused(f"{person} is a member of {tenant} already. Nothing was changed: the role can be.")
+    membership = Membership.objects.create(tenant=tenant, user=person, role=Role(role))
+    announce_access(person, Reason.ADDED, by, tenant_id=tenant.id, place=tenant.name)
+    return membership
+
+
+@action
+def change_role(membership: Membership, role: Role, by: HasActor | None) -> Membership:
+    """Raises LastAdmin, and Membership.DoesNotExist if it has ended."""
+    tenant = _lock(membership.tenant)
+    membership = _fresh(membership)
+    if membership.role == role:
+        return membership
+    _keep_an_admin(tenant, membership)
+    membership.role = Role(role)
+    membership.save(update_fields=["role"])
+    tell, reason = (
+        (announce_access, Reason.PROMOTED) if role == Role.TENANT_ADMIN else (raise_generation, Reason.DEMOTED)
+    )
+    tell(membership.user, reason, by, tenant_id=tenant.id, place=tenant.name)
+    return membership
+
+
+@action
+def remove_member(membership: Membership, by: HasActor | None) -> None:
+    """Raises LastAdmin, and Membership.DoesNotExist if it has ended."""
+    tenant = _lock(membership.tenant)
+    membership = _fresh(membership)
+    _keep_an_admin(tenant, membership)
+    membership.delete()
+    raise_generation(membership.user, Reason.REMOVED, by, tenant_id=tenant.id, place=tenant.name)
+
+
+@receiver(disabling)
+@action
+def refuse_to_lose_the_last_admin(user: User, **_: Any) -> None:
+    """Nobody is disabled while a tenant has no other admin. Locks every tenant the person belongs to."""
+    mine = Membership.objects.filter(user=user, user__is_active=True)
+    for tenant in Tenant.objects.select_for_update().filter(pk__in=mine.values("tenant")).order_by("pk"):
+        for membership in Membership.objects.filter(tenant=tenant, user=user):
+            _keep_an_admin(tenant, membership)
+
+
+@action
+def raise_generation_for_role(role: str, by: HasActor | None, reason: Reason = Reason.POLICY_NARROWED) -> int:
+    """End the connections of everybody with a role: "tenant_admin", "tenant_user", "admin" (the platform's), or
+    "everyone". Returns how many people. A key holds no connection, so "service" is nobody.
+    """
+    people = _holders(role).order_by("pk").distinct()
+    for person in people:
+        raise_generation(person, reason, by)
+    return len(people)
+
+
+def _holders(role: str) -> QuerySet[User]:
+    active = User.objects.filter(is_active=True)
+    if role in Role.values:
+        return active.filter(memberships__role=role, memberships__tenant__suspended_at=None)
+    try:
+        which = {"admin": Q(is_superuser=True), "everyone": Q(), "service": Q(pk__in=[])}[role]
+    except KeyError:
+        raise ValueError(f"{role!r} is not a role.") from None
+    return active.filter(which)
+
+
+# --- API keys ---------------------------------------------------------------------------------------------------------
+
+
+@action
+def create_api_key(
+    tenant: Tenant, name: str, scopes: Iterable[str], by: User | None, *, expiry_date: datetime | None = None
+) -> tuple[ApiKey, str]:
+    """A key and its secret, which is kept nowhere: show it now, or never. Raises ValidationError."""
+    tenant = _lock(tenant)
+    key = ApiKey(tenant=tenant, name=name, scopes=sorted(set(scopes)), expiry_date=expiry_date, created_by=by)
+    secret = ApiKey.objects.assign_key(key)
+    key.full_clean()
+    key.save(force_insert=True)
+    _changed(tenant, Change.KEY_CREATED, by, subject=name)
+    return key, secret
+
+
+@action
+def revoke_api_key(key: ApiKey, by: HasActor | None) -> ApiKey:
+    """From now on the key is unknown. It can't be given back."""
+    tenant = _lock(key.tenant)
+    key = ApiKey.objects.get(pk=key.pk)
+    if not key.revoked:
+        key.revoked = True
+        key.save(update_fields=["revoked"])
+        _changed(tenant, Change.KEY_REVOKED, by, subject=key.name)
+    return key
+
+
+# --- Notices ----------------------------------------------------------------------------------------------------------
+
+
+@action
+def send_notice(
+    tenant: Tenant,
+    by: HasActor | None,
+    title: str,
+    message: str,
+    level: str = "info",
+    notice_id: UUID | None = None,
+) -> Event:
+    """Show a message to everybody who has one of the tenant's pages open. There is no row beside the event.
+
+    Raises pydantic's ValidationError, which names the field.
+    """
+    facts = {"title": title, "message": message, "level": level} | ({"notice_id": notice_id} if notice_id else {})
+    return emit(TenantNotice.model_validate({"tenant_id": tenant.id, **facts}), by=by)
+
+
+# --- Rows -------------------------------------------------------------------------------------------------------------
+
+
+def _lock(tenant: Tenant) -> Tenant:
+    return Tenant.objects.select_for_update().get(pk=tenant.pk)
+
+
+def _fresh(membership: Membership) -> Membership:
+    return Membership.objects.select_related("user").get(pk=membership.pk)
+
+
+def _people(tenant: Tenant) -> list[User]:
+    return list(User.objects.filter(memberships__tenant=tenant).order_by("pk"))
+
+
+def _changed(tenant: Tenant, change: Change, by: HasActor | None, subject: str | None = None) -> Tenant:
+    tenant.version = F("version") + 1
+    tenant.save()
+    tenant.refresh_from_db(fields=["version"])
+    tenant_changed.send(Tenant, tenant=tenant, change=change, by=by, subject=subject)
+    return tenant
+
+
+def _keep_an_admin(tenant: Tenant, leaving: Membership) -> None:
+    """The tenant's row is locked, and so is, before it is disabled, every tenant of a person: see `disable_person`."""
+    others = Membership.objects.filter(tenant=tenant, role=Role.TENANT_ADMIN, user__is_active=True)
+    if leaving.role == Role.TENANT_ADMIN and not others.exclude(pk=leaving.pk).exists():
+        raise LastAdmin(tenant, leaving.user)
