@@ -12,9 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
 from events.channels import Channel
-
-WIRE_VERSION = 1
-ENVELOPE = frozenset({"id", "seq", "v", "type", "tenantId", "timestamp", "actor", "summary"})
+from events.wire import ENVELOPE
 
 
 class UnknownType(LookupError):

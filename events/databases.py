@@ -29,6 +29,11 @@ def many_writers() -> bool:
     return connection.vendor == "postgresql"
 
 
+def for_update() -> str:
+    """What locks the rows of a SELECT. SQLite's transactions lock the whole database when they begin (IMMEDIATE)."""
+    return "FOR UPDATE" if connection.vendor == "postgresql" else ""
+
+
 def oldest_running_transaction() -> int:
     """Every transaction below this number has ended, and what it committed is seen by the next query."""
     return _number("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
@@ -55,6 +60,13 @@ def ring() -> None:
         cursor.execute(f"NOTIFY {BELL}")
 
 
+def commit_may_be_lost() -> None:
+    """Let this transaction's commit not wait for the disk. Only for what may be done again after a crash."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL synchronous_commit TO OFF")
+
+
 def without_pool() -> None:
     """One connection, for a process with one thread: a pool would wait ever longer for a database that was away."""
     connection.settings_dict["OPTIONS"].pop("pool", None)
@@ -63,8 +75,8 @@ def without_pool() -> None:
 class Doorbell(Protocol):
     """What a relay waits at between two looks at the log."""
 
-    def wait(self, seconds: float) -> None:
-        """Return when something may have been committed, or after so many seconds."""
+    def wait(self, seconds: float) -> bool:
+        """Return True as soon as something may have been committed, or False after so many seconds."""
         ...
 
     def close(self) -> None: ...
@@ -84,13 +96,13 @@ class ListeningDoorbell:
         self._connection: psycopg.Connection | None = None
         self._try_again_at = 0.0
 
-    def wait(self, seconds: float) -> None:
+    def wait(self, seconds: float) -> bool:
         try:
-            for _ in self._listening().notifies(timeout=seconds, stop_after=1):
-                pass
+            return len(list(self._listening().notifies(timeout=seconds, stop_after=1))) > 0
         except psycopg.OperationalError as error:
             self._lose(error)
             time.sleep(seconds)
+            return False
 
     def _listening(self) -> psycopg.Connection:
         if self._connection is None:
@@ -132,11 +144,14 @@ class PollingDoorbell:
     def __init__(self) -> None:
         self._seen = -1
 
-    def wait(self, seconds: float) -> None:
+    def wait(self, seconds: float) -> bool:
         deadline = time.monotonic() + seconds
-        while (seen := _number("PRAGMA data_version")) == self._seen and time.monotonic() < deadline:
+        while time.monotonic() < deadline:
+            before, self._seen = self._seen, _number("PRAGMA data_version")
+            if self._seen != before:
+                return True
             time.sleep(SQLITE_POLL_SECONDS)
-        self._seen = seen
+        return False
 
     def close(self) -> None:
         """Nothing is held."""

@@ -8,12 +8,13 @@ reorders within a channel.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from http import HTTPStatus
 from typing import Any
 from uuid import UUID
 
 import cent
-import httpx
 import orjson
+import urllib3
 from cent.exceptions import CentTimeoutError
 from django.conf import settings
 
@@ -76,27 +77,29 @@ def push(commands: Sequence[Command], timeout: float | None = None) -> list[Repl
     if not commands:
         return []
     try:
-        response = _http().post(
-            "/batch",
-            content=orjson.dumps({"commands": commands}),
-            timeout=settings.ENGINE_TIMEOUT_SECONDS if timeout is None else timeout,
+        response = _http().request(
+            "POST",
+            f"{settings.ENGINE_API_URL}/batch",
+            body=orjson.dumps({"commands": commands}),
+            headers={"X-API-Key": settings.ENGINE_API_KEY, "Content-Type": "application/json"},
+            timeout=urllib3.Timeout(total=settings.ENGINE_TIMEOUT_SECONDS if timeout is None else timeout),
         )
-    except httpx.TimeoutException as error:
+    except urllib3.exceptions.TimeoutError as error:
         raise EngineTimeout("The engine did not answer in time.") from error
-    except httpx.HTTPError as error:
+    except urllib3.exceptions.HTTPError as error:
         raise EngineAway(f"The engine can't be reached: {error}") from error
-    return _replies(response, len(commands))
+    return _replies(response.status, response.data, len(commands))
 
 
-def _replies(response: httpx.Response, expected: int) -> list[Reply]:
-    if response.status_code in (httpx.codes.BAD_REQUEST, httpx.codes.REQUEST_ENTITY_TOO_LARGE):
-        raise EngineRefused(f"The engine refused the request: HTTP {response.status_code}.")
-    if response.status_code == httpx.codes.UNAUTHORIZED:
+def _replies(status: int, content: bytes, expected: int) -> list[Reply]:
+    if status in (HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE):
+        raise EngineRefused(f"The engine refused the request: HTTP {status}.")
+    if status == HTTPStatus.UNAUTHORIZED:
         raise EngineAway("The engine does not accept ENGINE_API_KEY.")
-    if response.status_code != httpx.codes.OK:
-        raise EngineAway(f"The engine answered with HTTP {response.status_code}.")
+    if status != HTTPStatus.OK:
+        raise EngineAway(f"The engine answered with HTTP {status}.")
     try:
-        body = orjson.loads(response.content)
+        body = orjson.loads(content)
     except orjson.JSONDecodeError as error:
         raise EngineAway("What answers at ENGINE_API_URL is not an engine: it does not speak JSON.") from error
     if "error" in body:
@@ -152,14 +155,10 @@ def _call(method: Any, request: Any) -> Any:
         raise EngineAway(f"The engine can't be reached: {error}") from error
 
 
-def _http() -> httpx.Client:
-    return _http_client(settings.ENGINE_API_URL, settings.ENGINE_API_KEY)
-
-
 @cache
-def _http_client(url: str, key: str) -> httpx.Client:
-    headers = {"X-API-Key": key, "Content-Type": "application/json"}
-    return httpx.Client(base_url=url, headers=headers, trust_env=False)
+def _http() -> urllib3.PoolManager:
+    """One pool of kept connections for this process; nothing is retried behind our back."""
+    return urllib3.PoolManager(maxsize=8, retries=False)
 
 
 def _cent() -> cent.Client:

@@ -6,20 +6,22 @@ earlier one too, in the same look, and its id is lower.
 
 An id that was passed over is a *hole*: its transaction may have rolled back, or may still be running. A hole is looked
 at again in every look, and forgotten when every transaction that ran when it was first seen has ended.
+
+It is plain SQL, the same for both databases: half of what a live page waits for happens here.
 """
 
+import json
 import time
 from collections.abc import Iterable
-from typing import TypedDict
+from typing import NamedTuple, TypedDict
 from uuid import UUID
 
-from django.db import transaction
-from django.db.models import Q
+from django.db import connection, transaction
+from django.db.backends.utils import CursorWrapper
 from django.utils import timezone
-from django_scopes import scopes_disabled
 
 from events import databases
-from events.models import Entry, Event, LogState
+from events.models import LogState
 
 BATCH = 500
 #: A transaction gets its number a moment after it has taken its first event id; the check below can't see it before.
@@ -35,53 +37,104 @@ class Hole(TypedDict):
     seen_at: float
 
 
-def log_state() -> LogState:
-    """The log's one row. It comes to be with the first use of a database."""
-    return LogState.objects.get_or_create(pk=LogState.ONLY)[0]
+class Look(NamedTuple):
+    """How the log stands: the last seq that was given, and whether something waits to be numbered."""
+
+    newest: int
+    is_due: bool
+
+
+class State(NamedTuple):
+    """The row of LogState, as numbering reads and writes it."""
+
+    last_seq: int
+    last_event_id: int
+    holes: list[Hole]
 
 
 def log_id() -> UUID:
-    return log_state().epoch
+    """The log's id. Its one row comes to be with the first use of a database."""
+    return LogState.objects.get_or_create(pk=LogState.ONLY)[0].epoch
 
 
-@scopes_disabled()
-def number(limit: int = BATCH) -> tuple[int, int]:
-    """Number up to `limit` committed events. Returns how many there were, and the log's last seq."""
-    state = log_state()
-    if not Event.objects.filter(_unnumbered(state)).exists() and not _forgettable(state):
-        return 0, state.last_seq
-    with transaction.atomic():
-        return _number_locked(LogState.objects.select_for_update().get(pk=LogState.ONLY), limit)
+def look() -> Look:
+    """One read that takes no lock, for the many times when there is nothing to do."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT last_seq, last_event_id, holes, EXISTS (SELECT 1 FROM events_event WHERE id > last_event_id)"
+            " FROM events_logstate"
+        )
+        row = cursor.fetchone()
+        if row is None:
+            return Look(0, is_due=True)
+        last_seq, last_event_id, holes, is_due = row
+        state = State(last_seq, last_event_id, json.loads(holes))
+        return Look(last_seq, is_due=bool(is_due) or _holes_are_due(cursor, state))
 
 
-def _unnumbered(state: LogState) -> Q:
-    wanted = Q(id__gt=state.last_event_id)
-    for hole in state.holes:
-        wanted |= Q(id__range=(hole["first"], hole["last"]))
-    return wanted
+def number(limit: int = BATCH) -> Look:
+    """Number up to `limit` committed events. The result is due if there may be more."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        state = _locked_state(cursor)
+        # Asked before the look, so that it shows what had ended by then; a new hole is dated after it, likewise.
+        ended = databases.oldest_running_transaction() if state.holes else 0
+        ids = _insert_entries(cursor, state, limit)
+        holes = _still_open(without(state.holes, ids), ended) + _new_holes(state.last_event_id, ids)
+        newest = state.last_seq + len(ids)
+        cursor.execute(
+            "UPDATE events_logstate SET last_seq = %s, last_event_id = %s, holes = %s",
+            [newest, max([state.last_event_id, *ids]), json.dumps(holes)],
+        )
+    return Look(newest, is_due=len(ids) == limit)
 
 
-def _forgettable(state: LogState) -> bool:
-    """Whether the oldest hole has had its time."""
-    holes: list[Hole] = state.holes
-    if not holes or time.time() - holes[0]["seen_at"] < HOLE_KEPT_SECONDS:
-        return False
-    return databases.oldest_running_transaction() >= holes[0]["until"]
+def _locked_state(cursor: CursorWrapper) -> State:
+    sql = "SELECT last_seq, last_event_id, holes FROM events_logstate " + databases.for_update()  # noqa: S608
+    cursor.execute(sql)
+    row = cursor.fetchone()
+    if row is None:
+        log_id()
+        cursor.execute(sql)
+        row = cursor.fetchone()
+    last_seq, last_event_id, holes = row
+    return State(last_seq, last_event_id, json.loads(holes))
 
 
-def _number_locked(state: LogState, limit: int) -> tuple[int, int]:
-    # Asked before the look: what had ended by then is in it. A new hole is dated after the look, for the same reason.
-    ended = databases.oldest_running_transaction() if state.holes else 0
-    ids = list(Event.objects.filter(_unnumbered(state)).order_by("id").values_list("id", flat=True)[:limit])
-    now = timezone.now()
-    Entry.objects.bulk_create(
-        Entry(seq=seq, event_id=event_id, numbered_at=now) for seq, event_id in enumerate(ids, state.last_seq + 1)
+def _insert_entries(cursor: CursorWrapper, state: State, limit: int) -> list[int]:
+    """Give the next events their entries, in one statement. Returns the events' ids, ascending."""
+    unnumbered, parameters = _unnumbered(state)
+    now = connection.ops.adapt_datetimefield_value(timezone.now())
+    cursor.execute(
+        f"""
+        INSERT INTO events_entry (seq, event_id, numbered_at)
+        SELECT %s + row_number() OVER (ORDER BY id), id, %s
+        FROM (SELECT id FROM events_event WHERE {unnumbered} ORDER BY id LIMIT %s) AS found
+        RETURNING event_id
+        """,  # noqa: S608 - the condition is ours, its values are parameters
+        [state.last_seq, now, *parameters, limit],
     )
-    state.holes = _still_open(without(state.holes, ids), ended) + _new_holes(state.last_event_id, ids)
-    state.last_seq += len(ids)
-    state.last_event_id = max([state.last_event_id, *ids])
-    state.save()
-    return len(ids), state.last_seq
+    return sorted(event_id for (event_id,) in cursor.fetchall())
+
+
+def _unnumbered(state: State) -> tuple[str, list[int]]:
+    """The condition on an event's id, and its parameters."""
+    condition = " OR ".join(["id > %s", *["id BETWEEN %s AND %s"] * len(state.holes)])
+    ends = [end for hole in state.holes for end in (hole["first"], hole["last"])]
+    return condition, [state.last_event_id, *ends]
+
+
+def _holes_are_due(cursor: CursorWrapper, state: State) -> bool:
+    """Whether a late commit has filled a hole, or the oldest hole has had its time."""
+    if not state.holes:
+        return False
+    condition, parameters = _unnumbered(state)
+    cursor.execute("SELECT EXISTS (SELECT 1 FROM events_event WHERE " + condition + ")", parameters)  # noqa: S608
+    if cursor.fetchone()[0]:
+        return True
+    oldest = state.holes[0]
+    if time.time() - oldest["seen_at"] < HOLE_KEPT_SECONDS:
+        return False
+    return databases.oldest_running_transaction() >= oldest["until"]
 
 
 def _still_open(holes: list[Hole], ended: int) -> list[Hole]:

@@ -5,19 +5,20 @@ has been read, and after any doubt the same batch goes out again.
 """
 
 import logging
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
+from typing import NamedTuple
 from uuid import UUID
 
 import orjson
 from django.db import transaction
 from django.utils import timezone
 
-from events import engine_client, generations, log, numbering
+from events import databases, engine_client, generations, numbering
 from events.cursors import PUSH, Lease
 from events.engine_client import Command, EngineAway, EngineRefused, EngineTimeout, Position, Reply
-from events.models import DeadLetter, DueDisconnect, Event, Pushed
+from events.models import DeadLetter, DueDisconnect, Entry, Push
+from events.wire import WIRE_FIELDS, wire
 
 logger = logging.getLogger("events.relay")
 
@@ -31,12 +32,20 @@ REFUSED = "refused"
 Outcomes = dict[str, int | str]
 
 
-@dataclass(slots=True)
-class Item:
-    """One command of a batch: an event for a channel or, without one, a disconnect that it asks for."""
+class Numbered(NamedTuple):
+    """What the push needs of an entry, and no more: model instances cost as much as all the rest."""
 
     seq: int
-    event: Event
+    event_id: int
+    data: bytes
+    channels: list[str]
+    revokes: list[tuple[str, int]]
+
+
+class Item(NamedTuple):
+    """One command of a batch: an event for a channel or, without one, a disconnect that it asks for."""
+
+    entry: Numbered
     channel: str | None
     command: Command
 
@@ -56,12 +65,12 @@ class Pusher:
 
         Raises EngineAway or GenerationsAway, when nothing has moved and it is to be tried again; and LeaseLost.
         """
-        entries = _within(BATCH_BYTES, log.entries_after(self.lease.position, self._batch))
+        entries = _within(BATCH_BYTES, _entries_after(self.lease.position, self._batch))
         if not entries:
             return 0
-        items = [item for seq, event, data in entries for item in _items(seq, event, data, self.log_id)]
+        items = [item for entry in entries for item in _items(entry, self.log_id)]
         # The gate refuses the old generation from here on, so a connection we end below can't come back.
-        _write_generations([event for _, event, _ in entries])
+        _write_generations(entries)
         try:
             tops = self._tops(items) if self._unsure else {}
             replies = send([item.command for item in items])
@@ -85,30 +94,24 @@ class Pusher:
         }
 
     def _record(
-        self,
-        entries: list[tuple[int, Event, bytes]],
-        items: list[Item],
-        replies: list[Reply],
-        tops: dict[str, Position],
+        self, entries: list[Numbered], items: list[Item], replies: list[Reply], tops: dict[str, Position]
     ) -> None:
-        outcomes: dict[int, Outcomes] = {seq: {} for seq, _, _ in entries}
+        outcomes: dict[int, Outcomes] = {entry.seq: {} for entry in entries}
         letters = []
         for item, reply in zip(items, replies, strict=True):
             if item.channel is None:
                 continue
-            outcome = outcomes[item.seq][item.channel] = _outcome(item.channel, reply, tops)
+            outcome = outcomes[item.entry.seq][item.channel] = _outcome(item.channel, reply, tops)
             if outcome == REFUSED:
-                letters.append(_dead_letter(item, reply))
-        due = timezone.now() + DISCONNECT_AGAIN
+                letters.append(_dead_letter(item.entry, item.channel, reply))
+        first, last = entries[0].seq, entries[-1].seq
         with transaction.atomic():
-            self.lease.advance(entries[-1][0])
-            Pushed.objects.bulk_create(Pushed(entry_id=seq, outcomes=result) for seq, result in outcomes.items())
+            # Lost in a crash, it is pushed again, and dropped by the engine as a repeat.
+            databases.commit_may_be_lost()
+            self.lease.advance(last)
+            Push.objects.create(first_seq=first, last_seq=last, outcomes=outcomes)
             DeadLetter.objects.bulk_create(letters, ignore_conflicts=True)
-            DueDisconnect.objects.bulk_create(
-                DueDisconnect(user_id=user_id, generation=generation, due_at=due)
-                for _, event, _ in entries
-                for user_id, generation in event.revokes
-            )
+            DueDisconnect.objects.bulk_create(_due_disconnects(entries))
 
 
 def disconnect_again() -> None:
@@ -132,28 +135,46 @@ def send(commands: list[Command]) -> list[Reply]:
         return send(commands[:middle]) + send(commands[middle:])
 
 
-def _within(size: int, entries: list[tuple[int, Event]]) -> list[tuple[int, Event, bytes]]:
-    """The entries that fit into a request of `size` bytes, at least one, each with its JSON (encoded once)."""
-    fitting: list[tuple[int, Event, bytes]] = []
-    for seq, event in entries:
-        data = orjson.dumps(event.wire(seq))
-        size -= len(data) * len(event.channels)
+def _entries_after(seq: int, limit: int) -> Iterator[Numbered]:
+    fields = [f"event__{name}" for name in WIRE_FIELDS]
+    rows = Entry.objects.filter(seq__gt=seq).order_by("seq")[:limit]
+    for number, event_id, channels, revokes, *values in rows.values_list(
+        "seq", "event_id", "event__channels", "event__revokes", *fields
+    ):
+        data = orjson.dumps(wire(number, **dict(zip(WIRE_FIELDS, values, strict=True))))
+        yield Numbered(number, event_id, data, channels, revokes)
+
+
+def _within(size: int, entries: Iterable[Numbered]) -> list[Numbered]:
+    """The entries that fit into a request of `size` bytes, at least one."""
+    fitting: list[Numbered] = []
+    for entry in entries:
+        size -= len(entry.data) * len(entry.channels)
         if size < 0 and fitting:
             break
-        fitting.append((seq, event, data))
+        fitting.append(entry)
     return fitting
 
 
-def _items(seq: int, event: Event, data: bytes, log_id: UUID) -> Iterator[Item]:
-    for channel in event.channels:
-        yield Item(seq, event, channel, engine_client.publish_command(channel, data, seq, log_id))
-    for user_id, generation in event.revokes:
-        yield Item(seq, event, None, engine_client.disconnect_command(f"{user_id}.{generation - 1}"))
+def _items(entry: Numbered, log_id: UUID) -> Iterator[Item]:
+    for channel in entry.channels:
+        yield Item(entry, channel, engine_client.publish_command(channel, entry.data, entry.seq, log_id))
+    for user_id, generation in entry.revokes:
+        yield Item(entry, None, engine_client.disconnect_command(f"{user_id}.{generation - 1}"))
 
 
-def _write_generations(events: list[Event]) -> None:
-    for event in events:
-        for user_id, generation in event.revokes:
+def _due_disconnects(entries: list[Numbered]) -> list[DueDisconnect]:
+    due = timezone.now() + DISCONNECT_AGAIN
+    return [
+        DueDisconnect(user_id=user_id, generation=generation, due_at=due)
+        for entry in entries
+        for user_id, generation in entry.revokes
+    ]
+
+
+def _write_generations(entries: list[Numbered]) -> None:
+    for entry in entries:
+        for user_id, generation in entry.revokes:
             generations.write(UUID(user_id), generation)
 
 
@@ -177,9 +198,9 @@ def _outcome(channel: str, reply: Reply, tops: dict[str, Position]) -> int | str
     return position.offset
 
 
-def _dead_letter(item: Item, reply: Reply) -> DeadLetter:
-    logger.error("The engine refused event %s for %s: %s", item.event.uuid, item.channel, _reason(reply))
-    return DeadLetter(cursor=PUSH, event=item.event, channel=item.channel or "", error=_reason(reply))
+def _dead_letter(entry: Numbered, channel: str, reply: Reply) -> DeadLetter:
+    logger.error("The engine refused entry %s for %s: %s", entry.seq, channel, _reason(reply))
+    return DeadLetter(cursor=PUSH, event_id=entry.event_id, channel=channel, error=_reason(reply))
 
 
 def _reason(reply: Reply) -> str:

@@ -33,15 +33,16 @@ class Drain:
         self._push_not_before = 0.0
         self._disconnects_not_before = 0.0
 
-    def step(self) -> bool:
+    def step(self, rung: bool = False) -> bool:
         """One batch of each. Returns whether there was something, so that it is worth looking again at once.
 
-        Raises LeaseLost.
+        `rung` says that something was committed, which saves looking first. Raises LeaseLost.
         """
         self.lease.renew()
-        numbered, newest = numbering.number()
-        pushed = self._push(newest) if time.monotonic() >= self._push_not_before else 0
-        return bool(numbered or pushed)
+        before = None if rung else numbering.look()
+        log = numbering.number() if before is None or before.is_due else before
+        pushed = self._push(log.newest) if time.monotonic() >= self._push_not_before else 0
+        return pushed > 0 or log.is_due
 
     def _push(self, newest: int) -> int:
         try:
@@ -117,11 +118,11 @@ class Relay:
         return None
 
     def _relay(self, drain: Drain, doorbell: databases.Doorbell) -> None:
+        rung = False
         while not self.stop.is_set():
-            busy = drain.step()
+            busy = drain.step(rung)
             self._say(f"Waiting. {drain.waits_for}" if drain.waits_for else "Active: numbering and pushing.")
-            if not busy:
-                doorbell.wait(settings.RELAY_SWEEP_SECONDS)
+            rung = not busy and doorbell.wait(settings.RELAY_SWEEP_SECONDS)
 
     def _say(self, state: str) -> None:
         """Log a change of state, once."""

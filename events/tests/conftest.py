@@ -102,7 +102,12 @@ def start_relay(engine, tmp_path) -> Iterator[Callable[[], subprocess.Popen]]:
             [sys.executable, "manage.py", "relay"],
             cwd=django_settings.BASE_DIR,
             env=os.environ
-            | {"DATABASE_URL": _database_url(), "ENGINE_API_URL": engine.url, "DEBUG": "1", "RELAY_LEASE_SECONDS": "1.5"}
+            | {
+                "DATABASE_URL": _database_url(),
+                "ENGINE_API_URL": engine.url,
+                "DEBUG": "1",
+                "RELAY_LEASE_SECONDS": "1.5",
+            }
             | {"DJANGO_SETTINGS_MODULE": "neostack.settings"},
             stdout=log.open("w"),
             stderr=subprocess.STDOUT,

@@ -1,4 +1,4 @@
-"""An engine's server API, small enough to be obvious: streams with offsets, the version check, and a switch for trouble.
+"""An engine's server API, small enough to be obvious: streams with offsets, the version check, switches for trouble.
 
 The engine itself has its own tests; this one keeps what it was told, in order, and can be told to fail in ways that a
 real one does only under load.

@@ -1,3 +1,4 @@
+import gc
 import logging
 import signal
 from typing import Any
@@ -16,8 +17,9 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         # Does nothing where the settings have configured logging.
         logging.basicConfig(level=logging.INFO, format="%(asctime)s relay: %(message)s")
-        logging.getLogger("httpx").setLevel(logging.WARNING)
         databases.without_pool()
+        # What has been loaded by now stays: the collector need not walk through it (9 ms) while a batch waits.
+        gc.freeze()
         relay = Relay()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: relay.stop.set())
