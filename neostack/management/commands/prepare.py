@@ -1,3 +1,4 @@
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -19,4 +20,4 @@ class Command(BaseCommand):
                 engine_config.chmod(0o600)
                 call_command("centrifugo_config", stdout=file)
         if demo:
-            call_command("demo")
+            call_command("demo", stdout=StringIO())  # who starts everything prints the people last, where they are seen
