@@ -301,14 +301,22 @@ def _write_engine_config() -> int:
 
 def environment(options: Options) -> dict[str, str]:
     """The caller's environment comes first, then the secrets kept in .local/env, then what the options imply."""
-    if not ENV_FILE.exists():
-        ENV_FILE.touch(mode=0o600)
-        lines = "".join(f"{name}={value}\n" for name, value in processes.new_secrets().items())
-        ENV_FILE.write_text("# Made once by `make run` for this checkout. Not for production.\n" + lines)
     engine_port = _free_port(near=options.port + 1) if options.starts_engine else None
     implied = processes.environment(engine=options.engine, port=options.port, engine_port=engine_port)
     given = {name: value for name, value in os.environ.items() if value}
-    return {"DEBUG": "1"} | processes.read_env_file(ENV_FILE) | implied | given
+    return {"DEBUG": "1"} | _kept_secrets() | implied | given
+
+
+def _kept_secrets() -> dict[str, str]:
+    """This checkout's own, made at its first start; one that a newer version needs is added."""
+    if not ENV_FILE.exists():
+        ENV_FILE.touch(mode=0o600)
+        ENV_FILE.write_text("# Made by `make run` for this checkout. Not for production.\n")
+    kept = processes.read_env_file(ENV_FILE)
+    missing = {name: value for name, value in processes.new_secrets().items() if name not in kept}
+    with ENV_FILE.open("a") as file:
+        file.writelines(f"{name}={value}\n" for name, value in missing.items())
+    return kept | missing
 
 
 def _lock() -> IO[str]:
