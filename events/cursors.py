@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import Q
 from django.db.models.functions import Now
 
 from events.models import Cursor
@@ -29,18 +29,22 @@ def _free() -> Q:
 
 @dataclass
 class Lease:
-    """The right to move one cursor for `seconds` at a time. `position` is the last seq it has dealt with."""
+    """The right to move one cursor for `seconds` at a time.
+
+    `position` is the last seq dealt with, `attempts` how often the entry after it has failed: nobody else changes them.
+    """
 
     cursor: str
     fence: int
     seconds: float
     position: int
+    attempts: int
     _renewed_at: float = field(default_factory=time.monotonic)
 
     def advance(self, position: int) -> None:
         """Move the cursor, and renew. Do it in one transaction with what was made of the entries. Raises LeaseLost."""
         self._update(position=position, attempts=0, next_try_at=None, last_error="")
-        self.position = position
+        self.position, self.attempts = position, 0
 
     def renew(self) -> None:
         """Keep the lease, if a third of its time has gone. Raises LeaseLost."""
@@ -49,7 +53,9 @@ class Lease:
 
     def failed(self, error: str, try_again_in: float) -> None:
         """Note, for people and for other processes, why the cursor does not move. Raises LeaseLost."""
-        self._update(attempts=F("attempts") + 1, next_try_at=Now() + timedelta(seconds=try_again_in), last_error=error)
+        attempts = self.attempts + 1
+        self._update(attempts=attempts, next_try_at=Now() + timedelta(seconds=try_again_in), last_error=error)
+        self.attempts = attempts
 
     def release(self) -> None:
         """Give it back, so that somebody else need not wait until it runs out."""
@@ -67,17 +73,27 @@ class Lease:
 
 def take(name: str, seconds: float) -> Lease | None:
     """Take the cursor's lease; None while somebody else has it. The cursor must exist (see `ensure`)."""
-    if not Cursor.objects.filter(_free(), name=name).exists():
+    return _take(Q(_free(), name=name), seconds)
+
+
+def take_when_due(name: str, seconds: float) -> Lease | None:
+    """The same, and None also while the cursor waits for its next try."""
+    due = Q(next_try_at=None) | Q(next_try_at__lte=Now())
+    return _take(Q(_free(), due, name=name), seconds)
+
+
+def _take(wanted: Q, seconds: float) -> Lease | None:
+    # Asked without a lock first: those who stand by ask all the time.
+    if not Cursor.objects.filter(wanted).exists():
         return None
     with transaction.atomic():
-        cursor = Cursor.objects.select_for_update().filter(_free(), name=name).first()
+        cursor = Cursor.objects.select_for_update().filter(wanted).first()
         if cursor is None:
             return None
-        lease = Lease(cursor=name, fence=cursor.fence + 1, seconds=seconds, position=cursor.position)
-        Cursor.objects.filter(name=name).update(
-            owner=_me(), fence=lease.fence, lease_expires_at=Now() + timedelta(seconds=seconds)
-        )
-    return lease
+        fence = cursor.fence + 1
+        expires = Now() + timedelta(seconds=seconds)
+        Cursor.objects.filter(name=cursor.name).update(owner=_me(), fence=fence, lease_expires_at=expires)
+    return Lease(cursor.name, fence, seconds, cursor.position, cursor.attempts)
 
 
 def ensure(name: str, position: int = 0) -> None:

@@ -4,10 +4,21 @@ A handler is a function registered in an app's `handlers.py`. It has a cursor of
 nobody else back; it is called for each event of its types, in order, at least once.
 """
 
+import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from events.models import Event
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from events import cursors, log
+from events.cursors import Lease, LeaseLost
+from events.models import Cursor, DeadLetter, Entry, Event, Handled
+
+logger = logging.getLogger("events.handlers")
 
 Function = Callable[[Event, int], None]
 
@@ -45,3 +56,82 @@ def handler(name: str, *, types: Sequence[str]) -> Callable[[Function], Function
 
 def all_handlers() -> list[Handler]:
     return [_HANDLERS[name] for name in sorted(_HANDLERS)]
+
+
+def get(name: str) -> Handler:
+    """The handler of this name. Raises LookupError."""
+    try:
+        return _HANDLERS[name]
+    except KeyError:
+        raise LookupError(f"No handler is named {name[:100]!r}.") from None
+
+
+def with_work() -> list[Handler]:
+    """The handlers whose cursor is behind the log and whose next try is not in the future."""
+    newest = log.newest_seq()
+    waiting = Cursor.objects.filter(Q(position__gte=newest) | Q(next_try_at__gt=Now()))
+    idle = set(waiting.values_list("name", flat=True))
+    return [found for found in all_handlers() if found.cursor not in idle]
+
+
+def start_cursors() -> None:
+    """Give each new handler its cursor. It starts at the end of the log: what was before it is not its business."""
+    newest = log.newest_seq()
+    for found in all_handlers():
+        cursors.ensure(found.cursor, position=newest)
+
+
+def drain(handler: Handler, seconds: float) -> None:
+    """Call the handler for what waits for it, in order, for about so many seconds. Does nothing while another does."""
+    cursors.ensure(handler.cursor, position=log.newest_seq())
+    lease = cursors.take_when_due(handler.cursor, settings.HANDLER_LEASE_SECONDS)
+    if lease is None:
+        return
+    deadline = time.monotonic() + seconds
+    try:
+        while _handle_next(handler, lease) and time.monotonic() < deadline:
+            pass
+    except LeaseLost:
+        # Its call took longer than the lease; whoever took over calls it again for the same event.
+        logger.warning("Handler %s took longer than HANDLER_LEASE_SECONDS for one event.", handler.name)
+    finally:
+        lease.release()
+
+
+def _handle_next(handler: Handler, lease: Lease) -> bool:
+    """Call the handler for the next event of its types. Returns whether to go on. Raises LeaseLost."""
+    lease.renew()
+    newest = log.newest_seq()
+    unread = Entry.objects.filter(seq__gt=lease.position, seq__lte=newest, event__type__in=handler.types)
+    entry = unread.select_related("event").order_by("seq").first()
+    if entry is None:
+        if newest > lease.position:
+            lease.advance(newest)
+        return False
+    try:
+        handler.function(entry.event, entry.seq)
+    except Exception as error:
+        logger.exception("Handler %s failed for entry %s.", handler.name, entry.seq)
+        return _failed(handler, lease, entry, f"{type(error).__name__}: {error}")
+    with transaction.atomic():
+        attempts = lease.attempts + 1
+        lease.advance(entry.seq)
+        Handled.objects.get_or_create(entry=entry, handler=handler.name, defaults={"attempts": attempts})
+    return True
+
+
+def _failed(handler: Handler, lease: Lease, entry: Entry, error: str) -> bool:
+    """Wait before the next attempt or, after the last one, leave a dead letter and go on. Returns whether to go on."""
+    if lease.attempts + 1 < settings.HANDLER_MAX_ATTEMPTS:
+        lease.failed(error, try_again_in=2.0**lease.attempts)
+        return False
+    attempts = lease.attempts + 1
+    with transaction.atomic():
+        lease.advance(entry.seq)
+        DeadLetter.objects.get_or_create(
+            cursor=handler.cursor,
+            event=entry.event,
+            channel="",
+            defaults={"error": error, "attempts": attempts},
+        )
+    return True

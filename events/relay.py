@@ -13,6 +13,7 @@ from events import cursors, databases, numbering, pushing
 from events.cursors import PUSH, Lease, LeaseLost
 from events.engine_client import EngineAway
 from events.generations import GenerationsAway
+from events.waking import HandlerWaker
 
 logger = logging.getLogger("events.relay")
 
@@ -28,6 +29,7 @@ class Drain:
     def __init__(self, lease: Lease) -> None:
         self.lease = lease
         self.pusher = pushing.Pusher(lease)
+        self.newest = 0
         self.waits_for = ""
         self._failures = 0
         self._push_not_before = 0.0
@@ -41,12 +43,13 @@ class Drain:
         self.lease.renew()
         before = None if rung else numbering.look()
         log = numbering.number() if before is None or before.is_due else before
-        pushed = self._push(log.newest) if time.monotonic() >= self._push_not_before else 0
+        self.newest = log.newest
+        pushed = self._push() if time.monotonic() >= self._push_not_before else 0
         return pushed > 0 or log.is_due
 
-    def _push(self, newest: int) -> int:
+    def _push(self) -> int:
         try:
-            pushed = self.pusher.push() if newest > self.lease.position else 0
+            pushed = self.pusher.push() if self.newest > self.lease.position else 0
             self._disconnect_again()
         except (EngineAway, GenerationsAway) as error:
             self._back_off(str(error))
@@ -78,6 +81,7 @@ class Relay:
 
     def __init__(self) -> None:
         self.stop = threading.Event()
+        self._waker = HandlerWaker()
         self._said = ""
 
     def run(self) -> None:
@@ -120,7 +124,10 @@ class Relay:
     def _relay(self, drain: Drain, doorbell: databases.Doorbell) -> None:
         rung = False
         while not self.stop.is_set():
+            newest = drain.newest
             busy = drain.step(rung)
+            if drain.newest > newest:
+                self._waker.wake()
             self._say(f"Waiting. {drain.waits_for}" if drain.waits_for else "Active: numbering and pushing.")
             rung = not busy and doorbell.wait(settings.RELAY_SWEEP_SECONDS)
 

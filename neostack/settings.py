@@ -232,6 +232,12 @@ CELERY_TASK_IGNORE_RESULT = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_DB_REUSE_MAX = 1000
 CELERY_BEAT_SCHEDULE_FILENAME = str(LOCAL_DIR / "celerybeat-schedule")
+#: Seconds between two wake-ups. Each expires before the next, so that none pile up where no worker runs.
+CELERY_BEAT_SCHEDULE = {
+    "publish_pending": {"task": "events.tasks.publish_pending", "schedule": 5.0, "options": {"expires": 5}},
+    "wake_handlers": {"task": "events.tasks.wake_handlers", "schedule": 5.0, "options": {"expires": 5}},
+    "prune": {"task": "events.tasks.prune", "schedule": 86_400.0, "options": {"expires": 86_400}},
+}
 
 # --- HTTP API -------------------------------------------------------------------------------------------------------
 

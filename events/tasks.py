@@ -1,0 +1,34 @@
+"""Celery's part: wake-ups and schedules. Every one of these may be lost, doubled or late without harm."""
+
+from celery import shared_task
+
+from events import handling, numbering, relay, retention
+
+#: A task works for about this long and leaves the rest to the next wake-up.
+WORK_SECONDS = 30.0
+
+
+@shared_task
+def publish_pending() -> None:
+    """What the relay does, where no relay runs."""
+    relay.drain_once(WORK_SECONDS)
+
+
+@shared_task
+def wake_handlers() -> None:
+    """Number what was committed, and wake each handler that has work."""
+    while numbering.look().is_due and numbering.number().is_due:
+        pass
+    for handler in handling.with_work():
+        run_handler.delay(handler.name)
+
+
+@shared_task
+def run_handler(name: str) -> None:
+    handling.drain(handling.get(name), WORK_SECONDS)
+
+
+@shared_task
+def prune() -> None:
+    """Delete what is older than its retention."""
+    retention.prune()
