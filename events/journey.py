@@ -1,0 +1,80 @@
+"""The journey of one event: what became of it, for the people who look after the platform."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from events import handling
+from events.cursors import PUSH
+from events.models import Cursor, DeadLetter, Entry, Event, Handled, Push
+from events.pushing import REFUSED, REPEAT
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing that happened to the event, or that it waits for (then without a time)."""
+
+    at: datetime | None
+    text: str
+
+
+def journey(event: Event) -> list[Step]:
+    """Emitted, numbered, pushed, handled. Five queries, however many channels and handlers there are."""
+    emitted = Step(event.occurred_at, "Emitted, and committed with the change it reports")
+    entry = Entry.objects.filter(event=event).first()
+    if entry is None:
+        return [emitted, Step(None, "Waits to be numbered")]
+    cursors = {cursor.name: cursor for cursor in Cursor.objects.all()}
+    letters = {(letter.cursor, letter.channel): letter for letter in event.dead_letters.all()}
+    return [
+        emitted,
+        Step(entry.numbered_at, f"Numbered {entry.seq}"),
+        *_pushes(event, entry, cursors, letters),
+        *_handlers(event, entry, cursors, letters),
+    ]
+
+
+Cursors = dict[str, Cursor]
+Letters = dict[tuple[str, str], DeadLetter]
+
+
+def _pushes(event: Event, entry: Entry, cursors: Cursors, letters: Letters) -> Iterator[Step]:
+    push = Push.of(entry.seq)
+    outcomes = push.outcomes.get(str(entry.seq), {}) if push else {}
+    for channel in event.channels:
+        if push is None:
+            yield Step(None, f"Waits to be pushed on {channel}{_because(cursors.get(PUSH))}")
+        elif outcomes.get(channel) == REPEAT:
+            yield Step(push.at, f"Pushed on {channel}: dropped as a repeat, the engine had it already")
+        elif outcomes.get(channel) == REFUSED:
+            yield _dead(letters.get((PUSH, channel)), push.at, f"Push on {channel}")
+        else:
+            yield Step(push.at, f"Pushed on {channel} at offset {outcomes.get(channel)}")
+
+
+def _handlers(event: Event, entry: Entry, cursors: Cursors, letters: Letters) -> Iterator[Step]:
+    handled = {done.handler: done for done in Handled.objects.filter(entry=entry)}
+    for handler in handling.all_handlers():
+        cursor, letter = cursors.get(handler.cursor), letters.get((handler.cursor, ""))
+        if handler.name in handled:
+            done = handled[handler.name]
+            yield Step(done.at, f"Handled by {handler.name}, attempt {done.attempts}")
+        elif letter:
+            yield _dead(letter, letter.created_at, f"Handler {handler.name}")
+        elif event.type in handler.types and (cursor is None or cursor.position < entry.seq):
+            yield Step(None, f"Waits for handler {handler.name}{_because(cursor)}")
+
+
+def _dead(letter: DeadLetter | None, at: datetime, what: str) -> Step:
+    if letter is None:
+        return Step(at, f"{what} failed")
+    if letter.is_waiting:
+        return Step(at, f"{what} failed after {letter.attempts} attempts: {letter.error}")
+    resolution = f"{letter.get_resolution_display().lower()} by {letter.resolved_by}"
+    return Step(letter.resolved_at, f"{what} failed ({letter.error}), {resolution}")
+
+
+def _because(cursor: Cursor | None) -> str:
+    if cursor is None:
+        return ""
+    return f": the cursor is at {cursor.position}" + (f", because {cursor.last_error}" if cursor.last_error else "")
