@@ -130,9 +130,8 @@ class ApiKeyAdmin(NoDelete):
         by = who(request)
         key, secret = actions.create_api_key(obj.tenant, obj.name, obj.scopes, by, expiry_date=obj.expiry_date)
         obj.pk = key.pk
-        self.message_user(
-            request, f"Copy the secret of {key} now, it is shown only this once: {secret}", messages.WARNING
-        )
+        text = f"Copy the secret of {key} now, it is not shown again: {secret}"
+        self.message_user(request, text, messages.WARNING)
 
     @admin.action(description="Revoke: it can't be given back")
     def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
