@@ -4,8 +4,10 @@ The part before the first ":" is the engine's namespace. Names are a contract wi
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
 from uuid import UUID
 
 
@@ -104,6 +106,11 @@ def exam_timer(user_id: UUID) -> Channel:
 
 def exam_results(user_id: UUID) -> Channel:
     return Channel("exam_results", user_id=user_id)
+
+
+def templates() -> Mapping[str, str]:
+    """By kind of channel, how its name is made: `{tenant_id}`, `{user_id}` and `{object_id}` stand in place of ids."""
+    return MappingProxyType(_TEMPLATES)
 
 
 def parse(name: str) -> Channel:
