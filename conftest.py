@@ -1,9 +1,13 @@
 """The people of every test: Alice and Bob in acme, Charlie in globex, the platform's admin, and a stranger."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any
 
 import pytest
+from django.apps import apps
+from django.db.models.signals import post_migrate
 from django.http import HttpResponse
 from django.test import Client
 
@@ -49,6 +53,19 @@ class Person:
 
 def make_person(name: str, email: str, **fields: Any) -> Person:
     return Person(User.objects.create_user(email, PASSWORD, name=name, **fields))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shipped_policies_survive_a_flush() -> Iterator[None]:
+    """A test that needs transactions empties the tables behind it, the rows that a migration shipped among them."""
+    ship = import_module("realtime.migrations.0002_shipped_policies").ship
+
+    def ship_again(**_: Any) -> None:
+        ship(apps, None)
+
+    post_migrate.connect(ship_again, sender=apps.get_app_config("realtime"))
+    yield
+    post_migrate.disconnect(ship_again, sender=apps.get_app_config("realtime"))
 
 
 @pytest.fixture

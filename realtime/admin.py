@@ -1,0 +1,26 @@
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from realtime import actions
+from realtime.models import ChannelPolicy
+
+
+@admin.register(ChannelPolicy)
+class ChannelPolicyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    """Permissions on channels. Goes through the actions: taking one away ends the connections of all who had it."""
+
+    list_display = ["role", "action", "pattern"]
+    list_filter = ["role", "action"]
+    search_fields = ["pattern"]
+
+    def save_model(self, request: HttpRequest, obj: ChannelPolicy, form: Any, change: bool) -> None:
+        actions.save_policy(obj, by=request.user)  # type: ignore[arg-type]
+
+    def delete_model(self, request: HttpRequest, obj: ChannelPolicy) -> None:
+        actions.delete_policies([obj], by=request.user)  # type: ignore[arg-type]
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[ChannelPolicy]) -> None:
+        actions.delete_policies(queryset, by=request.user)  # type: ignore[arg-type]

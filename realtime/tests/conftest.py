@@ -1,0 +1,36 @@
+from collections.abc import Callable
+
+import pytest
+
+from tenants.actions import create_api_key
+from tenants.models import ApiKey
+
+MakeKey = Callable[..., tuple[ApiKey, str]]
+
+
+@pytest.fixture
+def make_key(acme) -> MakeKey:
+    """Make an API key of acme: `key, secret = make_key("events:read")`."""
+
+    def make(*scopes: str, tenant=acme, **fields) -> tuple[ApiKey, str]:
+        return create_api_key(tenant, "ci", scopes, by=None, **fields)
+
+    return make
+
+
+@pytest.fixture
+def as_service(client) -> Callable[[str], object]:
+    """A caller with a key's secret and no browser: `service = as_service(secret); service.post(url, data)`."""
+
+    class Service:
+        def __init__(self, secret: str) -> None:
+            self._headers = {"Authorization": f"Api-Key {secret}"}
+
+        def get(self, url: str, **headers: str):
+            return client.get(url, headers=self._headers | headers)
+
+        def post(self, url: str, data: object, **headers: str):
+            named = {name.replace("_", "-"): value for name, value in headers.items()}
+            return client.post(url, data, content_type="application/json", headers=self._headers | named)
+
+    return Service
