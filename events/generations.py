@@ -1,5 +1,6 @@
 """Access generations in Redis, for the connect gate. Without REDIS_URL there are none: the gate reads the row."""
 
+from collections.abc import Collection
 from functools import cache
 from uuid import UUID
 
@@ -42,11 +43,16 @@ def write(user_id: UUID, generation: int) -> None:
 
 def read(user_id: UUID) -> int | None:
     """The generation last written; None if there is none, or no Redis. Raises GenerationsAway."""
+    return read_many({user_id}).get(user_id)
+
+
+def read_many(user_ids: Collection[UUID]) -> dict[UUID, int]:
+    """The generations last written of those who have one; of nobody without Redis. Raises GenerationsAway."""
     server = _redis()
-    if server is None:
-        return None
+    if server is None or not user_ids:
+        return {}
     try:
-        value = server.get(key(user_id))
+        values = server.mget([key(user_id) for user_id in user_ids])
     except redis.RedisError as error:
-        raise GenerationsAway(f"Redis did not give an access generation: {error}") from error
-    return int(value) if value is not None else None  # type: ignore[arg-type]
+        raise GenerationsAway(f"Redis did not give access generations: {error}") from error
+    return {user_id: int(value) for user_id, value in zip(user_ids, values, strict=True) if value}  # type: ignore[arg-type]

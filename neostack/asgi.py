@@ -1,13 +1,52 @@
 """What answers on our port: Django; the gate, a bare callable beside it; and, with ENGINE=embedded, the engine."""
 
 import os
+from typing import Any
 
+from channels.routing import ProtocolTypeRouter, URLRouter  # type: ignore[import-untyped]
 from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "neostack.settings")
 
-application = get_asgi_application()
+django_application = get_asgi_application()
 
-from neostack.checks import refuse_unsafe_production  # noqa: E402  needs the apps to be ready
+# What follows needs the apps to be ready.
+from django.conf import settings  # noqa: E402
+from django.urls import URLPattern, re_path  # noqa: E402
+
+from engine import asgi as engine  # noqa: E402
+from neostack.checks import refuse_unsafe_production  # noqa: E402
+from realtime import engine_config  # noqa: E402
+from realtime.gate import Gate, Receive, Scope, Send  # noqa: E402
 
 refuse_unsafe_production()
+
+
+async def no_such_socket(scope: Scope, receive: Receive, send: Send) -> None:
+    """Refuse a WebSocket at an address where nothing listens."""
+    await receive()
+    await send({"type": "websocket.close"})
+
+
+def at(pattern: str, asgi_application: Any) -> URLPattern:
+    """A route of URLRouter: Django's, but what it leads to speaks ASGI."""
+    return re_path(pattern, asgi_application)
+
+
+def without_engine() -> ProtocolTypeRouter:
+    """Django and the gate; the engine is a process of its own."""
+    routes = [at("^api/realtime/connect$", Gate()), at("", django_application)]
+    return ProtocolTypeRouter({"http": URLRouter(routes), "websocket": no_such_socket})
+
+
+def with_engine() -> ProtocolTypeRouter:
+    """The same, and the engine: its client path for WebSockets, and its server API, which asks for its key."""
+    config = engine_config.build()
+    embedded = engine.build(config)
+    api = config["http_api"]["handler_prefix"].strip("/")
+    routes = [at("^api/realtime/connect$", Gate()), at(f"^{api}/", embedded), at("", django_application)]
+    sockets = [at("^connection/websocket$", embedded), at("", no_such_socket)]
+    return ProtocolTypeRouter({"http": URLRouter(routes), "websocket": URLRouter(sockets), "lifespan": embedded})
+
+
+application = with_engine() if settings.ENGINE == "embedded" else without_engine()

@@ -79,6 +79,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "realtime.middleware.LiveMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
@@ -116,6 +117,9 @@ DATABASES["default"]["ATOMIC_REQUESTS"] = False
 DATABASES["default"]["OPTIONS"] = SQLITE_OPTIONS if "sqlite" in DATABASES["default"]["ENGINE"] else POSTGRES_OPTIONS
 
 REDIS_URL = env.str("REDIS_URL", default="")
+
+#: What Prometheus shows as bearer token at /metrics. Empty: /metrics answers to this machine only, not through a proxy.
+METRICS_KEY = env.str("METRICS_KEY", default="")
 
 # --- People -------------------------------------------------------------------------------------------------------
 
@@ -177,6 +181,22 @@ ENGINE_TOKEN_SECRET = secret("ENGINE_TOKEN_SECRET")
 GATE_KEY = secret("GATE_KEY")
 GATE_URL = env.str("GATE_URL", default=f"http://127.0.0.1:{PORT}/api/realtime/connect")
 ALLOWED_ORIGINS = env.list("ALLOWED_ORIGINS", default=[SITE_URL])
+#: A person's generation is read within this, or the client is told to try again.
+GATE_TIMEOUT_SECONDS = env.float("GATE_TIMEOUT_SECONDS", default=2.0)
+#: Tokens are used again by a page that reconnects. Taking access away ends them whatever is left of these.
+TOKEN_TTL_SECONDS = env.int("TOKEN_TTL_SECONDS", default=3600)
+SUBSCRIPTION_TOKEN_TTL_SECONDS = env.int("SUBSCRIPTION_TOKEN_TTL_SECONDS", default=3600)
+#: As many channels one page may follow, and ask tokens for in one request.
+CHANNELS_PER_CONNECTION = env.int("CHANNELS_PER_CONNECTION", default=100)
+#: Events that may be published over HTTP in a second, for each tenant, by kind of channel.
+PUBLISHED_PER_SECOND = {
+    "notifications": env.int("NOTIFICATIONS_PUBLISHED_PER_SECOND", default=5),
+    "dashboard": env.int("DASHBOARD_PUBLISHED_PER_SECOND", default=10),
+    "admin": env.int("ADMIN_PUBLISHED_PER_SECOND", default=100),
+    "other": env.int("OTHERS_PUBLISHED_PER_SECOND", default=10),
+}
+#: For as long the same Idempotency-Key answers the same.
+IDEMPOTENCY_KEYS_KEPT_HOURS = env.int("IDEMPOTENCY_KEYS_KEPT_HOURS", default=24)
 
 #: The push waits this long for the engine's answer; below RELAY_LEASE_SECONDS, so that a slow engine costs no lease.
 ENGINE_TIMEOUT_SECONDS = env.float("ENGINE_TIMEOUT_SECONDS", default=3.0)

@@ -1,0 +1,178 @@
+"""The gate: the engine asks it about each connection, with the connection token that the browser sent.
+
+A bare ASGI callable beside Django's and not a Django view, because after a restart of the engine every open page comes
+by at once. It never says yes when it could not look.
+"""
+
+import asyncio
+import hmac
+import logging
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import orjson
+from django.conf import settings
+from django.db import connections
+
+from accounts.models import User
+from events import generations
+from events.engine_client import ACCESS_CHANGED
+from realtime.metrics import GATE_ANSWERS
+from realtime.tokens import Bearer, InvalidToken, read_connection_token
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+logger = logging.getLogger("realtime.gate")
+
+BODY_LIMIT_BYTES = 64 * 1024
+#: People whose generation is read in one query.
+READ_TOGETHER = 500
+#: The engine's own temporary error: the client tries again.
+TRY_AGAIN = {"error": {"code": 100, "message": "internal server error", "temporary": True}}
+
+
+class Gate:
+    """Answers the engine's connect proxy: `result` with the user, `disconnect` for a refusal, `error` to try again."""
+
+    def __init__(self) -> None:
+        self._reader = GenerationReader()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] != "POST":
+            await _respond(send, 405)
+        elif not _has_key(scope):
+            await _respond(send, 403)
+        elif (body := await _body(receive)) is None:
+            await _respond(send, 413)
+        elif (token := _token(body)) is None:
+            await _respond(send, 400)
+        else:
+            await _respond(send, 200, await self.answer(token))
+
+    async def answer(self, token: str) -> dict[str, Any]:
+        """The reply to a connection that shows this token."""
+        try:
+            bearer = read_connection_token(token)
+            is_current = await self._reader.is_current(bearer)
+        except InvalidToken as problem:
+            return _refuse(str(problem))
+        except Exception:  # whatever kept it from looking: a database or Redis that is away, a time-out
+            logger.exception("The gate could not read an access generation; clients are told to try again.")
+            GATE_ANSWERS.labels("try_again").inc()
+            return TRY_AGAIN
+        if not is_current:
+            return _refuse("access changed")
+        GATE_ANSWERS.labels("accepted").inc()
+        return {"result": {"user": bearer.subject}}
+
+
+def _refuse(reason: str) -> dict[str, Any]:
+    """End the connection so that the page forgets its tokens, asks for new ones and reloads its state."""
+    GATE_ANSWERS.labels("refused").inc()
+    return {"disconnect": {"code": ACCESS_CHANGED, "reason": reason}}
+
+
+class GenerationReader:
+    """Reads access generations for many connections at once.
+
+    Whoever asks while a read is under way waits for the next one, which reads for all who wait: a thousand connections
+    in the same moment cost a few queries, none of them begun before its question was asked. One thread reads, with one
+    database connection that is given back after each read.
+    """
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="gate")
+        self._waiting: dict[Bearer, asyncio.Future[bool]] = {}
+        self._reading: asyncio.Task[None] | None = None
+
+    async def is_current(self, bearer: Bearer) -> bool:
+        """Whether this is the person's generation now. Raises whatever kept it from reading, TimeoutError included."""
+        answer = self._waiting.get(bearer)
+        if answer is None:
+            answer = self._waiting[bearer] = asyncio.get_running_loop().create_future()
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.create_task(self._read())
+        async with asyncio.timeout(settings.GATE_TIMEOUT_SECONDS):
+            return await asyncio.shield(answer)
+
+    async def _read(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._waiting:
+            asked = {bearer: self._waiting.pop(bearer) for bearer in list(self._waiting)[:READ_TOGETHER]}
+            try:
+                current = await loop.run_in_executor(self._threads, current_of, list(asked))
+            except Exception as error:
+                _fail(asked.values(), error)
+            else:
+                for bearer, answer in asked.items():
+                    answer.set_result(bearer in current)
+
+
+def _fail(answers: Iterable[asyncio.Future[bool]], error: Exception) -> None:
+    for answer in answers:
+        answer.set_exception(error)
+        answer.exception()  # whoever waited may have given up: then nobody else asks
+
+
+def current_of(bearers: list[Bearer]) -> set[Bearer]:
+    """Those of the bearers whose generation is the person's now.
+
+    Redis knows what the relay has written, the database what has been committed. Redis settles all but those it does
+    not know and those newer than what it knows (of whom the relay has not got that far).
+    """
+    known = generations.read_many({bearer.user_id for bearer in bearers})
+    current = {bearer for bearer in bearers if known.get(bearer.user_id) == bearer.generation}
+    unsettled = {bearer for bearer in bearers if bearer.generation > known.get(bearer.user_id, 0)}
+    return current | (_current_in_database(unsettled) if unsettled else set())
+
+
+def _current_in_database(bearers: set[Bearer]) -> set[Bearer]:
+    people = User.objects.filter(pk__in={bearer.user_id for bearer in bearers}, is_active=True)
+    try:
+        rows = {Bearer(*row) for row in people.values_list("pk", "access_generation")}
+    finally:
+        connections.close_all()
+    return bearers & rows
+
+
+# --- HTTP -------------------------------------------------------------------------------------------------------------
+
+
+def _has_key(scope: Scope) -> bool:
+    given = next((value for name, value in scope["headers"] if name == b"x-gate-key"), b"")
+    return hmac.compare_digest(given, settings.GATE_KEY.encode())
+
+
+async def _body(receive: Receive) -> bytes | None:
+    """The request's body; None if it is longer than the limit."""
+    body, more = b"", True
+    while more:
+        event = await receive()
+        body += event.get("body", b"")
+        more = event.get("more_body", False)
+        if len(body) > BODY_LIMIT_BYTES:
+            return None
+    return body
+
+
+def _token(body: bytes) -> str | None:
+    """The token in a connect request, "" where the client sent none; None if this is no connect request."""
+    try:
+        request = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    if not isinstance(request, dict):
+        return None
+    data = request.get("data")
+    token = data.get("token") if isinstance(data, dict) else None
+    return token if isinstance(token, str) else ""
+
+
+async def _respond(send: Send, status: int, content: dict[str, Any] | None = None) -> None:
+    body = b"" if content is None else orjson.dumps(content)
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,85 @@
+"""What browsers show the engine and the gate: signed, short-lived, and good for one access generation only."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import jwt
+from django.conf import settings
+
+from accounts.models import User
+from events.channels import Channel
+
+ALGORITHM = "HS256"
+#: What a token is for. The gate takes only the one, the engine (see `realtime.engine_config`) only the other.
+CONNECTION = "connection"
+SUBSCRIPTION = "subscription"
+
+
+class InvalidToken(Exception):
+    """Not a token of ours for this purpose, or one whose time is over. The text says which, without detail."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bearer:
+    """Whose token it is: a person, as of one access generation."""
+
+    user_id: UUID
+    generation: int
+
+    @property
+    def subject(self) -> str:
+        """The engine's name for the person: what takes access away gives them another one."""
+        return f"{self.user_id}.{self.generation}"
+
+    @classmethod
+    def of(cls, user: User) -> "Bearer":
+        return cls(user.id, user.access_generation)
+
+    @classmethod
+    def parse(cls, subject: str) -> "Bearer":
+        """Raises ValueError."""
+        user_id, _, generation = subject.partition(".")
+        return cls(UUID(user_id), int(generation))
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """A token and when it ends, in Unix seconds."""
+
+    token: str
+    expires_at: int
+
+
+def connection_token(user: User) -> Signed:
+    """Lets this person's browser connect, through the gate."""
+    return _sign(user, CONNECTION, settings.TOKEN_TTL_SECONDS)
+
+
+def subscription_token(user: User, channel: Channel) -> Signed:
+    """Lets this person's connection of the same generation subscribe to one channel. Authorise first."""
+    return _sign(user, SUBSCRIPTION, settings.SUBSCRIPTION_TOKEN_TTL_SECONDS, channel=channel.name)
+
+
+def read_connection_token(token: str) -> Bearer:
+    """Who holds a connection token of ours that still holds. Raises InvalidToken."""
+    try:
+        claims = jwt.decode(
+            token,
+            settings.ENGINE_TOKEN_SECRET,
+            algorithms=[ALGORITHM],
+            audience=CONNECTION,
+            options={"require": ["exp", "sub", "aud"]},
+        )
+        return Bearer.parse(claims["sub"])
+    except jwt.ExpiredSignatureError:
+        raise InvalidToken("token expired") from None
+    except (jwt.InvalidTokenError, ValueError):
+        raise InvalidToken("token refused") from None
+
+
+def _sign(user: User, purpose: str, ttl_seconds: int, **claims: Any) -> Signed:
+    expires_at = int(time.time()) + ttl_seconds
+    content = {"sub": Bearer.of(user).subject, "aud": purpose, "exp": expires_at, **claims}
+    return Signed(jwt.encode(content, settings.ENGINE_TOKEN_SECRET, algorithm=ALGORITHM), expires_at)
