@@ -1,5 +1,7 @@
 from typing import Any
 
+import allauth.account.admin  # noqa: F401  registers EmailAddress
+import django.contrib.auth.admin  # noqa: F401  registers Group
 from allauth.account.models import EmailAddress
 from django import forms
 from django.contrib import admin

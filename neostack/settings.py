@@ -45,6 +45,7 @@ ASGI_APPLICATION = "neostack.asgi.application"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 INSTALLED_APPS = [
+    "accounts",  # before django.contrib.auth, whose command changepassword knows nothing of connections
     "neostack.apps.PlatformAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -62,7 +63,6 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
     "drf_standardized_errors",
     "events",
-    "accounts",
     "tenants",
     "realtime",
     "deployments",

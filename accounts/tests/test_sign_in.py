@@ -6,10 +6,12 @@ from datetime import UTC, datetime
 import pytest
 import time_machine
 from django.core import mail
+from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import NoReverseMatch, reverse
 from django.utils.module_loading import import_string
 
+from accounts.management.commands import changepassword
 from accounts.models import User
 from conftest import PASSWORD
 from events.models import Event
@@ -157,6 +159,20 @@ def test_nor_does_a_mail_server_that_is_down(bob, settings):
     settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 9
     known = Client().post("/accounts/password/reset/", {"email": "bob@acme.example"})
     assert (known.status_code, known.url) == (302, "/accounts/password/reset/done/")
+
+
+def test_the_command_that_changes_a_password_ends_everything_too(bob, monkeypatch):
+    monkeypatch.setattr(changepassword, "getpass", lambda prompt="": NEW)
+    call_command("changepassword", "bob@acme.example")
+    assert User.objects.get(pk=bob.user.pk).check_password(NEW)
+    assert generation(bob) == 2
+    assert reasons() == ["password_changed"]
+    with pytest.raises(CommandError, match="Nobody"):
+        call_command("changepassword", "nobody@acme.example")
+    monkeypatch.setattr(changepassword, "getpass", lambda prompt="": "short")
+    with pytest.raises(CommandError, match="too short"):
+        call_command("changepassword", "bob@acme.example")
+    assert generation(bob) == 2
 
 
 # --- Lockout ----------------------------------------------------------------------------------------------------------
