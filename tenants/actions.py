@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import F, Q, QuerySet
+from django.db.models import F
 from django.dispatch import receiver
 from django.utils import timezone
 from django_scopes import scopes_disabled
@@ -160,28 +160,6 @@ def refuse_to_lose_the_last_admin(user: User, **_: Any) -> None:
             _keep_an_admin(tenant, membership)
 
 
-@action
-def raise_generation_for_role(role: str, by: HasActor | None, reason: Reason = Reason.POLICY_NARROWED) -> int:
-    """End the connections of everybody with a role: "tenant_admin", "tenant_user", "admin" (the platform's), or
-    "everyone". Returns how many people. A key holds no connection, so "service" is nobody.
-    """
-    people = _holders(role).order_by("pk").distinct()
-    for person in people:
-        raise_generation(person, reason, by)
-    return len(people)
-
-
-def _holders(role: str) -> QuerySet[User]:
-    active = User.objects.filter(is_active=True)
-    if role in Role.values:
-        return active.filter(memberships__role=role, memberships__tenant__suspended_at=None)
-    try:
-        which = {"admin": Q(is_superuser=True), "everyone": Q(), "service": Q(pk__in=[])}[role]
-    except KeyError:
-        raise ValueError(f"{role!r} is not a role.") from None
-    return active.filter(which)
-
-
 # --- API keys ---------------------------------------------------------------------------------------------------------
 
 
@@ -229,6 +207,10 @@ def send_notice(
     """
     facts = {"title": title, "message": message, "level": level} | ({"notice_id": notice_id} if notice_id else {})
     return emit(TenantNotice.model_validate({"tenant_id": tenant.id, **facts}), by=by)
+
+
+#: What POST /api/events/publish does with this type.
+TenantNotice.publish = send_notice
 
 
 # --- Rows -------------------------------------------------------------------------------------------------------------

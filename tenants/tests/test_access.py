@@ -6,6 +6,7 @@ import pytest
 from django.urls import get_resolver
 from django.utils import timezone
 from django_scopes.exceptions import ScopeError
+from drf_spectacular.generators import SchemaGenerator
 
 from tenants import actions
 from tenants.access import TenantAPIView, roles_of
@@ -217,6 +218,12 @@ def test_a_suspended_tenants_keys_and_people_are_told_so(acme, alice, key, stran
         (401, "tenant_suspended"),
         (403, "tenant_suspended"),
     ]
+
+
+def test_the_apis_documentation_knows_keys():
+    schema = SchemaGenerator(urlconf="tenants.tests.urls").get_schema(public=True)
+    assert schema["components"]["securitySchemes"]["apiKey"]["name"] == "Authorization"
+    assert {"apiKey": []} in schema["paths"]["/api/members"]["get"]["security"]
 
 
 def test_a_keys_last_use_is_kept_to_the_minute(stranger, key, django_assert_max_num_queries):

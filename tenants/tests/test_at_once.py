@@ -96,7 +96,7 @@ def test_suspending_and_removing_at_once_wait_for_each_other():
         outcomes = at_once(
             partial(actions.suspend, tenant, by=None),
             partial(actions.remove_member, ann, by=None),
-            partial(actions.raise_generation_for_role, "everyone", by=None),
+            partial(raise_generation, User.objects.get(pk=ben.pk), Reason.SIGNED_OUT, by=None),
         )
         assert outcomes == ["done"] * 3
         ben.refresh_from_db()

@@ -1,5 +1,7 @@
 """What can be done to a tenant and its people, what it says of it, and whose access it ends."""
 
+import inspect
+
 import pytest
 from django.core import mail
 from django.core.exceptions import ValidationError
@@ -9,6 +11,7 @@ from accounts.actions import Refused, disable_person
 from accounts.events import Reason
 from accounts.models import Invitation, User
 from conftest import make_person
+from events.catalogue import get
 from events.models import Event
 from tenants import actions
 from tenants.actions import LastAdmin
@@ -168,25 +171,6 @@ def test_an_admin_of_two_tenants_is_kept_for_the_one_that_has_no_other(acme, glo
         disable_person(charlie.user, by=platform_admin.user)
 
 
-def test_a_narrowed_policy_ends_the_connections_of_that_role(acme, globex, alice, bob, charlie, platform_admin):
-    everybody = (alice, bob, charlie, platform_admin)
-
-    def raised(role):
-        before = [generation(person) for person in everybody]
-        assert actions.raise_generation_for_role(role, by=platform_admin.user) >= 0
-        return [generation(person) - was for person, was in zip(everybody, before, strict=True)]
-
-    assert raised("tenant_admin") == [1, 0, 1, 0]
-    assert raised("tenant_user") == [0, 1, 0, 0]
-    assert raised("admin") == [0, 0, 0, 1]
-    assert raised("everyone") == [1, 1, 1, 1]
-    assert raised("service") == [0, 0, 0, 0]
-    actions.join(globex, alice.user, Role.TENANT_ADMIN, by=charlie.user)
-    assert raised("tenant_admin") == [1, 0, 1, 0], "an admin of two tenants once"
-    with pytest.raises(ValueError):
-        raised("emperor")
-
-
 # --- Keys -------------------------------------------------------------------------------------------------------------
 
 
@@ -236,6 +220,12 @@ def test_a_notice_that_says_nothing_or_too_much_is_refused(acme, bob, facts):
     with pytest.raises(InvalidEvent):
         actions.send_notice(acme, bob.user, **({"title": "Maintenance", "message": "Soon."} | facts))
     assert not Event.objects.with_scopes_disabled().exists()
+
+
+def test_publishers_send_notices_through_the_action(acme, bob):
+    publish = get("tenant_notice").publish
+    assert publish(tenant=acme, by=bob.user, title="Maintenance", message="Soon.").type == "tenant_notice"
+    assert {"title", "message", "level"} <= set(inspect.signature(publish).parameters)
 
 
 def test_reasons_of_the_actions_are_known():
