@@ -229,7 +229,7 @@ class Execution:
             while selector.get_map():
                 flush_at = self._flush(flush_at)
                 for key, _ in selector.select(self._patience(flush_at)):
-                    data = os.read(key.fd, READ_BYTES)
+                    data = _read(key.fd)
                     if key.fileobj is control:
                         said += data
                         if not data and not said:
@@ -341,6 +341,14 @@ def _verdict_on(step: Step, report: Report, limit: float) -> str | None:
         what = "a process" if count == 1 else f"{count} processes"
         return f"Step {step.name} left {what} running, which have been ended: {', '.join(report.left[:5])}."
     return None
+
+
+def _read(descriptor: int) -> bytes:
+    """Empty at the end. A supervisor that ends before it read all we said resets the socket: the end as well."""
+    try:
+        return os.read(descriptor, READ_BYTES)
+    except ConnectionResetError:
+        return b""
 
 
 def _end(pid: int) -> None:
