@@ -12,6 +12,7 @@ from django.db.models import Max
 from django.utils import timezone
 from django_scopes import scope
 
+from accounts.actions import Refused
 from accounts.models import User
 from deployments import sealing, stacks
 from deployments.models import (
@@ -26,12 +27,6 @@ from deployments.models import (
 from deployments.signals import deployment_changed
 from events.actors import HasActor
 from tenants.models import Tenant
-
-
-class Refused(Exception):
-    """What was asked for was not done. The text says what happened and what to do; nothing was changed."""
-
-    code = "refused"
 
 
 class InvalidRequest(Refused):
@@ -80,7 +75,7 @@ class StaleVersion(Refused):
             "Nothing was changed."
         )
         self.deployment = deployment
-        self.difference = {
+        self.difference: dict[str, dict[str, Any]] = {
             "version": {"seen": seen, "now": deployment.version},
             "status": {"now": str(deployment.status)},
             "reason": {"now": deployment.reason},

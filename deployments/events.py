@@ -1,5 +1,5 @@
 from collections.abc import Iterable, Sequence
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -49,8 +49,11 @@ class DeploymentData(_Part):
     retry_of: int | None = None
 
     @classmethod
-    def of(cls, deployment: Deployment) -> "DeploymentData":
+    def of(cls, deployment: Deployment, **more: Any) -> Self:
+        """`more`: fields of a subclass, and `queue_position` where the caller has read the whole queue at once."""
         release = deployment.release
+        if "queue_position" not in more:
+            more["queue_position"] = deployment.queue_position
         return cls(
             number=deployment.number,
             name=deployment.name,
@@ -63,9 +66,9 @@ class DeploymentData(_Part):
             cancel_requested_at=wire_time(deployment.cancel_requested_at),
             reason=deployment.reason,
             steps=[StepData.model_validate(step) for step in deployment.steps],
-            queue_position=deployment.queue_position,
             digest=release.digest,
             retry_of=deployment.retry_of.number if deployment.retry_of else None,
+            **more,
         )
 
 

@@ -14,7 +14,7 @@ from django.db.models import F, QuerySet
 from deployments.models import Deployment, Level, LogBlock
 
 PAGE = 1_000
-_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
+_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]+[0-~]|[0-Z\\^_])")
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ urlpatterns = [
     path("accounts/", include("accounts.urls")),
     path("admin/", admin.site.urls),
     path("api/", include("realtime.urls")),
+    path("api/", include("deployments.api_urls")),
     path("api/schema", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs", api_docs, name="api_docs"),
     path("healthz", health.alive, name="healthz"),

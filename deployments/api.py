@@ -1,0 +1,268 @@
+"""/api/deployments: what is deployed, how it goes, its log; deploying, cancelling, retrying.
+
+Names are those of the events, so that a client reads both with the same code. Any member reads status; logs and changes
+are the tenant admin's, and a key's with deployments:read and deployments:write.
+"""
+
+from typing import Any, ClassVar
+from uuid import UUID
+
+from django.db.models import QuerySet
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from pydantic import BaseModel
+from rest_framework import serializers, status
+from rest_framework.exceptions import APIException, NotFound, ValidationError
+from rest_framework.pagination import CursorPagination
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts.actions import Refused
+from deployments import actions, logs
+from deployments.events import DeploymentData, DeploymentStatus
+from deployments.models import Deployment, Stack, Status, wire_time
+from tenants.access import Rule, TenantAPIView
+from tenants.models import Role
+
+LOG_PAGE_LINES = 1_000
+READ = Rule(scope="deployments:read")
+READ_LOG = Rule(role=Role.TENANT_ADMIN, scope="deployments:read")
+WRITE = Rule(role=Role.TENANT_ADMIN, scope="deployments:write")
+IDEMPOTENCY = OpenApiParameter(
+    "Idempotency-Key", str, OpenApiParameter.HEADER, description="The same key again answers with the same deployment."
+)
+
+
+# --- What goes out ----------------------------------------------------------------------------------------------------
+
+
+class DeploymentResource(DeploymentData):
+    id: UUID
+    version: int
+    status: DeploymentStatus
+
+
+class DeploymentPage(BaseModel):
+    next: str | None
+    previous: str | None
+    results: list[DeploymentResource]
+
+
+class LogLine(BaseModel):
+    line: int
+    level: str
+    at: str
+    text: str
+
+
+class LogPage(BaseModel):
+    """`next` is the `after` of the next call; `ended`: no line will follow those already stored."""
+
+    lines: list[LogLine]
+    next: int
+    ended: bool
+
+
+def resource(deployment: Deployment, **more: Any) -> dict[str, Any]:
+    found = DeploymentResource.of(
+        deployment, id=deployment.id, version=deployment.version, status=deployment.status, **more
+    )
+    return found.model_dump(mode="json", by_alias=True)
+
+
+# --- What comes in ----------------------------------------------------------------------------------------------------
+
+
+class Strict(serializers.Serializer[Any]):
+    """Refuses fields it does not know: a misspelt one must not be passed over."""
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        unknown = set(self.initial_data) - set(self.fields)
+        if unknown:
+            raise ValidationError(dict.fromkeys(sorted(unknown), "There is no such field."))
+        return attrs
+
+
+class DeployBody(Strict):
+    stack = serializers.CharField(max_length=50, help_text="The slug of an approved stack.")
+    parameters = serializers.DictField(child=serializers.JSONField(allow_null=True), default=dict)
+    name = serializers.CharField(max_length=50, required=False, help_text="Default: the stack's slug.")
+
+
+class ChangeBody(Strict):
+    expectedVersion = serializers.IntegerField(
+        min_value=1, required=False, help_text="Refused with 409 unless the deployment still has this version."
+    )
+
+
+class ListQuery(serializers.Serializer[Any]):
+    status = serializers.MultipleChoiceField(choices=Status.choices, required=False)
+    stack = serializers.CharField(max_length=50, required=False)
+
+
+class LogQuery(serializers.Serializer[Any]):
+    after = serializers.IntegerField(min_value=0, default=0, help_text="Lines above this number.")
+    limit = serializers.IntegerField(min_value=1, max_value=LOG_PAGE_LINES, default=LOG_PAGE_LINES)
+
+
+def valid(serializer: serializers.Serializer[Any]) -> dict[str, Any]:
+    serializer.is_valid(raise_exception=True)
+    return dict(serializer.validated_data)
+
+
+def idempotency_key(request: Request) -> str | None:
+    key = request.headers.get("Idempotency-Key")
+    if key is not None and not (0 < len(key) <= 255 and key.isascii() and key.isprintable()):
+        raise ValidationError({"Idempotency-Key": "Use 1 to 255 printable ASCII characters."})
+    return key
+
+
+class Conflict(APIException):
+    status_code = status.HTTP_409_CONFLICT
+    default_code = "conflict"
+
+
+def as_api_error(refused: Refused) -> APIException:
+    """What an action refused, as this API says it: field errors are 400, the rest is a conflict with how things are."""
+    if isinstance(refused, actions.InvalidRequest):
+        return ValidationError(nested(refused.errors))
+    code = getattr(refused, "code", Conflict.default_code)
+    if isinstance(refused, actions.StaleVersion):
+        seen, now = refused.difference["version"].values()
+        return Conflict({"version": f"{refused} You saw version {seen}, now it is {now}."}, code)
+    return Conflict(str(refused), code)
+
+
+def nested(errors: dict[str, str]) -> dict[str, Any]:
+    """{"parameters.X": text} as {"parameters": {"X": text}}, the way serializers report their fields."""
+    found: dict[str, Any] = {}
+    for field, text in errors.items():
+        outer, _, inner = field.partition(".")
+        if inner:
+            found.setdefault(outer, {})[inner] = [text]
+        else:
+            found[outer] = [text]
+    return found
+
+
+# --- Views ------------------------------------------------------------------------------------------------------------
+
+
+class DeploymentsAPIView(TenantAPIView):
+    def handle_exception(self, exc: Exception) -> Any:
+        return super().handle_exception(as_api_error(exc) if isinstance(exc, Refused) else exc)
+
+    def deployments(self) -> QuerySet[Deployment]:
+        return Deployment.objects.select_related("release__stack", "retry_of")
+
+    def deployment(self, id: UUID) -> Deployment:
+        found = self.deployments().filter(pk=id).first()
+        if found is None:
+            raise NotFound
+        return found
+
+
+class Newest(CursorPagination):
+    ordering = "-number"
+    page_size = 50
+
+
+class DeploymentListView(DeploymentsAPIView):
+    rules: ClassVar[dict[str, Rule]] = {"GET": READ, "POST": WRITE}
+
+    @extend_schema(parameters=[ListQuery, OpenApiParameter("cursor", str)], responses=DeploymentPage)
+    def get(self, request: Request) -> Response:
+        """The tenant's deployments, newest first, 50 a page."""
+        wanted = valid(ListQuery(data=request.query_params))
+        found = self.deployments()
+        if wanted.get("status"):
+            found = found.filter(status__in=wanted["status"])
+        if wanted.get("stack"):
+            found = found.filter(release__stack__slug=wanted["stack"])
+        pages = Newest()
+        page = pages.paginate_queryset(found, request, view=self) or []
+        places = self._places() if any(one.status == Status.QUEUED for one in page) else {}
+        return pages.get_paginated_response([resource(one, queue_position=places.get(one.number)) for one in page])
+
+    @extend_schema(request=DeployBody, parameters=[IDEMPOTENCY], responses={201: DeploymentResource})
+    def post(self, request: Request) -> Response:
+        """Queue a deployment of an approved stack."""
+        body = valid(DeployBody(data=request.data))
+        key = idempotency_key(request)
+        try:
+            stack = actions.offered_stack(body["stack"])
+        except Stack.DoesNotExist:
+            raise ValidationError({"stack": "There is no approved stack of this name."}) from None
+        deployment = actions.request_deployment(
+            request.tenant,  # type: ignore[attr-defined]
+            stack,
+            body["parameters"],
+            by=request.principal,  # type: ignore[attr-defined]
+            name=body.get("name"),
+            idempotency_key=key,
+        )
+        return Response(resource(deployment), status=status.HTTP_201_CREATED)
+
+    def _places(self) -> dict[int, int]:
+        """The queue, read once: place by number."""
+        waiting = Deployment.objects.filter(status=Status.QUEUED).order_by("number")
+        return {number: place for place, number in enumerate(waiting.values_list("number", flat=True), start=1)}
+
+
+class DeploymentView(DeploymentsAPIView):
+    rules: ClassVar[dict[str, Rule]] = {"GET": READ}
+
+    @extend_schema(responses=DeploymentResource)
+    def get(self, request: Request, id: UUID) -> Response:
+        """One deployment as it is now."""
+        return Response(resource(self.deployment(id)))
+
+
+class CancelView(DeploymentsAPIView):
+    rules: ClassVar[dict[str, Rule]] = {"POST": WRITE}
+
+    @extend_schema(request=ChangeBody, responses=DeploymentResource)
+    def post(self, request: Request, id: UUID) -> Response:
+        """Ask it to stop. It is cancelled once its runner says so; a waiting one is cancelled at once."""
+        body = valid(ChangeBody(data=request.data))
+        deployment = actions.cancel(
+            self.deployment(id),
+            by=request.principal,  # type: ignore[attr-defined]
+            expected_version=body.get("expectedVersion"),
+        )
+        return Response(resource(deployment))
+
+
+class RetryView(DeploymentsAPIView):
+    rules: ClassVar[dict[str, Rule]] = {"POST": WRITE}
+
+    @extend_schema(request=ChangeBody, parameters=[IDEMPOTENCY], responses={201: DeploymentResource})
+    def post(self, request: Request, id: UUID) -> Response:
+        """Queue the same release again, as a new deployment."""
+        body = valid(ChangeBody(data=request.data))
+        deployment = actions.retry(
+            self.deployment(id),
+            by=request.principal,  # type: ignore[attr-defined]
+            expected_version=body.get("expectedVersion"),
+            idempotency_key=idempotency_key(request),
+        )
+        return Response(resource(deployment), status=status.HTTP_201_CREATED)
+
+
+class LogView(DeploymentsAPIView):
+    rules: ClassVar[dict[str, Rule]] = {"GET": READ_LOG}
+
+    @extend_schema(parameters=[LogQuery], responses=LogPage)
+    def get(self, request: Request, id: UUID) -> Response:
+        """Log lines after a number, in order."""
+        wanted = valid(LogQuery(data=request.query_params))
+        deployment = self.deployment(id)  # read before its lines: "ended" must not come true between
+        found = logs.lines(deployment, **wanted)
+        page = LogPage(
+            lines=[
+                LogLine(line=line.number, level=line.level, at=wire_time(line.at) or "", text=line.text)
+                for line in found
+            ],
+            next=found[-1].number if found else wanted["after"],
+            ended=deployment.has_ended,
+        )
+        return Response(page.model_dump(mode="json"))
