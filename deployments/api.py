@@ -169,7 +169,11 @@ class Newest(CursorPagination):
 class DeploymentListView(DeploymentsAPIView):
     rules: ClassVar[dict[str, Rule]] = {"GET": READ, "POST": WRITE}
 
-    @extend_schema(parameters=[ListQuery, OpenApiParameter("cursor", str)], responses=DeploymentPage)
+    @extend_schema(
+        operation_id="deployments_list",
+        parameters=[ListQuery, OpenApiParameter("cursor", str)],
+        responses=DeploymentPage,
+    )
     def get(self, request: Request) -> Response:
         """The tenant's deployments, newest first, 50 a page."""
         wanted = valid(ListQuery(data=request.query_params))

@@ -257,6 +257,7 @@ CELERY_BEAT_SCHEDULE = {
     "publish_pending": {"task": "events.tasks.publish_pending", "schedule": 5.0, "options": {"expires": 5}},
     "wake_handlers": {"task": "events.tasks.wake_handlers", "schedule": 5.0, "options": {"expires": 5}},
     "prune": {"task": "events.tasks.prune", "schedule": 86_400.0, "options": {"expires": 86_400}},
+    "mark_lost": {"task": "deployments.tasks.mark_lost", "schedule": 5.0, "options": {"expires": 5}},
 }
 
 # --- HTTP API -------------------------------------------------------------------------------------------------------
