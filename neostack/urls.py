@@ -10,6 +10,7 @@ api_docs = csp_update({"style-src": ["'unsafe-inline'"]})(SpectacularSwaggerSpli
 
 urlpatterns = [
     path("", include("portal.urls")),
+    path("t/<slug:slug>/deployments/", include("deployments.urls")),
     path("accounts/", include("accounts.urls")),
     path("admin/", admin.site.urls),
     path("api/", include("realtime.urls")),

@@ -1,6 +1,7 @@
 """What templates need to say the same thing the same way everywhere: icons, times, statuses, coloured log lines."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 from django import template
 from django.forms import BoundField
@@ -42,10 +43,12 @@ def when(moment: datetime | None, field: str = "") -> SafeString:
 
 
 @register.simple_tag
-def clock(moment: datetime, field: str = "") -> SafeString:
+def clock(moment: datetime | None, field: str = "") -> SafeString:
     """An exact time of day, to the second, for logs and histories."""
-    moment = moment.astimezone(UTC)
     attribute = format_html(' data-field="{}"', field) if field else ""
+    if moment is None:
+        return format_html("<time{}></time>", attribute)
+    moment = moment.astimezone(UTC)
     return format_html(
         '<time{} datetime="{}" title="{}">{}</time>', attribute, iso(moment), times.exact(moment), f"{moment:%H:%M:%S}"
     )
@@ -67,25 +70,30 @@ def took(started: datetime | None, ended: datetime | None, field: str = "took") 
 
 
 @register.filter
+def step_took(step: dict[str, Any]) -> str:
+    """How long a step ran, or has been running; empty before it began."""
+    if not step["startedAt"]:
+        return ""
+    started = datetime.fromisoformat(step["startedAt"])
+    ended = datetime.fromisoformat(step["endedAt"]) if step["endedAt"] else datetime.now(UTC)
+    return times.took(ended - started)
+
+
+@register.filter
 def iso(moment: datetime) -> str:
     """The time as events carry it."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 @register.filter
-def ordinal(number: int) -> str:
-    return times.ordinal(number)
-
-
-@register.filter
-def coloured(text: str) -> SafeString:
+def coloured(text: str | None) -> SafeString:
     """A line of output with its terminal colours as classes."""
     return format_html_join(
         "",
         "{}",
         (
             (format_html('<span class="{}">{}</span>', classes, part) if classes else part,)
-            for classes, part in ansi.segments(text)
+            for classes, part in ansi.segments(text or "")
         ),
     )
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from deployments.rows import ordinal
 from portal import ansi, times
 from portal.templatetags.neo import coloured
 
@@ -35,7 +36,7 @@ def test_a_duration_shows_two_units(seconds, words):
 
 @pytest.mark.parametrize(("number", "words"), TIMES["ordinal"])
 def test_a_place_in_a_queue_is_an_ordinal(number, words):
-    assert times.ordinal(number) == words
+    assert ordinal(number) == words
 
 
 @pytest.mark.parametrize(("line", "expected"), ANSI)

@@ -1,0 +1,300 @@
+"""The pages of deployments: list, Deploy, one deployment with its log, and what can be asked of it.
+
+Each page authorises, reads its channels' positions, and only then its data: what it shows is never older than where
+it listens from.
+"""
+
+from typing import Any
+from uuid import UUID, uuid4
+
+from django.http import Http404, HttpResponse, JsonResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from deployments import actions, logs
+from deployments.forms import DeployForm
+from deployments.models import Deployment, Level, Stack, Status
+from deployments.rows import GROUPS, PAGE_SIZE, Filters, Row, page, queue_places, row
+from events import channels
+from events.channels import Channel, Topic
+from events.live import Following, Live
+from tenants.access import TenantRequest, tenant_page
+from tenants.models import Role, Tenant
+
+LOG_WINDOW_LINES = 200
+#: Lines shown above the first error of a log that opens there.
+LOG_LEAD_LINES = 20
+LOG_PAGE_LINES = 1_000
+SEARCH_LIMIT_LINES = 10_000
+
+
+class PageRequest(TenantRequest):
+    live: Live
+
+
+def updates_channel(request: PageRequest) -> Channel:
+    """Where this person hears of deployments: their own channel, or the dashboard for those who may only see status."""
+    own = channels.tenant(request.tenant.id, Topic.DEPLOYMENTS)
+    return own if request.live.may_listen(own) else channels.tenant(request.tenant.id, Topic.DASHBOARD)
+
+
+def may_change(request: TenantRequest) -> bool:
+    return request.membership.role == Role.TENANT_ADMIN
+
+
+def shown_deployments(tenant: Tenant) -> Any:
+    """With everything a row says, in one query."""
+    return Deployment.objects.filter(tenant=tenant).select_related("release__stack")
+
+
+# --- List and Deploy --------------------------------------------------------------------------------------------------
+
+
+@require_GET
+@never_cache
+@tenant_page()
+def deployment_list(request: PageRequest) -> HttpResponse:
+    updates = updates_channel(request)
+    live = request.live.follow(updates)
+    filters = Filters.of(request.GET)
+    shown = page(filters.apply(shown_deployments(request.tenant)), request.tenant, request.GET)
+    context = {
+        "section": "deployments",
+        "live": live,
+        "updates": updates,
+        "filters": filters,
+        "tabs": [(name, name.capitalize(), filters.address(status=name)) for name in GROUPS],
+        "stacks": Stack.objects.order_by("slug").values_list("slug", flat=True).distinct(),
+        "page": shown,
+        "older": filters.address(before=shown.older) if shown.older else None,
+        "newer": filters.address(after=shown.newer) if shown.newer else None,
+        "page_size": PAGE_SIZE,
+        "blank": Row(),
+        "may_change": may_change(request),
+    }
+    return render(request, "deployments/list.html", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@never_cache
+@tenant_page(role=Role.TENANT_ADMIN)
+def deploy(request: PageRequest) -> HttpResponse:
+    """Choose a stack, fill in its parameters, deploy. The form's key makes sending it twice deploying once."""
+    live = request.live.follow()
+    offered = list(Stack.objects.offered().order_by("name"))
+    wanted = request.POST.get("stack") or request.GET.get("stack")
+    stack = next((stack for stack in offered if stack.slug == wanted), None)
+    context: dict[str, Any] = {"section": "deployments", "live": live, "stacks": offered, "stack": stack}
+    if stack is None:
+        return render(request, "deployments/choose_stack.html", context | {"is_gone": bool(wanted)})
+    if request.method != "POST":
+        return render(request, "deployments/deploy.html", context | {"form": DeployForm(stack), "key": uuid4()})
+    form = DeployForm(stack, request.POST)
+    status = 422
+    if form.is_valid():
+        try:
+            deployment = actions.request_deployment(
+                request.tenant,
+                stack,
+                form.values(),
+                by=request.user,
+                name=form.cleaned_data["name"] or None,
+                idempotency_key=request.POST.get("idempotency_key") or None,
+            )
+        except actions.InvalidRequest as invalid:
+            form.add_errors(invalid.errors)
+        except actions.Refused as refused:
+            form.add_error(None, str(refused))
+            status = 409
+        else:
+            return redirect("deployment", request.tenant.slug, deployment.number)
+    context |= {"form": form, "key": request.POST.get("idempotency_key") or uuid4()}
+    return render(request, "deployments/deploy.html", context, status=status)
+
+
+# --- One deployment ---------------------------------------------------------------------------------------------------
+
+
+@require_GET
+@never_cache
+@tenant_page()
+def deployment_detail(request: PageRequest, number: int) -> HttpResponse:
+    """Status, digest and steps for every member; the log for whoever may listen to it."""
+    lines_channel = channels.deployment(request.tenant.id, _id_of(request.tenant, number=number))
+    sees_log = request.live.may_listen(lines_channel)
+    updates = updates_channel(request)
+    live = request.live.follow(updates, *([lines_channel] if sees_log else []))
+    deployment = _deployment(request.tenant, number)
+    context = _detail(request, deployment, live) | {"updates": updates}
+    if sees_log:
+        context |= _log(request, deployment) | {"lines_channel": lines_channel}
+    return render(request, "deployments/detail.html", context)
+
+
+@require_GET
+@tenant_page()
+def deployment_by_id(request: PageRequest, deployment_id: UUID) -> HttpResponse:
+    """Links in events and mails carry the id; the page's own address has the number."""
+    number = Deployment.objects.filter(tenant=request.tenant, pk=deployment_id).values_list("number", flat=True).first()
+    if number is None:
+        raise Http404
+    return redirect("deployment", request.tenant.slug, number)
+
+
+@require_POST
+@tenant_page(role=Role.TENANT_ADMIN)
+def cancel_deployment(request: PageRequest, number: int) -> HttpResponse:
+    deployment = _deployment(request.tenant, number)
+    try:
+        actions.cancel(deployment, by=request.user)
+    except actions.NotCancellable as refused:
+        return _refused(request, deployment, refused)
+    return redirect("deployment", request.tenant.slug, number)
+
+
+@require_POST
+@tenant_page(role=Role.TENANT_ADMIN)
+def retry_deployment(request: PageRequest, number: int) -> HttpResponse:
+    """Queue it again, if it still is what the page showed when the button was pressed."""
+    deployment = _deployment(request.tenant, number)
+    seen = request.POST.get("version", "")
+    try:
+        again = actions.retry(
+            deployment,
+            by=request.user,
+            expected_version=int(seen) if seen.isdecimal() else None,
+            idempotency_key=request.POST.get("idempotency_key") or None,
+        )
+    except actions.Refused as refused:
+        return _refused(request, deployment, refused)
+    return redirect("deployment", request.tenant.slug, again.number)
+
+
+def _id_of(tenant: Tenant, number: int) -> UUID:
+    found = Deployment.objects.filter(tenant=tenant, number=number).values_list("pk", flat=True).first()
+    if found is None:
+        raise Http404
+    return found
+
+
+def _deployment(tenant: Tenant, number: int) -> Deployment:
+    deployment = shown_deployments(tenant).select_related("retry_of").filter(number=number).first()
+    if deployment is None:
+        raise Http404
+    return deployment
+
+
+def _detail(request: PageRequest, deployment: Deployment, live: Following) -> dict[str, Any]:
+    place = queue_places(request.tenant).get(deployment.number) if deployment.status == Status.QUEUED else None
+    release = deployment.release
+    return {
+        "section": "deployments",
+        "live": live,
+        "deployment": deployment,
+        "row": row(deployment, place, request.tenant.slug),
+        "retries": deployment.retries.order_by("number"),
+        "parameters": [
+            (name, "hidden" if isinstance(value, dict) else value) for name, value in sorted(release.parameters.items())
+        ],
+        "may_change": may_change(request),
+        "key": uuid4(),
+    }
+
+
+def _refused(request: PageRequest, deployment: Deployment, refused: actions.Refused) -> HttpResponse:
+    """409: what was asked for, what is so now, and what to do instead."""
+    now = getattr(refused, "deployment", deployment)
+    context = {
+        "section": "deployments",
+        "deployment": now,
+        "refused": refused,
+        "seen_version": request.POST.get("version", ""),
+        "seen_status": dict(Status.choices).get(request.POST.get("seen_status", ""), ""),
+    }
+    return render(request, "deployments/changed.html", context, status=409)
+
+
+# --- Log --------------------------------------------------------------------------------------------------------------
+
+
+def _log(request: PageRequest, deployment: Deployment) -> dict[str, Any]:
+    """The window of the log that the page opens with, and a search's hits for those without JavaScript."""
+    total = logs.line_count(deployment)
+    first_error = logs.first_error(deployment) if deployment.has_ended else None
+    first = _window_start(request.GET.get("from", ""), total, first_error)
+    lines = logs.lines(deployment, after=first - 1, limit=LOG_WINDOW_LINES)
+    query, level = _search_terms(request)
+    last = lines[-1].number if lines else 0
+    return {
+        "sees_log": True,
+        "lines": lines,
+        "first_line": first,
+        "last_line": last,
+        # The lines are read after the count: some may have come meanwhile.
+        "total_lines": max(total, last),
+        "first_error": first_error,
+        "older_from": max(1, first - LOG_WINDOW_LINES) if first > 1 else None,
+        "newer_from": last + 1 if last < total else None,
+        "query": query,
+        "level": level,
+        "levels": Level.choices,
+        "hits": logs.search(deployment, query, level=level or None, limit=LOG_WINDOW_LINES) if query or level else None,
+    }
+
+
+def _window_start(asked: str, total: int, first_error: int | None) -> int:
+    if asked.isdecimal() and len(asked) < 10:
+        return max(1, min(int(asked), total))
+    tail = max(1, total - LOG_WINDOW_LINES + 1)
+    return tail if first_error is None else max(1, min(tail, first_error - LOG_LEAD_LINES))
+
+
+def _search_terms(request: PageRequest) -> tuple[str, str]:
+    level = request.GET.get("level", "")
+    return request.GET.get("q", "")[:200], level if level in Level.values else ""
+
+
+@require_GET
+@never_cache
+@tenant_page(role=Role.TENANT_ADMIN)
+def log_lines(request: PageRequest, number: int) -> JsonResponse:
+    """`{lines: [[number, level, time, text], ...], last}`: up to `limit` lines above `after`, and the last there is."""
+    deployment = _deployment(request.tenant, number)
+    after, limit = request.GET.get("after", "0"), request.GET.get("limit", "")
+    if not after.isdecimal():
+        return JsonResponse({"error": "after is the number of a line."}, status=400)
+    wanted = min(int(limit), LOG_PAGE_LINES) if limit.isdecimal() else LOG_PAGE_LINES
+    found = logs.lines(deployment, after=min(int(after), 10**9), limit=max(1, wanted))
+    lines = [[line.number, line.level, line.at.isoformat(timespec="milliseconds"), line.text] for line in found]
+    return JsonResponse({"lines": lines, "last": logs.line_count(deployment)})
+
+
+@require_GET
+@never_cache
+@tenant_page(role=Role.TENANT_ADMIN)
+def log_search(request: PageRequest, number: int) -> JsonResponse:
+    """`{matches: [number, ...], isCut}`: which lines of the whole log hold `q`, at a level or at any."""
+    deployment = _deployment(request.tenant, number)
+    query, level = _search_terms(request)
+    found = logs.search(deployment, query, level=level or None, limit=SEARCH_LIMIT_LINES + 1)
+    return JsonResponse(
+        {
+            "matches": [line.number for line in found[:SEARCH_LIMIT_LINES]],
+            "isCut": len(found) > SEARCH_LIMIT_LINES,
+        }
+    )
+
+
+@require_GET
+@never_cache
+@tenant_page(role=Role.TENANT_ADMIN)
+def log_download(request: PageRequest, number: int) -> HttpResponse:
+    """The complete log so far, as plain text or with its colour codes."""
+    deployment = _deployment(request.tenant, number)
+    ansi = request.GET.get("format") == "ansi"
+    # Read whole, within the tenant's scope: a runner's output limit keeps it small enough.
+    response = HttpResponse("".join(logs.download(deployment, ansi=ansi)), content_type="text/plain; charset=utf-8")
+    suffix = "ansi" if ansi else "txt"
+    response["Content-Disposition"] = f'attachment; filename="{deployment.name}-{deployment.number}.{suffix}"'
+    return response
