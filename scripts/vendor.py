@@ -18,7 +18,6 @@ MANIFEST = VENDOR_DIR / "VENDORED.json"
 PACKAGES = {
     "bootstrap": ("5.3.9", {"dist/css/bootstrap.min.css": "bootstrap.min.css"}),
     "centrifuge": ("5.8.0", {"dist/centrifuge.js": "centrifuge.js"}),
-    "ansi_up": ("6.0.6", {"ansi_up.js": "ansi_up.js"}),
     "idiomorph": ("0.8.0", {"dist/idiomorph.esm.js": "idiomorph.esm.js"}),
 }
 

@@ -20,6 +20,5 @@ def test_every_vendored_library_names_its_version_and_licence():
     assert {name: (facts["version"], facts["licence"]) for name, facts in MANIFEST.items()} == {
         "bootstrap": ("5.3.9", "MIT"),
         "centrifuge": ("5.8.0", "MIT"),
-        "ansi_up": ("6.0.6", "MIT"),
         "idiomorph": ("0.8.0", "0BSD"),
     }

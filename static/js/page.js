@@ -1,9 +1,51 @@
 // Every page's one script. Each thing here adds to a page that already works without it.
 
-import * as keys from "./keys.js";
 import { ago, took } from "./times.js";
 
 const TICK_MS = 1_000;
+// Shortcuts are silent in fields and dialogs, and off for whoever switches them off.
+const SWITCH = "neo-keys";
+const PAIR_MS = 1_500;
+const bindings = new Map();
+let pending = null;
+
+/** Run `action` on `key`: one key, or two in a row written with a space ("g h"). */
+export function bind(key, action) {
+  bindings.set(key, action);
+}
+
+function keysAreOn() {
+  return localStorage.getItem(SWITCH) !== "off";
+}
+
+function isSilent(event) {
+  const target = event.target;
+  return (
+    event.ctrlKey || event.metaKey || event.altKey || event.isComposing ||
+    target.isContentEditable || ["INPUT", "TEXTAREA", "SELECT"].includes(target.tagName) ||
+    document.querySelector("dialog[open]") !== null
+  );
+}
+
+function onKey(event) {
+  if (isSilent(event) || !keysAreOn()) return;
+  const pair = pending && Date.now() - pending.at < PAIR_MS ? `${pending.key} ${event.key}` : null;
+  pending = null;
+  const action = (pair && bindings.get(pair)) ?? bindings.get(event.key);
+  if (action) {
+    if (action(event) !== false) event.preventDefault();
+  } else if ([...bindings.keys()].some((key) => key.startsWith(`${event.key} `))) {
+    pending = { key: event.key, at: Date.now() };
+  }
+}
+
+function listenForKeys() {
+  document.addEventListener("keydown", onKey);
+  const box = document.getElementById("keys-on");
+  if (!box) return;
+  box.checked = keysAreOn();
+  box.addEventListener("change", () => localStorage.setItem(SWITCH, box.checked ? "on" : "off"));
+}
 
 /** Keep relative times and running durations true: text that says "10 s ago" must not stand for an hour. */
 export function tick(root = document, now = Date.now()) {
@@ -62,16 +104,16 @@ function moveInRows(step) {
 
 function bindKeys() {
   const { home, deployments } = document.body.dataset;
-  keys.bind("?", () => openDialog("keys"));
-  if (home) keys.bind("g h", () => location.assign(home));
-  if (deployments) keys.bind("g d", () => location.assign(deployments));
-  keys.bind("/", () => {
+  bind("?", () => openDialog("keys"));
+  if (home) bind("g h", () => location.assign(home));
+  if (deployments) bind("g d", () => location.assign(deployments));
+  bind("/", () => {
     const search = document.querySelector("[data-search]");
     if (!search) return false;
     search.focus();
   });
-  keys.bind("j", () => moveInRows(1));
-  keys.bind("k", () => moveInRows(-1));
+  bind("j", () => moveInRows(1));
+  bind("k", () => moveInRows(-1));
 }
 
 function start() {
@@ -83,11 +125,22 @@ function start() {
     button.addEventListener("click", () => openDialog(button.dataset.opens));
   }
   document.getElementById("error-summary")?.focus();
-  keys.start();
+  listenForKeys();
   bindKeys();
   tick();
   setInterval(() => document.hidden || tick(), TICK_MS);
   document.addEventListener("visibilitychange", () => document.hidden || tick());
+  startLive();
+}
+
+/** The live parts load only where the server rendered something to follow. */
+async function startLive() {
+  if (!document.getElementById("live-config")) return;
+  const { Live } = await import("./live.js");
+  const live = new Live(JSON.parse(document.getElementById("live-config").textContent));
+  const log = document.getElementById("log");
+  if (log) (await import("./log.js")).start(log, live, bind);
+  live.start();
 }
 
 start();
