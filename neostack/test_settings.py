@@ -12,6 +12,7 @@ if "sqlite" in DATABASES["default"]["ENGINE"]:
     # A file, as in the product: an in-memory database has no second writer to wait for.
     DATABASES["default"]["TEST"] = {"NAME": str(LOCAL_DIR / f"test-{os.getpid()}.sqlite3")}
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+WHITENOISE_AUTOREFRESH = True  # as with DEBUG: there is no collected directory to look for
 EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
 CELERY_BROKER_URL = "memory://"
 ENGINE_API_URL = "http://127.0.0.1:9/engine/api"  # nothing listens on the discard port: the engine is away

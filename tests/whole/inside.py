@@ -17,12 +17,15 @@ django.setup()
 
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY  # noqa: E402
 from django.contrib.sessions.backends.db import SessionStore  # noqa: E402
+from django.db.models import Max  # noqa: E402
 from django_scopes import scopes_disabled  # noqa: E402
 
 from accounts.models import User  # noqa: E402
-from events.models import Entry, Event  # noqa: E402
+from deployments import actions as deployments  # noqa: E402
+from deployments.models import Deployment, Stack  # noqa: E402
+from events.models import Cursor, DeadLetter, Entry, Event  # noqa: E402
 from tenants import actions as tenants  # noqa: E402
-from tenants.models import Membership, Tenant  # noqa: E402
+from tenants.models import Membership, Role, Tenant  # noqa: E402
 
 BACKEND = "allauth.account.auth_backends.AuthenticationBackend"
 PASSWORD = "correct-horse-battery"
@@ -39,8 +42,8 @@ def make_tenant(slug: str, name: str) -> dict[str, str]:
     return {"id": str(tenant.id), "slug": slug, "name": name}
 
 
-def add_member(tenant: str, person: str, role: str) -> None:
-    tenants.add_member(Tenant.objects.get(id=tenant), User.objects.get(id=person), role, by=None)
+def join(tenant: str, person: str, role: str) -> None:
+    tenants.join(Tenant.objects.get(id=tenant), User.objects.get(id=person), Role(role), by=None)
 
 
 def remove_member(tenant: str, person: str) -> None:
@@ -62,9 +65,37 @@ def logged(channel: str) -> list[str]:
     return [str(uuid) for uuid, channels in entries.iterator() if channel in channels]
 
 
-def unnumbered() -> int:
-    """Committed events that no relay has numbered yet."""
-    return Event.objects.filter(entry=None).count()
+def behind() -> dict[str, int]:
+    """What still has work: committed events without a number, and each cursor's distance to the log's end."""
+    newest = Entry.objects.aggregate(newest=Max("seq"))["newest"] or 0
+    found = {cursor.name: newest - cursor.position for cursor in Cursor.objects.all()}
+    found["numbering"] = Event.objects.filter(entry=None).count()
+    return {name: distance for name, distance in found.items() if distance}
+
+
+def dead_letters() -> int:
+    return DeadLetter.objects.count()
+
+
+def make_stack(slug: str, name: str, steps: list[dict[str, Any]]) -> None:
+    """An approved stack."""
+    admin = User.objects.filter(is_superuser=True).first() or User.objects.create_superuser(f"{slug}@neostack.example")
+    stack = Stack.objects.create(slug=slug, name=name, steps=steps, parameters=[])
+    deployments.approve(stack, by=admin)
+
+
+def deploy(tenant: str, by: str, stack: str) -> dict[str, Any]:
+    deployment = deployments.request_deployment(
+        tenant=Tenant.objects.get(id=tenant),
+        stack=Stack.objects.get(slug=stack),
+        parameters={},
+        by=User.objects.get(id=by),
+    )
+    return {"id": str(deployment.id), "number": deployment.number}
+
+
+def deployment_status(deployment: str) -> str:
+    return Deployment.objects.get(id=deployment).status
 
 
 def _session_of(user: User) -> str:

@@ -57,7 +57,7 @@ class Company:
         """A new person with this role here."""
         email = f"{name.lower()}@{self.slug}.example"
         person = Person(self.platform, **self.platform.inside.make_person(name=name, email=email))
-        self.platform.inside.add_member(tenant=self.id, person=person.id, role=role)
+        self.platform.inside.join(tenant=self.id, person=person.id, role=role)
         return person
 
 

@@ -52,7 +52,8 @@ class Platform:
         self.environ = self._environment()
         self.commands = processes.commands(engine=engine, host="127.0.0.1", port=self.port, local_dir=home)
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
-        self.inside: Inside = None  # type: ignore[assignment]  # set by open()
+        self.inside: Inside = None  # type: ignore[assignment]  # both set by open()
+        self.meanwhile: Inside = None  # type: ignore[assignment]
 
     def _environment(self) -> dict[str, str]:
         wired = processes.environment(engine=self.engine, port=self.port, engine_port=self.engine_port)
@@ -76,13 +77,14 @@ class Platform:
         self.manage("prepare", f"--engine-config={processes.engine_config(self.home)}")
         for name in self.commands:
             self.start(name)
-        self.inside = Inside(self)
+        self.inside, self.meanwhile = Inside(self), Inside(self)
         self.wait_ready()
         return self
 
     def close(self) -> None:
-        if self.inside:
-            self.inside.close()
+        for hands in (self.inside, self.meanwhile):
+            if hands:
+                hands.close()
         for process in self.processes.values():
             process.terminate()
         deadline = time.monotonic() + STOP_WITHIN_SECONDS
@@ -133,6 +135,17 @@ class Platform:
         self.start(name)
         self.wait_ready()
 
+    def freeze(self, name: str) -> None:
+        """SIGSTOP: nothing is lost, nothing answers, as when a network is cut."""
+        self.processes[name].send_signal(signal.SIGSTOP)
+
+    def thaw(self, name: str) -> None:
+        self.processes[name].send_signal(signal.SIGCONT)
+
+    def wait_caught_up(self, seconds: float = 30) -> None:
+        """Everything committed is numbered, pushed and handled."""
+        wait_until(lambda: not self.inside.behind(), "every cursor is at the end of the log", seconds, every=0.1)
+
     def ensure_all(self) -> None:
         """Start whatever a test left dead."""
         for name in self.commands:
@@ -177,10 +190,7 @@ class Platform:
 
 
 class Inside:
-    """Calls the functions of `inside.py` in a process that has the platform's settings and database.
-
-    One call at a time; `another()` gives a second pair of hands that works meanwhile.
-    """
+    """Calls the functions of `inside.py` in a process that has the platform's settings and database, one at a time."""
 
     def __init__(self, platform: Platform) -> None:
         self._platform = platform
@@ -207,9 +217,6 @@ class Inside:
         result, error = json.loads(line)
         assert error is None, f"{name}: {error}"
         return result
-
-    def another(self) -> "Inside":
-        return Inside(self._platform)
 
     def close(self) -> None:
         assert self._process.stdin

@@ -1,10 +1,11 @@
 """A client of the engine without the SDK's cleverness: it connects, subscribes, recovers, and keeps every event id.
 
-It does what a page does: connection token in `data`, one batch of subscription tokens, a position for each channel,
-and, when a channel cannot be recovered, a reload of that channel's state.
+It does what a page does: it begins with the state, shows its connection token in `data`, has one batch of subscription
+tokens, a position for each channel, and, when a channel cannot be recovered, reloads that channel's state.
 """
 
 import json
+import socket as socketlib
 import threading
 import time
 from collections.abc import Callable
@@ -18,13 +19,12 @@ from tests.whole.people import Person
 from tests.whole.platform import wait_until
 
 RECONNECT_AFTER_SECONDS = 0.1
-QUIET_SECONDS = 1.0
 
 
 class Subscriber:
-    """Listens in a thread until `close()`. `ids[channel]` is what it received, in the order it came.
+    """Listens in a thread until `close()`. `ids[channel]` is what it knows of, in the order it came.
 
-    `fresh_state(channel)` is asked for the ids a fresh page would show, whenever a channel had to be reloaded.
+    `fresh_state(channel)` gives the ids a fresh page would show: at first, and whenever a channel has to be reloaded.
     """
 
     def __init__(
@@ -38,10 +38,11 @@ class Subscriber:
         self._fresh_state = fresh_state
         self._positions: dict[str, tuple[int, str]] = {}
         self._subscribed: set[str] = set()
+        self._shown: dict[str, set[str]] = {channel: set() for channel in channels}
         self._token = ""
         self._tokens: dict[str, str] = {}
         self._commands = 0
-        self._closing = threading.Event()
+        self._closing, self._away = threading.Event(), threading.Event()
         self._socket: ClientConnection | None = None
         self._thread = threading.Thread(target=self._stay_connected, daemon=True)
         self._thread.start()
@@ -55,9 +56,20 @@ class Subscriber:
     def disconnect(self) -> None:
         """Lose the connection, as a train in a tunnel does. It comes back by itself."""
         if self._socket:
-            self._socket.socket.close()
+            self._socket.socket.shutdown(socketlib.SHUT_RDWR)
+
+    def go_away(self) -> None:
+        """Lose the connection and stay away until `come_back`."""
+        self._away.set()
+        self.disconnect()
+        wait_until(lambda: not self._socket, "the connection has ended")
+
+    def come_back(self) -> None:
+        self._away.clear()
+        self.wait_subscribed()
 
     def close(self) -> None:
+        self._away.clear()
         self._closing.set()
         if self._socket:
             self._socket.close()
@@ -68,6 +80,9 @@ class Subscriber:
     def _stay_connected(self) -> None:
         url = self.person.platform.environ["ENGINE_CLIENT_URL"]
         while not self._closing.is_set():
+            if self._away.is_set():
+                time.sleep(RECONNECT_AFTER_SECONDS)
+                continue
             try:
                 with connect(url, origin=self.person.platform.url, open_timeout=5, compression=None) as socket:  # type: ignore[arg-type]
                     self._socket = socket
@@ -111,12 +126,13 @@ class Subscriber:
         return self._ask(socket, "subscribe", channel=channel, token=self._tokens.get(channel, ""), **position)
 
     def _joined(self, channel: str, reply: dict[str, Any]) -> None:
-        missed = reply.get("publications", [])
-        if channel in self._positions and not reply.get("recovered"):
-            # Told to reload: the state is read after the position, so nothing lies between them.
-            self.reloads[channel] += 1
+        is_new = channel not in self._positions
+        if is_new or not reply.get("recovered"):
+            # The state is read after the position, so nothing lies between them; what lies in both is passed over.
             self.ids[channel] = self._fresh_state(channel)
-        for publication in missed:
+            self._shown[channel] = set(self.ids[channel])
+            self.reloads[channel] += not is_new
+        for publication in reply.get("publications", []):
             self._received(channel, publication)
         self._positions[channel] = (reply.get("offset", 0), reply["epoch"])
         self._subscribed.add(channel)
@@ -132,7 +148,7 @@ class Subscriber:
 
     def _received(self, channel: str, publication: dict[str, Any]) -> None:
         event = publication["data"]["id"]
-        if not (self.reloads[channel] and event in self.ids[channel]):  # a reload may already show what comes next
+        if event not in self._shown[channel]:
             self.ids[channel].append(event)
         _, epoch = self._positions.get(channel, (0, ""))
         self._positions[channel] = (publication["offset"], epoch)
