@@ -2,12 +2,21 @@
 
 from allauth.account import views
 from django.db import transaction
+from django.http import HttpRequest, HttpResponse
 from django.urls import path, re_path
+
+
+def sign_out(request: HttpRequest) -> HttpResponse:
+    """Ask, or end the session and the connections it opened, in one transaction (see accounts.sessions)."""
+    if request.method != "POST":
+        return views.logout(request)
+    with transaction.atomic():
+        return views.logout(request)
+
 
 urlpatterns = [
     path("login/", views.login, name="account_login"),
-    # Signing out and the end of the connections it opened are one transaction (see accounts.signals).
-    path("logout/", transaction.atomic(views.logout), name="account_logout"),
+    path("logout/", sign_out, name="account_logout"),
     path("inactive/", views.account_inactive, name="account_inactive"),
     path("password/change/", views.password_change, name="account_change_password"),
     path("password/reset/", views.password_reset, name="account_reset_password"),

@@ -154,7 +154,7 @@ ACCOUNT_PASSWORD_RESET_TOKEN_GENERATOR = "django.contrib.auth.tokens.PasswordRes
 ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
 ACCOUNT_SESSION_REMEMBER = True
 # Wrong passwords are counted by axes, in the database, for every process alike.
-ACCOUNT_RATE_LIMITS = {"login_failed": None, "login": "60/m/ip"}
+ACCOUNT_RATE_LIMITS = {"login_failed": None, "login": "300/m/ip"}
 
 AXES_FAILURE_LIMIT = env.int("LOCKOUT_AFTER_FAILURES", default=5)
 AXES_COOLOFF_TIME = timedelta(minutes=env.int("LOCKOUT_MINUTES", default=15))

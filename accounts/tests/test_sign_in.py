@@ -72,6 +72,20 @@ def test_signing_out_takes_a_post_and_ends_the_connections(bob):
     assert reasons() == ["signed_out"]
 
 
+def test_no_session_ends_without_the_connections_it_opened(bob, monkeypatch):
+    """Signing out and the raise are one transaction."""
+
+    def fails(*args, **kwargs):
+        raise RuntimeError("the log is full")
+
+    monkeypatch.setattr("accounts.signals.emit", fails)
+    with pytest.raises(RuntimeError):
+        bob.post("/accounts/logout/")
+    monkeypatch.undo()
+    assert generation(bob) == 1
+    assert bob.get("/accounts/password/change/").status_code == 200, "still signed in"
+
+
 def test_passwords_are_hashed_with_argon2(settings, bob):
     settings.PASSWORD_HASHERS = import_string("neostack.settings.PASSWORD_HASHERS")
     bob.user.set_password(PASSWORD)
@@ -207,6 +221,12 @@ def test_another_browser_is_no_way_round_the_lock(bob):
     for n in range(5):
         fail("bob@acme.example", 1, headers={"User-Agent": f"browser {n}"})
     assert sign_in(Client(), "bob@acme.example", headers={"User-Agent": "a sixth"}).status_code == 429
+
+
+def test_nor_is_an_address_that_the_visitor_makes_up(bob):
+    for n in range(5):
+        fail("bob@acme.example", 1, headers={"X-Forwarded-For": f"198.51.100.{n}"})
+    assert sign_in(Client(), "bob@acme.example", headers={"X-Forwarded-For": "198.51.100.9"}).status_code == 429
 
 
 def test_signing_in_forgets_the_failures_before_it(bob):

@@ -4,6 +4,7 @@ import re
 from datetime import timedelta
 
 import pytest
+from django.apps import apps
 from django.contrib.admin import site
 from django.contrib.messages import get_messages
 from django.core import mail
@@ -60,6 +61,21 @@ def test_a_list_costs_the_same_however_long_it_is(where, platform_admin, acme, d
         actions.create_api_key(tenant, "ci", [Scope.EVENTS_READ], by=platform_admin.user)
     with django_assert_max_num_queries(len(few) + 4):
         assert platform_admin.get(f"/admin/{where}").status_code == 200
+
+
+@pytest.mark.parametrize("where", PAGES)
+def test_no_page_needs_what_the_content_security_policy_forbids(where, platform_admin, acme, alice):
+    actions.create_api_key(acme, "ci", [Scope.EVENTS_READ], by=alice.user)
+    Invitation.objects.create(user=alice.user)
+    model = site.get_model_admin(apps.get_model(*where.strip("/").split("/"))).model
+    first = model._base_manager.first()
+    for path in ("", "add/", f"{first.pk}/change/", f"{first.pk}/history/"):
+        answer = platform_admin.get(f"/admin/{where}{path}")
+        assert "script-src 'self'" in answer["Content-Security-Policy"]
+        text = answer.content.decode()
+        assert not re.search(r"<[^>]+ (style|on[a-z]+)=", text)
+        assert "<style" not in text
+        assert not [tag for tag in re.findall(r"<script[^>]*>", text) if " src=" not in tag]
 
 
 # --- People -----------------------------------------------------------------------------------------------------------
