@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from typing import Any
 
-import httpx
+import aiohttp
 import orjson
 
 from engine.codes import CLOSE_BAD_REQUEST, INTERNAL_TEMPORARY, Closed, Disconnect, Error, Refused
 from engine.config import ConnectProxy
 from engine.schema import Malformed, anything, check, flag, int64, record, record_map, text, texts, uint32
+
+Headers = list[tuple[str, str]]
+
+MAX_CONNECTIONS = 64
 
 _RESULT = {
     "user": text,
@@ -36,7 +40,7 @@ class Gate:
 
     def __init__(self, config: ConnectProxy) -> None:
         self._config = config
-        self._http: httpx.AsyncClient | None = None
+        self._http: aiohttp.ClientSession | None = None
 
     @property
     def enabled(self) -> bool:
@@ -45,35 +49,41 @@ class Gate:
     async def ask(self, request: Mapping[str, Any], headers: Sequence[tuple[bytes, bytes]]) -> dict[str, Any]:
         """The endpoint's `result`. Raises Refused or Closed as it says; Refused (100) where it cannot be asked."""
         try:
-            async with asyncio.timeout(self._config.timeout):
-                response = await self._client().post(
-                    self._config.endpoint, content=orjson.dumps(request), headers=self._headers(headers)
-                )
-            if response.status_code != httpx.codes.OK:
+            status, body = await self._post(orjson.dumps(request), self._headers(headers))
+            if status != HTTPStatus.OK:
                 raise Refused(INTERNAL_TEMPORARY)
-            reply = check(orjson.loads(response.content), _REPLY)
-        except (TimeoutError, httpx.HTTPError, orjson.JSONDecodeError, Malformed):
+            reply = check(orjson.loads(body), _REPLY)
+        except (TimeoutError, aiohttp.ClientError, orjson.JSONDecodeError, Malformed):
             raise Refused(INTERNAL_TEMPORARY) from None
         return self._result(reply)
 
     async def aclose(self) -> None:
         if self._http is not None:
-            await self._http.aclose()
+            await self._http.close()
             self._http = None
 
-    def _client(self) -> httpx.AsyncClient:
+    async def _post(self, body: bytes, headers: Headers) -> tuple[int, bytes]:
+        post = self._client().post(self._config.endpoint, data=body, headers=headers, allow_redirects=False)
+        async with post as response:
+            return response.status, await response.read()
+
+    def _client(self) -> aiohttp.ClientSession:
+        """Connections to the endpoint, kept open, without a memory for cookies: one person's would reach the next."""
         if self._http is None:
-            limits = httpx.Limits(max_connections=256, max_keepalive_connections=64)
-            is_encrypted = self._config.endpoint.startswith("https://")  # else skip the slow loading of certificates
-            timeout = self._config.timeout
-            self._http = httpx.AsyncClient(timeout=timeout, limits=limits, trust_env=False, verify=is_encrypted)
+            self._http = aiohttp.ClientSession(
+                timeout=aiohttp.ClientTimeout(total=self._config.timeout),
+                connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS),
+                cookie_jar=aiohttp.DummyCookieJar(),
+            )
         return self._http
 
-    def _headers(self, headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-        wanted = {name.lower().encode() for name in self._config.http_headers}
-        fixed = [(name.encode(), value.encode()) for name, value in self._config.http.static_headers.items()]
-        passed = [(name, value) for name, value in headers if name.lower() in wanted]
-        return [*fixed, *passed, (b"Content-Type", b"application/json")]
+    def _headers(self, headers: Sequence[tuple[bytes, bytes]]) -> Headers:
+        """The configured headers: fixed ones, which nobody can overwrite, and those of the client to pass on."""
+        fixed = self._config.http.static_headers | {"Content-Type": "application/json"}
+        taken = {name.lower() for name in fixed}
+        wanted = {name.lower() for name in self._config.http_headers} - taken
+        decoded = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
+        return [*fixed.items(), *((name, value) for name, value in decoded if name.lower() in wanted)]
 
     @staticmethod
     def _result(reply: dict[str, Any]) -> dict[str, Any]:
