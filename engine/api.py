@@ -13,7 +13,7 @@ import orjson
 from engine import codes
 from engine.codes import Disconnect, Refused
 from engine.core import VERSION, Engine
-from engine.history import Publication, Version
+from engine.history import Publication
 from engine.schema import API, Malformed, check
 from engine.session import Session
 
@@ -86,8 +86,8 @@ class Api:
         position = self._engine.publish(
             channel,
             options,
-            Publication(_data(request), tags=orjson.dumps(tags) if tags else None),
-            Version(request.get("version", 0), request.get("version_epoch", "")),
+            Publication(_data(request), orjson.dumps(tags) if tags else None, version=request.get("version", 0)),
+            request.get("version_epoch", ""),
             request.get("idempotency_key", ""),
             request.get("skip_history", False),
         )

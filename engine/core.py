@@ -13,7 +13,7 @@ from engine.channels import Channels
 from engine.clock import Clock
 from engine.codes import CLOSE_SHUTDOWN, NOT_AVAILABLE, Refused
 from engine.config import ChannelOptions, Config
-from engine.history import UNVERSIONED, History, Position, Publication, Retention, Version
+from engine.history import History, Position, Publication, Retention
 from engine.hub import Hub
 from engine.idempotency import Results
 from engine.proxy import Gate
@@ -67,7 +67,7 @@ class Engine:
         channel: str,
         options: ChannelOptions,
         publication: Publication,
-        version: Version = UNVERSIONED,
+        version_epoch: str = "",
         idempotency_key: str = "",
         skip_history: bool = False,
     ) -> Position | None:
@@ -76,7 +76,7 @@ class Engine:
             return self.results.result(channel, idempotency_key)
         position, delivered = None, publication if skip_history or not options.has_history else None
         if delivered is None:
-            position, delivered = self.history.publish(channel, publication, self.retention(options), version)
+            position, delivered = self.history.publish(channel, publication, self.retention(options), version_epoch)
         if delivered is not None:
             self._deliver(channel, delivered)
         if idempotency_key:

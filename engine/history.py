@@ -11,7 +11,7 @@ import secrets
 import string
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import orjson
 
@@ -38,25 +38,29 @@ class Publication:
     info: bytes | None = None
     offset: int = 0
     epoch: str = ""
+    version: int = 0
 
     def for_api(self) -> bytes:
-        return self._json(with_epoch=False)
+        return b"{" + self._json() + b"}"
 
     def for_client(self) -> bytes:
         """The first publication of a stream tells clients its epoch: they may have subscribed before there was one."""
-        return self._json(with_epoch=self.offset == 1)
+        parts = [b"{", self._json()]
+        if self.version:
+            parts.append(b',"version":%d' % self.version)
+        if self.offset == 1:
+            parts.append(b',"epoch":"%s"' % self.epoch.encode())
+        parts.append(b"}")
+        return b"".join(parts)
 
-    def _json(self, with_epoch: bool) -> bytes:
-        parts = [b'{"data":', self.data]
+    def _json(self) -> bytes:
+        parts = [b'"data":', self.data]
         if self.info:
             parts += (b',"info":', self.info)
         if self.offset:
             parts.append(b',"offset":%d' % self.offset)
         if self.tags:
             parts += (b',"tags":', self.tags)
-        if with_epoch:
-            parts.append(b',"epoch":"%s"' % self.epoch.encode())
-        parts.append(b"}")
         return b"".join(parts)
 
 
@@ -71,7 +75,10 @@ class Retention:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A publisher's own numbering: within one version epoch, what is not newer than the last is dropped."""
+    """A publisher's own numbering: within one version epoch, what is not newer than the last is dropped.
+
+    Number 0 is of a publication without a version: never dropped, and what was remembered of earlier ones is forgotten.
+    """
 
     number: int = 0
     epoch: str = ""
@@ -80,10 +87,6 @@ class Version:
         if not self.number or (self.epoch and self.epoch != last.epoch):
             return True
         return self.number > last.number
-
-
-UNVERSIONED = Version()
-"""Of a publication without a version: never dropped, and what was remembered of earlier versions is forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,7 @@ class _Stream:
     epoch: str
     expires_at: float
     top: int = 0
-    version: Version = UNVERSIONED
+    version: Version = Version()
     kept: deque[tuple[float, Publication]] = field(default_factory=deque)  # (when it expires, publication)
 
     @property
@@ -124,15 +127,16 @@ class History:
         self._streams: dict[str, _Stream] = {}
 
     def publish(
-        self, channel: str, publication: Publication, retention: Retention, version: Version
+        self, channel: str, publication: Publication, retention: Retention, version_epoch: str = ""
     ) -> tuple[Position, Publication | None]:
         """Add a publication. The second value is what subscribers get: None where the version was seen before."""
         stream, now = self._stream(channel, retention)
+        version = Version(publication.version, version_epoch)
         if not version.is_newer_than(stream.version):
             return stream.position, None
         stream.version = version
         stream.top += 1
-        kept = Publication(publication.data, publication.tags, publication.info, stream.top, stream.epoch)
+        kept = replace(publication, offset=stream.top, epoch=stream.epoch)
         stream.kept.append((now + retention.ttl, kept))
         stream.forget(now, retention.size)
         return stream.position, kept

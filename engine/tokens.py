@@ -62,9 +62,8 @@ class Verifier:
     def connection(self, token: str) -> ConnectionClaims:
         """Raises InvalidToken or ExpiredToken."""
         claims = self._claims(token)
-        subscriptions: dict[str, dict[str, Any]] = {
-            channel: {} for channel in _strings(claims.get("channels"))
-        } | _objects(claims.get("subs"))
+        channels: dict[str, dict[str, Any]] = {channel: {} for channel in _strings(claims.get("channels"))}
+        subscriptions = _objects(claims.get("subs")) or channels
         return ConnectionClaims(_text(claims, "sub"), _expires_at(claims), claims.get("info"), subscriptions)
 
     def subscription(self, token: str) -> SubscriptionClaims:
