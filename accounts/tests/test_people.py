@@ -12,6 +12,7 @@ from accounts import actions
 from accounts.actions import Refused
 from accounts.events import Reason
 from accounts.models import Invitation, User
+from accounts.signals import disabling
 from events.models import Event
 
 NEW = "another-good-passphrase"
@@ -120,6 +121,22 @@ def test_disabling_twice_says_so_once(bob, platform_admin):
     actions.disable_person(bob.user, by=platform_admin.user)
     actions.disable_person(bob.user, by=platform_admin.user)
     assert Event.objects.with_scopes_disabled().count() == 1
+
+
+def test_disabling_gives_way_to_a_change_at_the_same_moment(bob, alice, platform_admin):
+    """What was decided from what Bob could do before is not done to what he can do now."""
+
+    def promote(user, **_):
+        actions.announce_access(User.objects.get(pk=user.pk), Reason.PROMOTED, by=alice.user)
+
+    disabling.connect(promote)
+    try:
+        with pytest.raises(actions.ChangedMeanwhile):
+            actions.disable_person(bob.user, by=platform_admin.user)
+    finally:
+        disabling.disconnect(promote)
+    assert User.objects.get(pk=bob.user.pk).is_active
+    assert not Event.objects.with_scopes_disabled().exists()
 
 
 def test_the_platform_keeps_an_admin(platform_admin, bob):

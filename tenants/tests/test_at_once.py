@@ -71,6 +71,20 @@ def test_two_admins_cannot_both_be_the_last_to_leave(first, second):
         assert active_admins(tenant) == 1
 
 
+def test_whoever_is_promoted_while_being_disabled_is_not_relied_on():
+    """Ben becomes an admin, Ann stops being one, and Ben's account is disabled: in whatever order they come."""
+    for _ in range(ROUNDS):
+        tenant, (_, ben), (anns, bens) = two_admins()
+        actions.change_role(bens, Role.TENANT_USER, by=None)
+        outcomes = at_once(
+            partial(actions.change_role, bens, Role.TENANT_ADMIN, by=None),
+            partial(actions.change_role, anns, Role.TENANT_USER, by=None),
+            partial(disable_person, ben, by=None),
+        )
+        assert set(outcomes) <= {"done", "LastAdmin", "ChangedMeanwhile"}
+        assert active_admins(tenant) >= 1
+
+
 def test_nor_can_two_platform_admins():
     ada, ben = (User.objects.create_superuser(f"{name}@neostack.example", name=name) for name in ("Ada", "Ben"))
     outcomes = at_once(lambda: take_platform_admin(ada, by=ben), lambda: disable_person(ben, by=ada))
