@@ -3,6 +3,7 @@
 With DEBUG on, secrets that are missing get development values; without it, they are required.
 """
 
+import warnings
 from datetime import timedelta
 from pathlib import Path
 
@@ -288,6 +289,8 @@ STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 WHITENOISE_USE_FINDERS = DEBUG
+# WhiteNoise reads files, and files are small: under ASGI Django would say so at each one.
+warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume synchronous iterators")
 EMAIL_TIMEOUT = env.int("EMAIL_TIMEOUT_SECONDS", default=10)
 EMAIL_BACKEND = env.str("EMAIL_BACKEND", default="django.core.mail.backends.console.EmailBackend")
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="NEO_STACK <no-reply@neostack.example>")
