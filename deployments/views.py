@@ -52,8 +52,8 @@ def shown_deployments(tenant: Tenant) -> Any:
 
 
 @require_GET
-@never_cache
 @tenant_page()
+@never_cache
 def deployment_list(request: PageRequest) -> HttpResponse:
     updates = updates_channel(request)
     live = request.live.follow(updates)
@@ -77,8 +77,8 @@ def deployment_list(request: PageRequest) -> HttpResponse:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@never_cache
 @tenant_page(role=Role.TENANT_ADMIN)
+@never_cache
 def deploy(request: PageRequest) -> HttpResponse:
     """Choose a stack, fill in its parameters, deploy. The form's key makes sending it twice deploying once."""
     live = request.live.follow()
@@ -117,8 +117,8 @@ def deploy(request: PageRequest) -> HttpResponse:
 
 
 @require_GET
-@never_cache
 @tenant_page()
+@never_cache
 def deployment_detail(request: PageRequest, number: int) -> HttpResponse:
     """Status, digest and steps for every member; the log for whoever may listen to it."""
     lines_channel = channels.deployment(request.tenant.id, _id_of(request.tenant, number=number))
@@ -256,8 +256,8 @@ def _search_terms(request: PageRequest) -> tuple[str, str]:
 
 
 @require_GET
-@never_cache
 @tenant_page(role=Role.TENANT_ADMIN)
+@never_cache
 def log_lines(request: PageRequest, number: int) -> JsonResponse:
     """`{lines: [[number, level, time, text], ...], last}`: up to `limit` lines above `after`, and the last there is."""
     deployment = _deployment(request.tenant, number)
@@ -271,8 +271,8 @@ def log_lines(request: PageRequest, number: int) -> JsonResponse:
 
 
 @require_GET
-@never_cache
 @tenant_page(role=Role.TENANT_ADMIN)
+@never_cache
 def log_search(request: PageRequest, number: int) -> JsonResponse:
     """`{matches: [number, ...], isCut}`: which lines of the whole log hold `q`, at a level or at any."""
     deployment = _deployment(request.tenant, number)
@@ -287,8 +287,8 @@ def log_search(request: PageRequest, number: int) -> JsonResponse:
 
 
 @require_GET
-@never_cache
 @tenant_page(role=Role.TENANT_ADMIN)
+@never_cache
 def log_download(request: PageRequest, number: int) -> HttpResponse:
     """The complete log so far, as plain text or with its colour codes."""
     deployment = _deployment(request.tenant, number)

@@ -50,8 +50,8 @@ def set_theme(request: HttpRequest) -> HttpResponse:
 
 
 @require_GET
-@never_cache
 @tenant_page()
+@never_cache
 def tenant_home(request: PageRequest) -> HttpResponse:
     """What runs and waits now, and how the last ones ended."""
     updates = updates_channel(request)

@@ -121,6 +121,7 @@ def page_not_found(request: HttpRequest, exception: Exception | None = None) -> 
 def _static(body: bytes, content_type: str) -> HttpResponse:
     response = HttpResponseNotFound(body, content_type=content_type)
     patch_vary_headers(response, ["Cookie"])  # else an answer tells whether the session was looked at
+    response["Cache-Control"] = "no-store"  # a person may be a member a moment later
     return response
 
 

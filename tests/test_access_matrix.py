@@ -1,0 +1,345 @@
+"""Who may open what: every URL and every channel, for everybody there is. What is missing here fails the suite.
+
+A URL added without a row fails `test_every_url_stands_in_the_table`: decide its rule, then write it down.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from django.http import HttpResponse
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver
+from django_scopes import scopes_disabled
+
+from conftest import Person, make_person
+from deployments import actions as deployments
+from deployments.models import Deployment, Stack
+from events import channels
+from events.channels import Channel, Topic
+from realtime.models import Action
+from realtime.policies import authorize
+from tenants import actions as tenants
+from tenants.models import ApiKey, Membership, Role, Tenant
+
+SIGN_IN = "sign-in"  # a redirect to the sign-in page
+#: Everybody, in the order of the table's columns. Dora was removed from acme; the keys are acme's but for the last.
+WHO = ("alice", "bob", "charlie", "ada", "dora", "stranger", "key", "bare_key", "globex_key")
+
+
+def row(*expected: int | str) -> dict[str, int | str]:
+    return dict(zip(WHO, expected, strict=True))
+
+
+#                      alice bob  charlie ada  dora stranger  key   bare  globex's key
+EVERYBODY = row(         200, 200, 200,   200, 200, 200,      200,  200,  200)
+PEOPLE = row(            200, 200, 200,   200, 200, SIGN_IN, SIGN_IN, SIGN_IN, SIGN_IN)
+MEMBERS = row(           200, 200, 404,   404, 404, SIGN_IN, SIGN_IN, SIGN_IN, SIGN_IN)
+TENANT_ADMINS = row(     200, 403, 404,   404, 404, SIGN_IN, SIGN_IN, SIGN_IN, SIGN_IN)
+API_READ = row(          200, 200, 404,   404, 404, 401,      200,  403,  404)
+API_READ_ADMIN = row(    200, 403, 404,   404, 404, 401,      200,  403,  404)
+API_WRITE = row(         201, 403, 404,   404, 404, 401,      201,  403,  404)
+API_CHANGE = API_READ_ADMIN
+API_PEOPLE = row(        200, 200, 200,   200, 200, 401,      403,  403,  403)
+FEED = row(              200, 200, 200,   200, 200, 401,      200,  403,  200)
+NOTICE = row(            202, 202, 403,   202, 403, 401,      202,  403,  403)
+
+
+@dataclass
+class World:
+    """acme, with one deployment that has failed, and everybody who might ask for it."""
+
+    acme: Tenant
+    globex: Tenant
+    deployment: Deployment
+    people: dict[str, Person]
+    keys: dict[str, tuple[ApiKey, str]]
+
+    def principal(self, who: str) -> Any:
+        return self.keys[who][0] if who in self.keys else self.people[who].user
+
+    def ask(self, who: str, method: str, url: str, data: Any) -> HttpResponse:
+        if who in self.keys:
+            client, headers = Client(), {"Authorization": f"Api-Key {self.keys[who][1]}"}
+        else:
+            client, headers = self.people[who].client, {"X-Tenant": "acme"}
+        if method == "GET":
+            return client.get(url, headers=headers)
+        if url.startswith("/api/"):
+            return client.post(url, data or {}, content_type="application/json", headers=headers)
+        return client.post(url, data or {}, headers=headers)
+
+
+@pytest.fixture
+def world(acme, globex, alice, bob, charlie, platform_admin, stranger) -> World:
+    stack = make_stack(platform_admin)
+    with scopes_disabled():
+        dora = make_person("Dora", "dora@acme.example")
+        membership = Membership.objects.create(tenant=acme, user=dora.user, role=Role.TENANT_ADMIN)
+        tenants.remove_member(membership, by=alice.user)
+        dora.client.force_login(dora.user, backend="allauth.account.auth_backends.AuthenticationBackend")
+        scopes = ["events:read", "events:publish", "deployments:read", "deployments:write"]
+        keys = {
+            "key": tenants.create_api_key(acme, "ci", scopes, by=alice.user),
+            "bare_key": tenants.create_api_key(acme, "bare", ["usage:write"], by=alice.user),
+            "globex_key": tenants.create_api_key(globex, "ci", scopes, by=charlie.user),
+        }
+        deployment = deployments.request_deployment(acme, stack, {}, by=alice.user)
+        deployment = deployments.cancel(deployment, by=alice.user)
+    people = dict(zip(WHO, (alice, bob, charlie, platform_admin, dora, stranger), strict=False))
+    return World(acme, globex, deployment, people, keys)
+
+
+def make_stack(admin: Person) -> Stack:
+    stack = Stack.objects.create(slug="web", name="Web", version=1, steps=[{"name": "say", "command": ["echo", "hello"]}])
+    return deployments.approve(stack, by=admin.user)
+
+
+@dataclass(frozen=True)
+class Row:
+    """What everybody gets for one URL and method. `url` and `data` are made for the world of the test."""
+
+    route: str
+    method: str
+    url: Callable[[World], str]
+    expected: dict[str, int | str]
+    data: Callable[[World], Any] | None = None
+
+    @property
+    def id(self) -> str:
+        return f"{self.method} {self.route}"
+
+
+def page(route: str, expected: dict[str, int | str], method: str = "GET", data: Any = None) -> Row:
+    """A row whose URL is the route with acme and its deployment filled in."""
+
+    def url(world: World) -> str:
+        found = f"/{route}"
+        for name, value in {
+            "<slug:slug>": "acme",
+            "<int:number>": str(world.deployment.number),
+            "<uuid:deployment_id>": str(world.deployment.id),
+            "<uuid:id>": str(world.deployment.id),
+        }.items():
+            found = found.replace(name, value)
+        return found
+
+    return Row(route, method, url, expected, (lambda world: data) if data is not None else None)
+
+
+def post_redirects(expected: dict[str, int | str]) -> dict[str, int | str]:
+    """The same people, for a form that ends in a redirect."""
+    return {who: 302 if status == 200 else status for who, status in expected.items()}
+
+
+RESET_KEY = r"accounts/^password/reset/key/(?P<uidb36>[0-9a-f]{32})-(?P<key>[0-9A-Za-z-]+)/$"
+
+ROWS = [
+    # People. Whoever is signed in has no business at the sign-in page and is sent home.
+    Row("", "GET", lambda world: "/", row(302, 302, 302, 302, 200, SIGN_IN, SIGN_IN, SIGN_IN, SIGN_IN)),
+    page("theme/", row(*[302] * 9), "POST", {"theme": "dark"}),
+    page("accounts/login/", row(302, 302, 302, 302, 302, 200, 200, 200, 200)),
+    page("accounts/logout/", row(302, 302, 302, 302, 302, 302, 302, 302, 302), "POST"),
+    page("accounts/inactive/", EVERYBODY),
+    page("accounts/password/change/", PEOPLE),
+    page("accounts/password/reset/", EVERYBODY),
+    page("accounts/password/reset/done/", EVERYBODY),
+    Row(RESET_KEY, "GET", lambda world: f"/accounts/password/reset/key/{'0' * 32}-no-such-key/", EVERYBODY),
+    page("accounts/password/reset/key/done/", EVERYBODY),
+    # A tenant's pages.
+    page("t/<slug:slug>/", MEMBERS),
+    page("t/<slug:slug>/deployments/", MEMBERS),
+    page("t/<slug:slug>/deployments/new/", TENANT_ADMINS),
+    page("t/<slug:slug>/deployments/new/", post_redirects(TENANT_ADMINS), "POST", {"stack": "web"}),
+    page("t/<slug:slug>/deployments/<int:number>/", MEMBERS),
+    page("t/<slug:slug>/deployments/<uuid:deployment_id>/", post_redirects(MEMBERS)),
+    page("t/<slug:slug>/deployments/<int:number>/log/", TENANT_ADMINS),
+    page("t/<slug:slug>/deployments/<int:number>/log/lines/", TENANT_ADMINS),
+    page("t/<slug:slug>/deployments/<int:number>/log/search/", TENANT_ADMINS),
+    # What has ended can't be cancelled: 409, for those who might.
+    page("t/<slug:slug>/deployments/<int:number>/cancel/", TENANT_ADMINS | {"alice": 409}, "POST"),
+    page("t/<slug:slug>/deployments/<int:number>/retry/", TENANT_ADMINS | {"alice": 409}, "POST"),
+    # The API.
+    # A key names no tenant: it is its own tenant's list that globex's gets.
+    page("api/deployments", API_READ | {"globex_key": 200}),
+    page("api/deployments", API_WRITE | {"globex_key": 201}, "POST", {"stack": "web"}),
+    page("api/deployments/<uuid:id>", API_READ),
+    page("api/deployments/<uuid:id>/log", API_READ_ADMIN),
+    page("api/deployments/<uuid:id>/cancel", API_CHANGE | {"alice": 409, "key": 409}, "POST"),
+    page("api/deployments/<uuid:id>/retry", API_CHANGE | {"alice": 409, "key": 409}, "POST"),
+    page("api/realtime/token", API_PEOPLE, "POST"),
+    page("api/realtime/subscriptions", API_PEOPLE, "POST", {"channels": ["system:health"]}),
+    page("api/events", FEED),
+    Row(
+        "api/events/publish",
+        "POST",
+        lambda world: "/api/events/publish",
+        NOTICE,
+        lambda world: {
+            "channel": channels.tenant(world.acme.id, Topic.NOTIFICATIONS).name,
+            "event": {"type": "tenant_notice", "title": "Hello", "message": "From the table.", "level": "info"},
+        },
+    ),
+    # For everybody, and for machines.
+    page("api/schema", EVERYBODY),
+    page("api/docs", EVERYBODY),
+    page("healthz", EVERYBODY),
+    page("readyz", EVERYBODY),
+    page("metrics", EVERYBODY),  # from this machine only: see test_health
+]
+
+
+def all_routes(resolver: Any = None, prefix: str = "") -> Iterator[str]:
+    for pattern in (resolver or get_resolver()).url_patterns:
+        route = prefix + str(pattern.pattern)
+        if isinstance(pattern, URLResolver):
+            yield from all_routes(pattern, route)
+        elif isinstance(pattern, URLPattern):
+            yield route
+
+
+def test_every_url_stands_in_the_table():
+    routes = {route for route in all_routes() if not route.startswith("admin/")}
+    assert routes - {row.route for row in ROWS} == set(), "decide who may open these, and write it into ROWS"
+    assert {row.route for row in ROWS} - routes == set(), "these URLs are gone: take them out of ROWS"
+
+
+@pytest.mark.parametrize("expected", [pytest.param(row, id=row.id) for row in ROWS])
+def test_everybody_gets_what_the_table_says(expected: Row, world: World):
+    url = expected.url(world)
+    never = not_there(url, world)
+    for who, status in expected.expected.items():
+        data = expected.data(world) if expected.data else None
+        response = world.ask(who, expected.method, url, data)
+        assert outcome(response) == status, f"{who}: {expected.id} gave {outcome(response)}, not {status}"
+        if status == 404:
+            assert same_answer(response, world.ask(who, expected.method, never, data)), f"{who} can tell it exists"
+        if who not in world.keys and world.people[who].user:  # signing out must not decide the rows that follow
+            world.people[who].client.force_login(world.people[who].user, backend=BACKEND)
+
+
+BACKEND = "allauth.account.auth_backends.AuthenticationBackend"
+
+
+def outcome(response: HttpResponse) -> int | str:
+    is_sign_in = response.status_code == 302 and response["Location"].startswith("/accounts/login/?next=")
+    return SIGN_IN if is_sign_in else response.status_code
+
+
+def not_there(url: str, world: World) -> str:
+    """The same URL for a tenant, or a deployment, that never existed."""
+    return url.replace("/t/acme/", "/t/never-used/").replace(str(world.deployment.id), str(uuid4()))
+
+
+def same_answer(one: HttpResponse, other: HttpResponse) -> bool:
+    return (one.status_code, one.content, sorted(one.items())) == (
+        other.status_code,
+        other.content,
+        sorted(other.items()),
+    )
+
+
+def test_the_admin_is_the_platform_admins_alone(world: World):
+    routes = [route for route in all_routes() if route.startswith("admin/") and "<" not in route]
+    assert len(routes) > 20
+    for route in routes:
+        if route in ("admin/login/", "admin/logout/"):
+            continue
+        for who in WHO:
+            response = world.ask(who, "GET", f"/{route}", None)
+            if who == "ada":
+                assert response.status_code in (200, 302, 403, 405), f"ada: {route} gave {response.status_code}"
+            else:
+                assert is_refused_by_the_admin(response), f"{who}: {route} gave {response.status_code}"
+
+
+def is_refused_by_the_admin(response: HttpResponse) -> bool:
+    to_sign_in = response.status_code == 302 and "/login/" in response["Location"]
+    return to_sign_in or response.status_code in (403, 404)
+
+
+# --- Channels ---------------------------------------------------------------------------------------------------------
+
+SOME_ID = UUID(int=7)
+NOBODY: tuple[str, ...] = ()
+PEOPLE_OF_ACME_ADMINS = ("alice", "ada", "key")
+
+#: By channel: who may subscribe (a key: read it in the feed), and who may publish.
+CHANNELS: dict[str, tuple[Callable[[World], Channel], tuple[str, ...], tuple[str, ...]]] = {
+    "tenant_dashboard": (
+        lambda world: channels.tenant(world.acme.id, Topic.DASHBOARD),
+        ("alice", "bob", "ada", "key"),
+        PEOPLE_OF_ACME_ADMINS,
+    ),
+    "tenant_notifications": (
+        lambda world: channels.tenant(world.acme.id, Topic.NOTIFICATIONS),
+        ("alice", "bob", "ada", "key"),
+        ("alice", "bob", "ada", "key"),
+    ),
+    "tenant_billing": (
+        lambda world: channels.tenant(world.acme.id, Topic.BILLING),
+        ("alice", "bob", "ada", "key"),
+        PEOPLE_OF_ACME_ADMINS,
+    ),
+    "tenant_deployments": (
+        lambda world: channels.tenant(world.acme.id, Topic.DEPLOYMENTS),
+        PEOPLE_OF_ACME_ADMINS,
+        PEOPLE_OF_ACME_ADMINS,
+    ),
+    "tenant_monitoring": (
+        lambda world: channels.tenant(world.acme.id, Topic.MONITORING),
+        PEOPLE_OF_ACME_ADMINS,
+        PEOPLE_OF_ACME_ADMINS,
+    ),
+    "tenant_activity": (
+        lambda world: channels.tenant(world.acme.id, Topic.ACTIVITY),
+        PEOPLE_OF_ACME_ADMINS,
+        PEOPLE_OF_ACME_ADMINS,
+    ),
+    "deployment": (
+        lambda world: channels.deployment(world.acme.id, world.deployment.id),
+        PEOPLE_OF_ACME_ADMINS,
+        PEOPLE_OF_ACME_ADMINS,
+    ),
+    "inbox": (lambda world: channels.inbox(world.principal("bob").id), ("bob",), NOBODY),
+    "admin_events": (lambda world: channels.ADMIN_EVENTS, ("ada",), ("ada",)),
+    "admin_deployments": (lambda world: channels.ADMIN_DEPLOYMENTS, ("ada",), ("ada",)),
+    "admin_billing": (lambda world: channels.ADMIN_BILLING, ("ada",), ("ada",)),
+    "admin_monitoring": (lambda world: channels.ADMIN_MONITORING, ("ada",), ("ada",)),
+    "admin_tenants": (lambda world: channels.ADMIN_TENANTS, ("ada",), ("ada",)),
+    "exam": (lambda world: channels.exam(SOME_ID), NOBODY, NOBODY),
+    "exam_timer": (lambda world: channels.exam_timer(world.principal("bob").id), ("bob",), NOBODY),
+    "exam_results": (lambda world: channels.exam_results(world.principal("bob").id), ("bob",), NOBODY),
+    "system_health": (lambda world: channels.SYSTEM_HEALTH, ("ada",), ("ada",)),
+    "system_metrics": (lambda world: channels.SYSTEM_METRICS, ("ada",), ("ada",)),
+    "system_alerts": (lambda world: channels.SYSTEM_ALERTS, ("ada",), ("ada",)),
+}
+
+
+def test_every_channel_stands_in_the_table():
+    assert set(CHANNELS) == set(channels.templates()), "decide who may use these, and write it into CHANNELS"
+
+
+@pytest.mark.parametrize("kind", CHANNELS)
+def test_everybody_may_do_with_a_channel_what_the_table_says(kind: str, world: World):
+    make, subscribers, publishers = CHANNELS[kind]
+    channel = make(world)
+    for who in WHO:
+        principal = world.principal(who)
+        may_listen = authorize(principal, Action.SUBSCRIBE, channel)
+        may_publish = authorize(principal, Action.PUBLISH, channel)
+        assert may_listen.allowed == (who in subscribers), f"{who} subscribes {channel}: {may_listen}"
+        assert may_publish.allowed == (who in publishers), f"{who} publishes {channel}: {may_publish}"
+        assert may_listen.allowed or may_listen.reason, "a denial says why"
+
+
+@pytest.mark.parametrize("kind", CHANNELS)
+def test_the_token_endpoint_gives_what_the_table_says(kind: str, world: World):
+    make, subscribers, _ = CHANNELS[kind]
+    name = make(world).name
+    for who in ("alice", "bob", "charlie", "ada", "dora"):
+        response = world.people[who].api_post("/api/realtime/subscriptions", {"channels": [name]})
+        given = response.json()["tokens"]
+        assert (name in given) == (who in subscribers), f"{who} asked for {name}: {response.json()}"
