@@ -93,7 +93,8 @@ def world(acme, globex, alice, bob, charlie, platform_admin, stranger) -> World:
 
 
 def make_stack(admin: Person) -> Stack:
-    stack = Stack.objects.create(slug="web", name="Web", version=1, steps=[{"name": "say", "command": ["echo", "hello"]}])
+    steps = [{"name": "say", "command": ["echo", "hello"]}]
+    stack = Stack.objects.create(slug="web", name="Web", version=1, steps=steps)
     return deployments.approve(stack, by=admin.user)
 
 
