@@ -40,6 +40,10 @@ format: ## Let ruff put the code in order
 	$(PYTHON_HERE) -m ruff check --fix .
 	$(PYTHON_HERE) -m ruff format .
 
+screenshots: ## Take the README's pictures again, from the running product
+	@sh scripts/setup --dev
+	@$(PYTHON_HERE) -m scripts.screenshots
+
 lock: ## Refresh requirements*.txt from the short lists requirements*.in
 	@sh scripts/setup
 	@sh scripts/lock
@@ -50,4 +54,4 @@ centrifugo: ## Build the real Centrifugo into .local/bin (needs Go)
 clean: ## Forget the demo: remove .local (database, secrets, logs); .venv stays
 	rm -rf .local
 
-.PHONY: help run run-services engine-stop engine-start test lint format lock centrifugo clean
+.PHONY: help run run-services engine-stop engine-start test lint format screenshots lock centrifugo clean
