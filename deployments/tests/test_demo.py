@@ -1,5 +1,3 @@
-import time
-
 import pytest
 from django.core.management import CommandError, call_command
 
@@ -34,16 +32,12 @@ def test_the_broken_one_fails_half_way(runner, deploy):
     assert [step["status"] for step in deployment.steps] == ["completed", "failed", "skipped"]
 
 
-def test_ten_thousand_coloured_lines_come_whole_and_in_few_events(runner, deploy, record_property):
-    began = time.monotonic()
+def test_ten_thousand_coloured_lines_come_whole_and_in_few_events(runner, deploy):
     deployment = ended(deploy("colours"), seconds=60)
-    seconds = time.monotonic() - began
     lines = [text for _, text in log_of(deployment)]
     assert len(lines) == 10_000
     assert all(f"{number:>6}\x1b[0m" in line for number, line in enumerate(lines, start=1))
     events = Event.objects.with_scopes_disabled().filter(type="deployment_log").count()
-    record_property("seconds", seconds)
-    record_property("events", events)
     assert events < 200
 
 

@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from itertools import pairwise
 
 import psutil
+import psycopg
 import pytest
 from django.conf import settings
 from django.db import connection
@@ -27,6 +28,9 @@ pytestmark = [
     pytest.mark.faults,
     pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux finds what left its group"),
 ]
+on_a_server = pytest.mark.skipif(
+    "sqlite" in settings.DATABASES["default"]["ENGINE"], reason="SQLite is a file: it does not go away"
+)
 LEASE_SECONDS = 2
 
 #: Prints the pids of itself, of a child, and of a grandchild that left the session and was orphaned; then all sleep.
@@ -56,9 +60,9 @@ def database_url() -> str:
 
 
 @contextmanager
-def runner_process(tmp_path, slots: int = 4) -> Iterator[subprocess.Popen]:
+def runner_process(tmp_path, **environ: str) -> Iterator[subprocess.Popen]:
     process = subprocess.Popen(
-        [sys.executable, "manage.py", "runner", "--slots", str(slots)],
+        [sys.executable, "manage.py", "runner"],
         cwd=settings.BASE_DIR,
         env=os.environ
         | {
@@ -67,7 +71,8 @@ def runner_process(tmp_path, slots: int = 4) -> Iterator[subprocess.Popen]:
             "RUNNER_DIR": str(tmp_path / "runs"),
             "RUNNER_LEASE_SECONDS": str(LEASE_SECONDS),
             "RUNNER_POLL_SECONDS": "0.05",
-        },
+        }
+        | environ,
     )
     try:
         yield process
@@ -164,3 +169,41 @@ def test_of_fifty_deployments_two_runners_run_each_once(acme, alice, platform_ad
         with scope(tenant=tenant):
             spans = list(Deployment.objects.order_by("number").values_list("started_at", "ended_at"))
         assert all(later[0] >= earlier[1] for earlier, later in pairwise(spans))
+
+
+@contextmanager
+def database_away() -> Iterator[None]:
+    """Nobody gets into the test's database, and whoever was in is thrown out."""
+    facts = connection.settings_dict
+    address = {"host": facts["HOST"], "port": facts["PORT"], "user": facts["USER"], "dbname": "postgres"}
+    connection.close()
+    connection.close_pool()
+    with psycopg.connect(**address, autocommit=True) as door:
+        door.execute(f'ALTER DATABASE "{facts["NAME"]}" WITH ALLOW_CONNECTIONS false')
+        try:
+            door.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [facts["NAME"]])
+            yield
+        finally:
+            door.execute(f'ALTER DATABASE "{facts["NAME"]}" WITH ALLOW_CONNECTIONS true')
+
+
+@on_a_server
+def test_a_runner_waits_while_the_database_is_away_and_loses_no_line(acme, alice, platform_admin, tmp_path):
+    code = "import time\nfor i in range(100): print(i, flush=True); time.sleep(0.03)"
+    stack = make_stack("counts", python(code), by=platform_admin.user)
+    deployment = actions.request_deployment(acme, stack, {}, by=alice.user)
+    with runner_process(tmp_path, RUNNER_LEASE_SECONDS="30"):
+        until(lambda: log_of(deployment))
+        with database_away():
+            time.sleep(1.5)  # the outage itself
+        assert ended(deployment, seconds=40).status == Status.COMPLETED
+    assert log_of(deployment) == [("info", str(i)) for i in range(100)]
+
+
+@on_a_server
+def test_a_runner_that_cannot_renew_its_lease_has_ended_its_steps_before_anybody_else_acts(family, tmp_path):
+    with runner_process(tmp_path):
+        pids = family_of(family)
+        with database_away():
+            until(lambda: not alive(pids), seconds=LEASE_SECONDS + 1.5)
+        assert ended(family).status in (Status.LOST, Status.FAILED)
