@@ -16,7 +16,7 @@ from events.journey import journey
 from events.models import Cursor, DeadLetter, Event
 
 
-class UncountedPaginator(Paginator):
+class UncountedPaginator(Paginator):  # type: ignore[type-arg]  # not subscriptable at run time
     """Counting a log of millions takes seconds: the newest 10,000 can be paged through, all can be searched."""
 
     @cached_property

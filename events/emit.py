@@ -1,3 +1,4 @@
+import orjson
 from django.db import transaction
 from django.utils import timezone
 
@@ -17,12 +18,16 @@ class NotInTransaction(RuntimeError):
 def emit(event: EventType, *, by: HasActor | None = None) -> Event:
     """Write an event into the log, inside the transaction of the change it reports. The only way one comes to be.
 
-    Raises NotInTransaction outside `transaction.atomic`, and UnknownType for a type that no app registered.
+    Raises NotInTransaction outside `transaction.atomic`, UnknownType for a type that no app registered, and TypeError
+    for a value that JSON can't carry (an integer of more than 64 bits).
     """
     get(event.type)
     if not transaction.get_connection().in_atomic_block:
         raise NotInTransaction(f"{event.type} was emitted outside a transaction: put transaction.atomic on the action.")
     transaction.on_commit(databases.ring, robust=True)
+    payload = event.payload()
+    # What can't be put on the wire must not get into the log: the relay could not get past it.
+    orjson.dumps(payload)
     actor = by.actor if by else None
     return Event.objects.create(
         type=event.type,
@@ -32,7 +37,7 @@ def emit(event: EventType, *, by: HasActor | None = None) -> Event:
         actor_id=actor.id if actor else None,
         actor_name=actor.name if actor else "",
         summary=event.describe(actor.name if actor else NOBODY)[:500],
-        payload=event.payload(),
+        payload=payload,
         channels=[channel.name for channel in destinations(event, has_actor=actor is not None)],
         revokes=[[str(revoked.user_id), revoked.generation] for revoked in event.revocations()],
     )

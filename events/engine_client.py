@@ -84,10 +84,10 @@ def push(commands: Sequence[Command], timeout: float | None = None) -> list[Repl
             headers={"X-API-Key": settings.ENGINE_API_KEY, "Content-Type": "application/json"},
             timeout=urllib3.Timeout(total=settings.ENGINE_TIMEOUT_SECONDS if timeout is None else timeout),
         )
-    except urllib3.exceptions.TimeoutError as error:
+    except urllib3.exceptions.ReadTimeoutError as error:
         raise EngineTimeout("The engine did not answer in time.") from error
     except urllib3.exceptions.HTTPError as error:
-        raise EngineAway(f"The engine can't be reached: {error}") from error
+        raise EngineAway(f"The engine can't be reached at {settings.ENGINE_API_URL}.") from error
     return _replies(response.status, response.data, len(commands))
 
 

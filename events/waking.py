@@ -30,7 +30,9 @@ class HandlerWaker:
 
     def _send(self) -> None:
         try:
-            current_app.send_task("events.tasks.wake_handlers", retry=False, expires=5)
+            with current_app.connection_or_acquire() as connection:
+                connection.ensure_connection(max_retries=1, interval_start=0)
+                current_app.send_task("events.tasks.wake_handlers", connection=connection, retry=False, expires=5)
         except Exception as error:
             # Whatever a broker's library raises: it is said once, and beat's wake-ups remain.
             if not self._broker_is_away:

@@ -5,6 +5,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
+from uuid import UUID
 
 import pytest
 from django.conf import settings as django_settings
@@ -25,6 +27,7 @@ class Happened(EventType):
     high_volume = True
     thing: int
     version: int = 1
+    note: str = ""
 
     def channels(self) -> list[Channel]:
         return [tenant(self.tenant_id, Topic.DASHBOARD)]
@@ -34,7 +37,7 @@ class Happened(EventType):
 
     @classmethod
     def samples(cls) -> list["EventType"]:
-        return [cls(thing=1)]
+        return [cls(tenant_id=UUID(int=1), thing=1)]
 
 
 @register
@@ -43,21 +46,21 @@ class TakenAway(EventType):
 
     type = "test_taken_away"
     high_volume = True
-    user_id: str
+    user_id: UUID
     generation: int
 
     def channels(self) -> list[Channel]:
-        from uuid import UUID
-
-        return [inbox(UUID(self.user_id))]
+        return [inbox(self.user_id)]
 
     def describe(self, who: str) -> str:
         return f"{who} took access away"
 
     def revocations(self) -> list[Revocation]:
-        from uuid import UUID
+        return [Revocation(self.user_id, self.generation)]
 
-        return [Revocation(UUID(self.user_id), self.generation)]
+    @classmethod
+    def samples(cls) -> list["EventType"]:
+        return [cls(user_id=UUID(int=2), generation=2)]
 
 
 @pytest.fixture
@@ -91,14 +94,27 @@ def eventually(true: Callable[[], object], seconds: float = 20.0) -> None:
         time.sleep(0.01)
 
 
+class RelayProcess(subprocess.Popen):
+    """A running `manage.py relay`."""
+
+    def __init__(self, log: Path, *args: Any, **kwargs: Any) -> None:
+        self._log = log
+        super().__init__(*args, **kwargs)
+
+    @property
+    def output(self) -> str:
+        return self._log.read_text()
+
+
 @pytest.fixture
-def start_relay(engine, tmp_path) -> Iterator[Callable[[], subprocess.Popen]]:
-    """Start `manage.py relay` on the test's database and engine. Its output is in `process.log`."""
+def start_relay(engine, tmp_path) -> Iterator[Callable[..., RelayProcess]]:
+    """Start `manage.py relay` on the test's database and engine."""
     started = []
 
-    def start() -> subprocess.Popen:
+    def start(**settings: str) -> RelayProcess:
         log = tmp_path / f"relay-{len(started)}.log"
-        process = subprocess.Popen(
+        process = RelayProcess(
+            log,
             [sys.executable, "manage.py", "relay"],
             cwd=django_settings.BASE_DIR,
             env=os.environ
@@ -112,7 +128,6 @@ def start_relay(engine, tmp_path) -> Iterator[Callable[[], subprocess.Popen]]:
             stdout=log.open("w"),
             stderr=subprocess.STDOUT,
         )
-        process.log = Path(log)
         started.append(process)
         return process
 

@@ -4,7 +4,9 @@ The engine itself has its own tests; this one keeps what it was told, in order, 
 real one does only under load.
 """
 
+import contextlib
 import json
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -27,6 +29,7 @@ class EngineStub:
         self.largest_request: int | None = None
         self._lock = threading.Lock()
         self._server: ThreadingHTTPServer | None = None
+        self._connections: list[socket.socket] = []
         self.port = 0
         self.start()
 
@@ -54,6 +57,10 @@ class EngineStub:
                 self.end_headers()
                 self.wfile.write(content)
 
+            def setup(self) -> None:
+                super().setup()
+                stub._connections.append(self.connection)
+
             def log_message(self, *args: Any) -> None:
                 """Quiet."""
 
@@ -70,6 +77,9 @@ class EngineStub:
             self._server.shutdown()
             self._server.server_close()
             self._server = None
+        while self._connections:
+            with contextlib.suppress(OSError):
+                self._connections.pop().shutdown(socket.SHUT_RDWR)
 
     def seqs(self, channel: str) -> list[int]:
         """The sequence numbers a subscriber of the channel would have received, in order."""

@@ -1,0 +1,263 @@
+"""Each committed event gets exactly one place in the log, and what happened to one row keeps its order."""
+
+import itertools
+from contextlib import contextmanager
+
+import pytest
+from django.db import connection, connections
+from django_scopes import scopes_disabled
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from events import databases, numbering
+from events.ids import new_id
+from events.models import Entry, Event, LogState
+from events.numbering import gaps, without
+
+ids = st.lists(st.integers(1, 60), unique=True).map(sorted)
+only_postgresql = pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has one writer")
+
+
+@given(ids)
+def test_gaps_and_ids_together_are_everything(found: list[int]):
+    passed_over = [n for first, last in gaps(0, found) for n in range(first, last + 1)]
+    assert sorted([*found, *passed_over]) == list(range(1, max(found, default=0) + 1))
+
+
+@given(ids, ids)
+def test_a_hole_shrinks_by_what_turned_up(found: list[int], later: list[int]):
+    holes = [numbering.Hole(first=first, last=last, until=1, seen_at=0) for first, last in gaps(0, found)]
+    open_before = {n for hole in holes for n in range(hole["first"], hole["last"] + 1)}
+    open_after = {n for hole in without(holes, later) for n in range(hole["first"], hole["last"] + 1)}
+    assert open_after == open_before - set(later)
+
+
+def number_all() -> None:
+    while numbering.look().is_due and numbering.number().is_due:
+        pass
+
+
+def order() -> list[int]:
+    """Event ids in the order of the log."""
+    return list(Entry.objects.order_by("seq").values_list("event_id", flat=True))
+
+
+def assert_seqs_have_no_gap() -> None:
+    seqs = list(Entry.objects.order_by("seq").values_list("seq", flat=True))
+    assert seqs == list(range(1, len(seqs) + 1))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_committed_events_are_numbered_in_their_order_across_batches(happen):
+    events = happen(25)
+    while numbering.number(limit=10).is_due:
+        pass
+    assert order() == [event.id for event in events]
+    assert_seqs_have_no_gap()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_numbering_twice_numbers_nothing_twice(happen):
+    happen(3)
+    number_all()
+    number_all()
+    assert len(order()) == 3
+
+
+class Writer:
+    """A second connection to the test's database, in a transaction of its own."""
+
+    def __init__(self) -> None:
+        self._connection = connections.create_connection("default")
+        self._connection.settings_dict = connection.settings_dict | {"OPTIONS": _without_pool()}
+        self._connection.connect()
+        self._connection.set_autocommit(False)
+
+    def emit(self, thing: str) -> int:
+        """An event's row, as emit() writes it."""
+        with self._connection.cursor() as cursor:
+            cursor.execute(
+                "INSERT INTO events_event (uuid, type, occurred_at, actor_kind, actor_name, summary, payload, channels,"
+                " revokes) VALUES (%s, 'test_happened', %s, '', '', %s, '{}', '[]', '[]') RETURNING id",
+                [new_id().hex, "2026-11-23 12:00:00+00:00", thing],
+            )
+            return cursor.fetchone()[0]
+
+    def commit(self) -> None:
+        self._connection.commit()
+
+    def rollback(self) -> None:
+        self._connection.rollback()
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def _without_pool() -> dict[str, object]:
+    return {name: value for name, value in connection.settings_dict["OPTIONS"].items() if name != "pool"}
+
+
+@contextmanager
+def writers(count: int):
+    found = [Writer() for _ in range(count)]
+    try:
+        yield found
+    finally:
+        for writer in found:
+            writer.close()
+
+
+@only_postgresql
+@pytest.mark.django_db(transaction=True)
+def test_an_event_that_commits_late_is_not_lost(monkeypatch):
+    monkeypatch.setattr(numbering, "HOLE_KEPT_SECONDS", 0.0)
+    with writers(2) as (slow, quick):
+        late = slow.emit("late")
+        early = quick.emit("early")
+        quick.commit()
+        for _ in range(3):
+            number_all()
+            numbering.number()
+        assert order() == [early]
+        assert [hole["last"] for hole in LogState.objects.get().holes] == [late]
+        slow.commit()
+        number_all()
+        assert order() == [early, late]
+
+
+@only_postgresql
+@pytest.mark.django_db(transaction=True)
+def test_a_rolled_back_event_is_looked_for_until_its_transaction_has_ended_and_a_minute_is_over(monkeypatch):
+    with writers(2) as (slow, quick):
+        slow.emit("never")
+        quick.emit("early")
+        quick.commit()
+        number_all()
+        slow.rollback()
+        numbering.number()
+        assert len(LogState.objects.get().holes) == 1
+        monkeypatch.setattr(numbering, "HOLE_KEPT_SECONDS", 0.0)
+        number_all()
+        assert LogState.objects.get().holes == []
+
+
+@only_postgresql
+@pytest.mark.django_db(transaction=True)
+def test_an_older_transaction_that_still_runs_keeps_every_hole_open(monkeypatch):
+    monkeypatch.setattr(numbering, "HOLE_KEPT_SECONDS", 0.0)
+    with writers(3) as (slow, rolled_back, quick):
+        late = slow.emit("late")
+        rolled_back.emit("never")
+        quick.emit("early")
+        quick.commit()
+        number_all()
+        rolled_back.rollback()
+        numbering.number()
+        assert LogState.objects.get().holes
+        slow.commit()
+        number_all()
+        assert order()[-1] == late
+
+
+class Log(RuleBasedStateMachine):
+    """Writers commit and roll back in any order; two relays number whenever they like.
+
+    A writer holds the lock of the one row it speaks of until its transaction ends: so no two open transactions speak of
+    the same row. On SQLite there is one writer.
+    """
+
+    @initialize()
+    def start(self) -> None:
+        with scopes_disabled():
+            Event.objects.all().delete()
+        LogState.objects.all().delete()
+        many = databases.many_writers()
+        self.writers = [Writer() for _ in range(4)] if many else [Writer()]
+        self.open: dict[int, tuple[str, list[int]]] = {}
+        self.history: dict[str, list[int]] = {}
+        self.rows = itertools.cycle(["web", "api", "db"])
+
+    def _free_row(self) -> str | None:
+        taken = {row for row, _ in self.open.values()}
+        return next((row for row in itertools.islice(self.rows, 3) if row not in taken), None)
+
+    @rule(which=st.integers(0, 3), count=st.integers(1, 3))
+    def write(self, which: int, count: int) -> None:
+        which %= len(self.writers)
+        if which not in self.open:
+            row = self._free_row()
+            if row is None:
+                return
+            self.open[which] = (row, [])
+        row, written = self.open[which]
+        written.extend(self.writers[which].emit(row) for _ in range(count))
+
+    @precondition(lambda self: self.open)
+    @rule(data=st.data(), commits=st.booleans())
+    def end(self, data: st.DataObject, commits: bool) -> None:
+        which = data.draw(st.sampled_from(sorted(self.open)))
+        row, written = self.open.pop(which)
+        if commits:
+            self.writers[which].commit()
+            self.history.setdefault(row, []).extend(written)
+        else:
+            self.writers[which].rollback()
+
+    @precondition(lambda self: databases.many_writers() or not self.open)
+    @rule(limit=st.integers(1, 4))
+    def number(self, limit: int) -> None:
+        numbering.number(limit)
+
+    @precondition(lambda self: hasattr(self, "writers"))
+    @invariant()
+    def the_log_is_without_gaps_and_has_only_what_was_committed(self) -> None:
+        found = order()
+        committed = set(itertools.chain(*self.history.values()))
+        assert len(found) == len(set(found))
+        assert set(found) <= committed
+        assert_seqs_have_no_gap()
+
+    @precondition(lambda self: hasattr(self, "writers"))
+    @invariant()
+    def what_happened_to_one_row_keeps_its_order(self) -> None:
+        place = {event_id: seq for seq, event_id in enumerate(order())}
+        for written in self.history.values():
+            seqs = [place[event_id] for event_id in written if event_id in place]
+            assert seqs == sorted(seqs)
+            assert [event_id in place for event_id in written] == sorted(
+                [event_id in place for event_id in written], reverse=True
+            )
+
+    def teardown(self) -> None:
+        if not hasattr(self, "writers"):
+            return
+        for which in self.open:
+            self.writers[which].rollback()
+        while numbering.number(500).is_due:
+            pass
+        assert set(order()) == set(itertools.chain(*self.history.values()))
+        for writer in self.writers:
+            writer.close()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("hole_kept_seconds", [0.0, 60.0])
+def test_whatever_commits_in_whatever_order_each_event_is_numbered_once(monkeypatch, hole_kept_seconds):
+    monkeypatch.setattr(numbering, "HOLE_KEPT_SECONDS", hole_kept_seconds)
+    run_state_machine_as_test(
+        Log,
+        settings=settings(
+            max_examples=15,
+            stateful_step_count=25,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
