@@ -119,12 +119,14 @@ def start_relay(engine, tmp_path) -> Iterator[Callable[..., RelayProcess]]:
             cwd=django_settings.BASE_DIR,
             env=os.environ
             | {
+                "DJANGO_SETTINGS_MODULE": "neostack.settings",
+                "DEBUG": "1",
                 "DATABASE_URL": _database_url(),
                 "ENGINE_API_URL": engine.url,
-                "DEBUG": "1",
+                "CELERY_BROKER_URL": "redis://127.0.0.1:9/0",  # away: nothing but a line in the log comes of it
                 "RELAY_LEASE_SECONDS": "1.5",
             }
-            | {"DJANGO_SETTINGS_MODULE": "neostack.settings"},
+            | settings,
             stdout=log.open("w"),
             stderr=subprocess.STDOUT,
         )
