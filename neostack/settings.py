@@ -259,6 +259,11 @@ CELERY_BEAT_SCHEDULE = {
     "wake_handlers": {"task": "events.tasks.wake_handlers", "schedule": 5.0, "options": {"expires": 5}},
     "prune": {"task": "events.tasks.prune", "schedule": 86_400.0, "options": {"expires": 86_400}},
     "mark_lost": {"task": "deployments.tasks.mark_lost", "schedule": 5.0, "options": {"expires": 5}},
+    "forget_old_idempotency_keys": {
+        "task": "realtime.tasks.forget_old_idempotency_keys",
+        "schedule": 3600.0,
+        "options": {"expires": 3600},
+    },
 }
 
 # --- HTTP API -------------------------------------------------------------------------------------------------------
@@ -277,7 +282,18 @@ SPECTACULAR_SETTINGS = {
     "TITLE": "NEO_STACK",
     "VERSION": "1",
     "SERVE_INCLUDE_SCHEMA": False,
+    "POSTPROCESSING_HOOKS": ["drf_standardized_errors.openapi_hooks.postprocess_schema_enums"],
+    "ENUM_NAME_OVERRIDES": {
+        "ValidationErrorEnum": "drf_standardized_errors.openapi_serializers.ValidationErrorEnum.choices",
+        "ClientErrorEnum": "drf_standardized_errors.openapi_serializers.ClientErrorEnum.choices",
+        "ServerErrorEnum": "drf_standardized_errors.openapi_serializers.ServerErrorEnum.choices",
+        **{
+            f"ErrorCode{code}Enum": f"drf_standardized_errors.openapi_serializers.ErrorCode{code}Enum.choices"
+            for code in (401, 403, 404, 405, 406, 415, 429, 500)
+        },
+    },
     "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
 }
 
 # --- Pages ----------------------------------------------------------------------------------------------------------

@@ -31,6 +31,8 @@ from tenants.models import ApiKey, Tenant
 
 #: What the action gets from us and not from the publisher's JSON.
 _OURS = frozenset({"tenant", "tenant_id", "by"})
+#: As JSON writes it. PostgreSQL takes it neither in text nor in JSON.
+NUL = rb"\u0000"
 
 
 class Refused(Exception):
@@ -50,9 +52,9 @@ def publish(by: User | ApiKey, channel: Channel, body: dict[str, Any], idempoten
 
     Raises Refused, and OtherBody for a key used for another request. Authorise first.
     """
+    digest = _digest(channel, body)
     action, fields = _reading(body)
     tenant = _tenant_of(channel)
-    digest = hashlib.sha256(orjson.dumps([channel.name, body], option=orjson.OPT_SORT_KEYS)).hexdigest()
     if (known := _published(by, idempotency_key, digest)) is not None:
         return known
     try:
@@ -66,6 +68,17 @@ def publish(by: User | ApiKey, channel: Channel, body: dict[str, Any], idempoten
             raise
         return known
     return event.uuid
+
+
+def _digest(channel: Channel, body: dict[str, Any]) -> str:
+    """What makes two requests the same. Raises Refused for what no database stores: NUL, half a character, 10**30."""
+    try:
+        content = orjson.dumps([channel.name, body], option=orjson.OPT_SORT_KEYS)
+    except TypeError:
+        content = None
+    if content is None or NUL in content.replace(rb"\\", b""):
+        raise Refused(("unstorable", "event", "It contains NUL, half a character or a number that can't be stored."))
+    return hashlib.sha256(content).hexdigest()
 
 
 def _reading(body: dict[str, Any]) -> tuple[Callable[..., Event], dict[str, Any]]:

@@ -12,8 +12,8 @@ MakeKey = Callable[..., tuple[ApiKey, str]]
 def make_key(acme) -> MakeKey:
     """Make an API key of acme: `key, secret = make_key("events:read")`."""
 
-    def make(*scopes: str, tenant=acme, **fields) -> tuple[ApiKey, str]:
-        return create_api_key(tenant, "ci", scopes, by=None, **fields)
+    def make(*scopes: str, tenant=acme, by=None, **fields) -> tuple[ApiKey, str]:
+        return create_api_key(tenant, "ci", scopes, by=by, **fields)
 
     return make
 

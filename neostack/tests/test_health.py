@@ -1,0 +1,111 @@
+"""What load balancers, supervisors, Prometheus and developers ask."""
+
+from datetime import timedelta
+
+import pytest
+import yaml
+from django.core.management import call_command
+from django.db import DatabaseError
+from django.utils import timezone
+
+from events import engine_client
+from events.cursors import PUSH
+from events.models import Cursor
+from neostack import health
+
+
+@pytest.fixture
+def engine_answers(monkeypatch):
+    monkeypatch.setattr(engine_client, "push", lambda commands, timeout=None: [{"info": {}}])
+
+
+@pytest.fixture
+def relay_runs(db):
+    Cursor.objects.update_or_create(
+        name=PUSH, defaults={"owner": "relay", "lease_expires_at": timezone.now() + timedelta(seconds=4)}
+    )
+
+
+def test_a_live_process_says_so_whatever_else_is_away(client):
+    response = client.get("/healthz")
+    assert (response.status_code, response.json()) == (200, {"status": "ok"})
+
+
+def test_ready_names_each_part(client, db, engine_answers, relay_runs):
+    response = client.get("/readyz")
+    assert response.status_code == 200
+    ok = {"status": "ok"}
+    assert response.json() == {"status": "ok", "parts": {"database": ok, "engine": ok, "relay": ok}}
+
+
+def test_without_engine_and_relay_pages_are_still_served(client, db):
+    response = client.get("/readyz")
+    assert response.status_code == 200
+    body = response.json()
+    assert body["status"] == "degraded"
+    assert body["parts"]["database"] == {"status": "ok"}
+    assert body["parts"]["engine"]["status"] == "failed"
+    assert "manage.py relay" in body["parts"]["relay"]["reason"]
+
+
+def test_a_relay_that_stopped_renewing_its_lease_is_noticed(client, relay_runs, engine_answers):
+    Cursor.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
+    assert client.get("/readyz").json()["parts"]["relay"]["status"] == "failed"
+
+
+def test_without_the_database_it_is_not_ready(client, db, monkeypatch, engine_answers):
+    def away() -> None:
+        raise DatabaseError("no connection to host db-internal-17")
+
+    monkeypatch.setattr(health, "_database", away)
+    response = client.get("/readyz")
+    assert response.status_code == 503
+    assert "db-internal-17" not in response.content.decode()
+
+
+def test_without_the_redis_that_was_configured_it_is_not_ready(client, db, settings):
+    settings.REDIS_URL = "redis://127.0.0.1:9/0"
+    response = client.get("/readyz")
+    assert response.status_code == 503
+    assert response.json()["parts"]["redis"]["status"] == "failed"
+
+
+def test_metrics_say_how_far_each_cursor_is(client, relay_runs):
+    text = client.get("/metrics").content.decode()
+    assert f'neostack_cursor_lag{{cursor="{PUSH}"}}' in text
+    assert "neostack_log_seq" in text
+    assert "neostack_gate_answers_total" in text
+
+
+def test_metrics_are_for_this_machine_only_unless_a_key_is_set(client, db, settings):
+    assert client.get("/metrics", REMOTE_ADDR="203.0.113.5").status_code == 403
+    assert client.get("/metrics", headers={"X-Forwarded-For": "127.0.0.1"}).status_code == 403
+    settings.METRICS_KEY = "a-key-for-prometheus"
+    assert client.get("/metrics").status_code == 403
+    assert client.get("/metrics", headers={"Authorization": "Bearer wrong"}).status_code == 403
+    key = {"Authorization": "Bearer a-key-for-prometheus"}
+    assert client.get("/metrics", headers=key, REMOTE_ADDR="203.0.113.5").status_code == 200
+
+
+def test_the_schema_describes_what_is_there(client, db):
+    schema = yaml.safe_load(client.get("/api/schema").content)
+    assert {
+        "/api/events",
+        "/api/events/publish",
+        "/api/realtime/token",
+        "/api/realtime/subscriptions",
+    } <= set(schema["paths"])
+    assert schema["paths"]["/api/events/publish"]["post"]["responses"]["202"]
+    assert "apiKey" in schema["components"]["securitySchemes"]
+
+
+def test_the_schema_is_made_without_a_warning(capsys):
+    call_command("spectacular", validate=True, fail_on_warn=True, file="/dev/null")
+
+
+def test_only_the_page_of_the_api_may_have_inline_styles_and_loads_nothing_from_elsewhere(client, db):
+    page = client.get("/api/docs")
+    assert page.status_code == 200
+    assert "style-src 'self' 'unsafe-inline'" in page["Content-Security-Policy"]
+    assert "unsafe-inline" not in client.get("/api/schema")["Content-Security-Policy"]
+    assert b"https://" not in page.content

@@ -1,0 +1,106 @@
+"""`request.live`, as a page's view uses it."""
+
+from uuid import uuid4
+
+import pytest
+from django.contrib.auth.models import AnonymousUser
+from django.db import transaction
+from django.test import RequestFactory
+
+from events import channels, engine_client
+from events.channels import Topic
+from events.engine_client import Position
+from events.live import Following, Live
+from realtime.middleware import FollowedInTransaction, LiveMiddleware
+
+
+@pytest.fixture
+def asked(monkeypatch) -> list[list[str]]:
+    """An engine that answers; what it was asked for, request by request."""
+    requests: list[list[str]] = []
+
+    def positions(wanted, timeout=0.2):
+        requests.append([channel.name for channel in wanted])
+        return {name: Position(offset=7, epoch="e") for name in requests[-1]}
+
+    monkeypatch.setattr(engine_client, "positions", positions)
+    return requests
+
+
+def live(person, tenant=None) -> Live:
+    request = RequestFactory().get("/")
+    request.user = person.user or AnonymousUser()
+    LiveMiddleware(lambda request: None)(request)
+    if tenant:
+        request.tenant = tenant
+    return request.live
+
+
+def test_a_page_learns_where_to_subscribe_from_in_one_request(bob, acme, asked):
+    figures = channels.tenant(acme.id, Topic.DASHBOARD)
+    following: Following = live(bob, acme).follow(figures)
+    own = [figures.name, f"user:{bob.user.id}:inbox", f"tenant:{acme.id}:notifications"]
+    assert asked == [own]
+    assert following.config["channels"] == {name: {"offset": 7, "epoch": "e"} for name in own}
+    assert following.config["denied"] == {}
+    assert following.config["engine"] == "up"
+    assert following.config["tenant"] == "acme"
+    assert following.config["user"] == str(bob.user.id)
+    assert following.config["connection"] == {"url": "/connection/websocket", "tokenUrl": "/api/realtime/token"}
+    assert following.config["subscriptionsUrl"] == "/api/realtime/subscriptions"
+    assert following.config["now"].endswith("Z")
+
+
+def test_what_bob_may_not_follow_says_why_and_is_not_asked_for(alice, bob, acme, asked):
+    logs = channels.deployment(acme.id, uuid4())
+    config = live(bob, acme).follow(logs).config
+    assert config["denied"] == {
+        logs.name: {"code": 403, "reason": "Your role in Acme can't see logs. Alice can change that."}
+    }
+    assert logs.name not in config["channels"]
+    assert logs.name not in asked[0]
+
+
+def test_panels_are_shown_to_those_who_may_listen(alice, bob, acme, asked):
+    activity = channels.tenant(acme.id, Topic.ACTIVITY)
+    assert live(alice, acme).may_listen(activity)
+    assert not live(bob, acme).may_listen(activity)
+    assert asked == []
+
+
+def test_while_the_engine_is_away_the_page_still_knows_its_channels(bob, acme):
+    config = live(bob, acme).follow().config
+    assert config["engine"] == "away"
+    assert config["channels"] == {f"user:{bob.user.id}:inbox": {}, f"tenant:{acme.id}:notifications": {}}
+
+
+def test_a_page_of_no_tenant_follows_the_inbox(platform_admin, asked):
+    config = live(platform_admin).follow(channels.ADMIN_EVENTS).config
+    assert config["tenant"] is None
+    assert list(config["channels"]) == ["admin:platform:events", f"user:{platform_admin.user.id}:inbox"]
+
+
+def test_a_stranger_follows_nothing(stranger, acme, asked):
+    config = live(stranger).follow(channels.tenant(acme.id, Topic.DASHBOARD)).config
+    assert config["channels"] == {}
+    assert config["user"] is None
+    assert len(config["denied"]) == 1
+
+
+def test_following_inside_a_transaction_is_refused_in_development(bob, settings):
+    settings.DEBUG = True
+    with transaction.atomic(), pytest.raises(FollowedInTransaction):
+        live(bob).follow()
+
+
+def test_a_page_with_many_panels_costs_three_queries(alice, bob, acme, asked, django_assert_num_queries):
+    page = live(bob, acme)
+    with django_assert_num_queries(3):  # policies, memberships, and who could grant what is denied
+        for topic in Topic:
+            page.may_listen(channels.tenant(acme.id, topic))
+        page.follow(channels.tenant(acme.id, Topic.DASHBOARD))
+
+
+def test_a_request_that_asks_for_nothing_costs_nothing(bob, django_assert_num_queries):
+    with django_assert_num_queries(0):
+        live(bob)
