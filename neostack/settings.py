@@ -281,6 +281,7 @@ REST_FRAMEWORK = {
 SPECTACULAR_SETTINGS = {
     "TITLE": "NEO_STACK",
     "VERSION": "1",
+    "OAS_VERSION": "3.1.0",  # what pydantic describes is JSON Schema, with its null
     "SERVE_INCLUDE_SCHEMA": False,
     "POSTPROCESSING_HOOKS": ["drf_standardized_errors.openapi_hooks.postprocess_schema_enums"],
     "ENUM_NAME_OVERRIDES": {
