@@ -16,9 +16,12 @@ from neostack.processes import SECRETS
 SECRET_MIN_CHARACTERS = 32
 
 
-@register()
+@register("production")
 def at_start(**_: Any) -> list[CheckMessage]:
-    """Django runs these before each command: so relay, runner and migrate refuse too."""
+    """Django runs these before each command: so relay, runner and migrate refuse too.
+
+    The tag lets a command that wants to start fast ask for these alone.
+    """
     return errors() if settings.IN_PRODUCTION else []
 
 

@@ -84,7 +84,8 @@ def test_the_web_process_does_not_start_unsafe(safe):
     assert "GATE_KEY" in result.stderr
 
 
-def test_a_command_does_not_start_unsafe(safe):
-    result = run(["manage.py", "migrate"], safe | {"ALLOWED_ORIGINS": ""})
+@pytest.mark.parametrize("command", ["migrate", "relay", "runner"])
+def test_a_command_does_not_start_unsafe(safe, command):
+    result = run(["manage.py", command], safe | {"ALLOWED_ORIGINS": ""})
     assert result.returncode != 0
     assert "ALLOWED_ORIGINS checks nothing" in result.stderr

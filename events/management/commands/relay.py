@@ -12,7 +12,7 @@ from events.relay import Relay
 class Command(BaseCommand):
     help = "Numbers committed events and pushes them to the real-time engine. Run two: one works, one stands by."
     requires_migrations_checks = False
-    requires_system_checks: list[str] = []
+    requires_system_checks = ("production",)  # the others would import every view
 
     def handle(self, *args: Any, **options: Any) -> None:
         # Does nothing where the settings have configured logging.
