@@ -33,6 +33,7 @@ def row(*expected: int | str) -> dict[str, int | str]:
     return dict(zip(WHO, expected, strict=True))
 
 
+# fmt: off
 #                      alice bob  charlie ada  dora stranger  key   bare  globex's key
 EVERYBODY = row(         200, 200, 200,   200, 200, 200,      200,  200,  200)
 PEOPLE = row(            200, 200, 200,   200, 200, SIGN_IN, SIGN_IN, SIGN_IN, SIGN_IN)
@@ -45,6 +46,7 @@ API_CHANGE = API_READ_ADMIN
 API_PEOPLE = row(        200, 200, 200,   200, 200, 401,      403,  403,  403)
 FEED = row(              200, 200, 200,   200, 200, 401,      200,  403,  200)
 NOTICE = row(            202, 202, 403,   202, 403, 401,      202,  403,  403)
+# fmt: on
 
 
 @dataclass
