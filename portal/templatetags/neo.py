@@ -30,7 +30,7 @@ def icon(name: str, css: str = "icon") -> SafeString:
 def when(moment: datetime | None, field: str = "") -> SafeString:
     """A relative time whose exact one, with its zone, shows on hover and focus. Empty where nothing happened yet."""
     attribute = format_html(' data-field="{}"', field) if field else ""
-    if moment is None:
+    if not moment:
         return format_html("<time{} data-relative></time>", attribute)
     moment = moment.astimezone(UTC)
     return format_html(
@@ -46,7 +46,7 @@ def when(moment: datetime | None, field: str = "") -> SafeString:
 def clock(moment: datetime | None, field: str = "") -> SafeString:
     """An exact time of day, to the second, for logs and histories."""
     attribute = format_html(' data-field="{}"', field) if field else ""
-    if moment is None:
+    if not moment:
         return format_html("<time{}></time>", attribute)
     moment = moment.astimezone(UTC)
     return format_html(
@@ -57,15 +57,13 @@ def clock(moment: datetime | None, field: str = "") -> SafeString:
 @register.simple_tag
 def took(started: datetime | None, ended: datetime | None, field: str = "took") -> SafeString:
     """How long it ran, or has been running: the page counts on from `data-from` while there is no `data-to`."""
-    if started is None:
-        return format_html('<span data-field="{}" data-elapsed></span>', field)
-    until = ended or datetime.now(UTC)
+    words = times.took((ended or datetime.now(UTC)) - started) if started else ""
     return format_html(
         '<span data-field="{}" data-elapsed data-from="{}" data-to="{}">{}</span>',
         field,
-        iso(started),
+        iso(started) if started else "",
         iso(ended) if ended else "",
-        times.took(until - started),
+        words,
     )
 
 

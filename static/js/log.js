@@ -7,7 +7,11 @@ import { segments } from "./ansi.js";
 import { clock, took } from "./times.js";
 
 const CHUNK_LINES = 200;
-const FRAME_LINES = 300;
+// Lines written in one frame: as many as fit into its time, measured as they are written.
+const FRAME_LINES = 100;
+const FRAME_LINES_MIN = 100;
+const FRAME_LINES_MAX = 300;
+const FRAME_MS = 16;
 const LOAD_LINES = 1_000;
 const CATCH_UP_LINES = 5_000;
 const KEPT_LINES = 50_000;
@@ -48,6 +52,7 @@ class LogView {
     this.last = Number(section.dataset.total);
     this.loaded = this.view.querySelectorAll(".l").length;
     this.queue = [];
+    this.frameLines = FRAME_LINES;
     this.held = null;
     this.isFollowing = false;
     this.unseen = 0;
@@ -140,7 +145,8 @@ class LogView {
   /** One write a frame, of so many lines that it stays short. */
   write() {
     this.frame = null;
-    const batch = this.queue.splice(0, FRAME_LINES);
+    const began = performance.now();
+    const batch = this.queue.splice(0, this.frameLines);
     for (const { line, gap } of batch) {
       if (gap) this.view.append(this.makeGap(gap, "missing"));
       else this.openChunk().append(this.makeLine(line));
@@ -151,8 +157,15 @@ class LogView {
     this.section.querySelector("[data-log-empty]").hidden = true;
     if (this.isFollowing) this.toEnd();
     else this.countUnseen(count);
+    this.adapt(batch.length, performance.now() - began);
     if (this.queue.length) this.writeSoon();
     else if (this.isFollowing) this.dropOldest();
+  }
+
+  adapt(count, milliseconds) {
+    if (count < this.frameLines) return;
+    const fitting = Math.round((count * FRAME_MS) / Math.max(1, milliseconds));
+    this.frameLines = Math.min(FRAME_LINES_MAX, Math.max(FRAME_LINES_MIN, fitting));
   }
 
   openChunk() {
@@ -377,7 +390,6 @@ class LogView {
 
   bindTools(bind) {
     const tool = (name) => this.section.querySelector(`[data-log-${name}]`);
-    for (const name of ["follow", "wrap", "time"]) tool(name).hidden = false;
     const toggleFollow = () => (this.isFollowing ? this.stay() : this.follow());
     tool("follow").addEventListener("click", toggleFollow);
     tool("wrap").addEventListener("click", () => this.setWrap(!this.isWrapped()));

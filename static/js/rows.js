@@ -240,10 +240,26 @@ export function listOf(body) {
   return lists.get(body);
 }
 
+/** A deployment that tries another again stands in that one's history. */
+function addRetry(list, event) {
+  const number = event.data.number;
+  if (list.querySelector(`[data-retry="${number}"]`)) return;
+  const item = list.parentElement.querySelector("[data-retry-template]").content.firstElementChild.cloneNode(true);
+  item.dataset.retry = number;
+  const link = item.querySelector("a");
+  link.href = list.dataset.url.replace("/0/", `/${number}/`);
+  setText(link, event.data.title);
+  setTime(item.querySelector("time"), event.data.createdAt);
+  list.append(item);
+}
+
 /** Apply one `deployment_update` to the whole page. Repeated, late or shuffled, the newest version stays. */
 export function applyUpdate(event, root = document) {
   for (const element of root.querySelectorAll(`[data-deployment="${CSS.escape(event.deploymentId)}"]`)) {
     if (Number(element.dataset.version) < event.version) fill(element, event);
   }
   for (const body of root.querySelectorAll("[data-live-list]")) listOf(body).take(event);
+  if (event.data.retryOf) {
+    for (const list of root.querySelectorAll(`[data-retries-of="${event.data.retryOf}"]`)) addRetry(list, event);
+  }
 }

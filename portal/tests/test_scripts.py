@@ -1,0 +1,44 @@
+"""The pages' scripts and styles: their own tests, and the budget a page has."""
+
+import gzip
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+STATIC = ROOT / "static"
+CSS_BUDGET_KB = 40
+JS_BUDGET_KB = 80
+
+
+def test_the_scripts_pass_their_own_tests():
+    if shutil.which("node") is None:
+        pytest.skip("Node is not installed")
+    done = subprocess.run(
+        ["node", "--test", *map(str, sorted(STATIC.glob("js/tests/*.test.js")))], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def gzipped_kb(*patterns: str) -> float:
+    files = [path for pattern in patterns for path in STATIC.glob(pattern)]
+    assert files
+    return sum(len(gzip.compress(path.read_bytes())) for path in files) / 1024
+
+
+def test_styles_stay_within_the_budget():
+    assert gzipped_kb("css/*.css", "vendor/*.css") < CSS_BUDGET_KB
+
+
+def test_scripts_stay_within_the_budget():
+    assert gzipped_kb("js/*.js", "vendor/*.js") < JS_BUDGET_KB
+
+
+def test_no_script_builds_html_from_strings_or_evaluates_text():
+    forbidden = ("innerHTML", "outerHTML =", "insertAdjacentHTML", "document.write", "eval(", "new Function")
+    found = [
+        f"{path.name}: {word}" for path in STATIC.glob("js/*.js") for word in forbidden if word in path.read_text()
+    ]
+    assert found == []
