@@ -158,13 +158,10 @@ def step_begins(lease: Lease, index: int) -> Deployment:
     return _report(lease, change)
 
 
-def step_ends(lease: Lease, index: int, *, exit_code: int | None, completed: bool) -> Deployment:
+def step_ends(lease: Lease, index: int, status: StepStatus, exit_code: int | None) -> Deployment:
     """The step has ended. `exit_code` is None where it never started; minus N where signal N ended it."""
 
     def change(deployment: Deployment) -> None:
-        status = StepStatus.COMPLETED if completed else StepStatus.FAILED
-        if deployment.cancel_requested_at and not completed:
-            status = StepStatus.CANCELLED
         deployment.steps[index].update(status=str(status), endedAt=wire_time(timezone.now()), exitCode=exit_code)
         deployment.move_to(Status.RUNNING)
 

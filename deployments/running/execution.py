@@ -1,4 +1,8 @@
-"""One deployment from its claim to its end: a thread of the runner, with a supervisor process for each step."""
+"""One deployment from its claim to its end: a thread of the runner, with a supervisor process for each step.
+
+Steps run as the runner's own user, so they could read what it can. Stacks are approved by the platform's admins; in
+production give runners a user, or a container, that owns nothing else.
+"""
 
 import contextlib
 import json
@@ -22,7 +26,7 @@ from django_scopes import scope
 
 from deployments import leases
 from deployments.leases import Lease, LeaseLost
-from deployments.models import Deployment, Level, Release
+from deployments.models import Deployment, Level, Release, StepStatus
 from deployments.running import linux
 from deployments.running.output import FLUSH_SECONDS, LineReader, Transcript
 from deployments.running.redaction import forms
@@ -98,7 +102,7 @@ class Execution:
         self._hurry.set()
         with self._control_lock:
             if self._control:
-                self._control.shutdown(socket.SHUT_RDWR)
+                _hang_up(self._control)
 
     def _tell(self, message: dict[str, float]) -> None:
         with self._control_lock:
@@ -179,13 +183,17 @@ class Execution:
         )
         report = self._supervise(order)
         verdict = _verdict_on(step, report, limit)
-        self._patiently(
-            lambda: leases.step_ends(self.lease, index, exit_code=report.exit_code, completed=verdict is None)
-        )
+        status = self._status_of(report, verdict)
+        self._patiently(lambda: leases.step_ends(self.lease, index, status, report.exit_code))
         if report.why == Why.STOPPED:
             raise Stopped(str(verdict))
         if verdict:
             raise StepFailed(verdict)
+
+    def _status_of(self, report: Report, verdict: str | None) -> StepStatus:
+        if verdict is None:
+            return StepStatus.COMPLETED
+        return StepStatus.CANCELLED if report.why == Why.STOPPED and self._stop == CANCEL else StepStatus.FAILED
 
     def _base_environment(self) -> dict[str, str]:
         return {"PATH": settings.STEP_PATH, "HOME": str(self.directory), "LANG": "C.UTF-8"}
@@ -215,7 +223,7 @@ class Execution:
             if self._stop:
                 control.sendall(json.dumps({"stop": self._stop_grace}).encode() + b"\n")
             if self._hurry.is_set():
-                control.shutdown(socket.SHUT_RDWR)
+                _hang_up(control)
 
     def _follow(self, supervisor: subprocess.Popen[bytes], control: socket.socket) -> Report:
         """Read both streams and the report until all three have ended."""
@@ -241,7 +249,7 @@ class Execution:
                         selector.unregister(key.fileobj)
                 flush_at = self._make_room(flush_at)
         self._flush_all()
-        return Report(**json.loads(said)) if said.endswith(b"\n") else Report(Why.RUNNER_DIED)
+        return Report(**json.loads(said)) if said.endswith(b"\n") else Report(Why.SUPERVISOR_DIED)
 
     def _patience(self, flush_at: float) -> float | None:
         return None if self._transcript.is_empty else max(0.0, flush_at - time.monotonic())
@@ -331,7 +339,7 @@ def _verdict_on(step: Step, report: Report, limit: float) -> str | None:
             return f"Stopped during step {step.name}."
         case Why.LEASE:
             return f"Step {step.name} was stopped: its runner could not renew its lease. Retry."
-        case Why.RUNNER_DIED:
+        case Why.SUPERVISOR_DIED:
             return f"Step {step.name} was ended: its supervisor was killed. Retry."
     if report.exit_code:
         how = f"exit code {report.exit_code}" if report.exit_code > 0 else f"signal {-report.exit_code}"
@@ -341,6 +349,11 @@ def _verdict_on(step: Step, report: Report, limit: float) -> str | None:
         what = "a process" if count == 1 else f"{count} processes"
         return f"Step {step.name} left {what} running, which have been ended: {', '.join(report.left[:5])}."
     return None
+
+
+def _hang_up(control: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # the other end has gone already
+        control.shutdown(socket.SHUT_RDWR)
 
 
 def _read(descriptor: int) -> bytes:

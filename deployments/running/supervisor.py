@@ -39,6 +39,8 @@ class Why(StrEnum):
     LEASE = "lease"
     NOT_STARTED = "not_started"
     RUNNER_DIED = "runner_died"
+    #: No supervisor says this of itself: its runner does.
+    SUPERVISOR_DIED = "supervisor_died"
 
 
 @dataclass(frozen=True)

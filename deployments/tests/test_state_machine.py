@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from deployments import actions, leases
-from deployments.models import ENDED, TRANSITIONS, Deployment, IllegalTransition, Status
+from deployments.models import ENDED, TRANSITIONS, Deployment, IllegalTransition, Status, StepStatus
 from deployments.tests.conftest import fresh
 from events.models import Event
 
@@ -39,7 +39,7 @@ class World:
 
     def end(self):
         if self.lease:
-            leases.step_ends(self.lease, 0, exit_code=0, completed=True)
+            leases.step_ends(self.lease, 0, StepStatus.COMPLETED, 0)
 
     def complete(self):
         if self.lease:
