@@ -19,6 +19,8 @@ from tests.whole.people import Person
 from tests.whole.platform import wait_until
 
 RECONNECT_AFTER_SECONDS = 0.1
+#: The close code after which the SDK, too, asks for new tokens.
+ACCESS_CHANGED = 3014
 
 
 class Subscriber:
@@ -87,7 +89,12 @@ class Subscriber:
                 with connect(url, origin=self.person.platform.url, open_timeout=5, compression=None) as socket:  # type: ignore[arg-type]
                     self._socket = socket
                     self._converse(socket)
-            except (OSError, ConnectionClosed, InvalidHandshake, InvalidMessage, TimeoutError) as error:
+            except ConnectionClosed as closed:
+                self.refusals.append(repr(closed))
+                if closed.rcvd and closed.rcvd.code == ACCESS_CHANGED:
+                    self._token = ""
+                    self._tokens.clear()
+            except (OSError, InvalidHandshake, InvalidMessage, TimeoutError) as error:
                 self.refusals.append(repr(error))
             self._socket = None
             self._subscribed.clear()
