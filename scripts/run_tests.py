@@ -1,4 +1,4 @@
-"""The whole suite, on SQLite and then on PostgreSQL with Redis, and at the end what could not be run here, and why.
+"""The whole suite on SQLite, then on PostgreSQL, Redis and Centrifugo; at the end what could not be run here, and why.
 
     python -m scripts.run_tests [pytest's arguments]
 
@@ -16,9 +16,13 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from tests import services
+from tests.whole.platform import has_centrifugo
 
 #: These use the machine as a whole (ports, processes, a browser, the clock), so they run one after another.
 ONE_AT_A_TIME = "whole or browser or faults or conformance"
+#: The engine's contract starts both engines by itself, and knows no database.
+ONCE = "(once or conformance)"
+PRODUCTION_PARTS = {"DATABASE_URL": "PostgreSQL", "REDIS_URL": "Redis", "NEO_ENGINE": "Centrifugo"}
 NOTHING_COLLECTED = 5  # pytest's exit status
 
 
@@ -65,6 +69,7 @@ class Suite:
 
 
 def whole_suite(suite: Suite) -> None:
+    """What a newcomer runs, then what production runs."""
     suite.run("SQLite", ["-q", "-n", "2", "-m", f"not ({ONE_AT_A_TIME})"])
     suite.run("SQLite, the whole", ["-q", "-m", ONE_AT_A_TIME])
     with ExitStack() as stack:
@@ -74,11 +79,14 @@ def whole_suite(suite: Suite) -> None:
                 found[name] = stack.enter_context(start())
             except services.NotHere as reason:
                 suite.missing.append(f"{start.__name__}: {reason}")
-        if "DATABASE_URL" in found:
-            title = " and ".join(["PostgreSQL"] + ["Redis"] * ("REDIS_URL" in found))
-            suite.run(title, ["-q", "-n", "2", "-m", f"not ({ONE_AT_A_TIME})"], **found)
-            # The engine's contract knows no database: once is enough.
-            suite.run(f"{title}, the whole", ["-q", "-m", f"({ONE_AT_A_TIME}) and not conformance"], **found)
+        if has_centrifugo():
+            found["NEO_ENGINE"] = "centrifugo"
+        else:
+            suite.missing.append("centrifugo: it is not built (make centrifugo)")
+        if found:
+            title = ", ".join(PRODUCTION_PARTS[name] for name in found)
+            suite.run(title, ["-q", "-n", "2", "-m", f"not ({ONE_AT_A_TIME}) and not once"], **found)
+            suite.run(f"{title}, the whole", ["-q", "-m", f"({ONE_AT_A_TIME}) and not {ONCE}"], **found)
 
 
 def main(arguments: list[str]) -> int:

@@ -8,6 +8,8 @@ import pytest
 
 from neostack import processes
 
+pytestmark = pytest.mark.once
+
 SAFE = {
     "DEBUG": "0",
     "SITE_URL": "https://app.example.com",

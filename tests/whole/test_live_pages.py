@@ -136,6 +136,7 @@ def test_with_the_engine_off_pages_render_and_say_that_they_poll(window, platfor
     expect(mark(page)).to_contain_text(re.compile(r"Every 30 s · \d\d:\d\d:\d\d"))
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1440])
 def test_no_page_keeps_anybody_out(window, platform, alice, acme, stack, theme, width):

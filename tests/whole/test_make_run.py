@@ -15,7 +15,9 @@ import pytest
 
 from neostack import processes
 from tests.services import free_port
-from tests.whole.platform import wait_until
+from tests.whole.platform import has_centrifugo, wait_until
+
+pytestmark = pytest.mark.once
 
 READY_WITHIN_SECONDS = 60
 GONE_WITHIN_SECONDS = 12
@@ -115,15 +117,18 @@ def test_it_says_where_to_look_restarts_what_falls_and_ctrl_c_leaves_nothing(mak
     assert "Traceback" not in run.output
 
 
-def test_the_engine_stays_down_until_asked_back_and_nothing_outlives_a_killed_launcher(make_run, tmp_path):
-    run = make_run(ENGINE="process", DEMO=0).wait_ready()
+@pytest.mark.parametrize(("kind", "word"), [("process", "engine"), ("centrifugo", str(processes.CENTRIFUGO))])
+def test_the_engine_stays_down_until_asked_back_and_nothing_outlives_a_killed_launcher(make_run, tmp_path, kind, word):
+    if kind == "centrifugo" and not has_centrifugo():
+        pytest.skip("Centrifugo is not built (make centrifugo)")
+    run = make_run(ENGINE=kind, DEMO=0).wait_ready()
     assert "alice@acme.example" not in run.output
-    engine = run.find("engine")
+    engine = run.find(word)
     tell(tmp_path, "engine-stop")
     wait_until(lambda: not engine.is_running() or engine.status() == psutil.STATUS_ZOMBIE, "the engine is gone")
     wait_until(lambda: "It stays down until: make engine-start" in run.output, "it says so")
     tell(tmp_path, "engine-start")
-    wait_until(lambda: run.find("engine"), "the engine is back")
+    wait_until(lambda: run.find(word), "the engine is back")
 
     all_of_them = run.everything()
     run.find("neostack.launcher").kill()
