@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 import uuid
 from typing import Any
@@ -18,6 +19,8 @@ from engine.hub import Hub
 from engine.idempotency import Results
 from engine.proxy import Gate
 from engine.tokens import Verifier
+
+log = logging.getLogger("engine")
 
 VERSION = "embedded"
 EXPIRY_CHECK_SECONDS = 0.2
@@ -46,8 +49,10 @@ class Engine:
 
     def start(self) -> None:
         """Begin the background work, once; called by what reaches the engine first: lifespan events may never come."""
-        if self._housekeeping is None or self._housekeeping.done():
-            self._housekeeping = asyncio.get_running_loop().create_task(self._keep_house())
+        loop = asyncio.get_running_loop()
+        running = self._housekeeping
+        if running is None or running.done() or running.get_loop() is not loop:
+            self._housekeeping = loop.create_task(self._keep_house())
 
     async def stop(self) -> None:
         """Tell every client that the engine goes away, and end the background work."""
@@ -107,13 +112,22 @@ class Engine:
         memory_checked_at = time.monotonic()
         while True:
             await asyncio.sleep(EXPIRY_CHECK_SECONDS)
-            now = self.clock()
-            for session in self.hub.sessions():
-                session.check_expiry(now)
-            if time.monotonic() - memory_checked_at >= MEMORY_CHECK_SECONDS:
-                self.history.forget_expired()
-                self.results.forget_expired()
-                memory_checked_at = time.monotonic()
+            try:
+                self._end_what_expired()
+                if time.monotonic() - memory_checked_at >= MEMORY_CHECK_SECONDS:
+                    self._free_memory()
+                    memory_checked_at = time.monotonic()
+            except Exception:
+                log.exception("housekeeping failed, and will be tried again")
+
+    def _end_what_expired(self) -> None:
+        now = self.clock()
+        for session in self.hub.sessions():
+            session.check_expiry(now)
+
+    def _free_memory(self) -> None:
+        self.history.forget_expired()
+        self.results.forget_expired()
 
 
 def push(channel: str, kind: str, body: bytes) -> str:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from engine.clock import OFFSET_REREAD_SECONDS
-from engine.tests.conformance.servers import ROOT, Server, grant, now, running
+from engine.tests.conformance.servers import ROOT, Server, grant, now, running, token
 
 MINUTE = 60
 
@@ -79,3 +82,42 @@ def test_a_configuration_that_cannot_be_used_says_why_and_starts_nothing(tmp_pat
     assert run.returncode == 1
     assert "client.novelty: this engine knows no such option" in run.stderr
     assert "Traceback" not in run.stderr
+
+
+def test_who_never_reads_does_not_hold_its_connection_for_ever(server: Server) -> None:
+    engine = psutil.Process(server.process.pid)
+    silent = Silent(server.port)
+    silent.send({"id": 1, "connect": {"token": token()}})
+    silent.send({"id": 2, "subscribe": {"channel": "tenant:a", "token": grant("tenant:a")}})
+    eventually(lambda: "tenant:a" in server.result("channels")["channels"])
+    pad = [{"pad": "x" * 100_000}] * 20
+    eventually(lambda: server.publish("tenant:a", *pad) and not server.result("channels")["channels"])
+    eventually(lambda: silent.port not in {c.raddr.port for c in engine.net_connections("tcp") if c.raddr})
+    silent.socket.close()
+
+
+class Silent:
+    """A WebSocket client that sends, and after the opening never reads a byte."""
+
+    def __init__(self, port: int) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port))
+        self.port = self.socket.getsockname()[1]
+        key = "dGhlIHNhbXBsZSBub25jZQ=="
+        headers = ["Host: a", "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13"]
+        lines = ["GET /connection/websocket HTTP/1.1", *headers, f"Sec-WebSocket-Key: {key}", "", ""]
+        self.socket.sendall("\r\n".join(lines).encode())
+        opening = b""
+        while not opening.endswith(b"\r\n\r\n"):
+            opening += self.socket.recv(1)
+
+    def send(self, command: dict[str, object]) -> None:
+        """One masked text frame, as RFC 6455 has it, with a mask of zeros."""
+        payload = json.dumps(command).encode().ljust(126)  # long enough for a length of two bytes
+        self.socket.sendall(b"\x81\xfe" + len(payload).to_bytes(2, "big") + bytes(4) + payload)
+
+
+def eventually(happened: Callable[[], bool], seconds: float = 25.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.05)
