@@ -7,7 +7,9 @@ milliseconds whether another connection has written.
 
 import logging
 import time
+from datetime import UTC, datetime
 from typing import Protocol
+from uuid import UUID
 
 import psycopg
 from django.conf import settings
@@ -48,6 +50,16 @@ def _number(sql: str) -> int:
     with connection.cursor() as cursor:
         cursor.execute(sql)
         return int(cursor.fetchone()[0])
+
+
+def as_uuid(value: UUID | str | None) -> UUID | None:
+    """A UUID as plain SQL gives it; SQLite keeps it as text."""
+    return UUID(value) if isinstance(value, str) else value
+
+
+def as_datetime(value: datetime) -> datetime:
+    """A moment as plain SQL gives it; SQLite keeps it in UTC without saying so."""
+    return value if value.tzinfo else value.replace(tzinfo=UTC)
 
 
 def ring() -> None:

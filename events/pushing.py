@@ -11,21 +11,28 @@ from typing import NamedTuple
 from uuid import UUID
 
 import orjson
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
 from events import databases, engine_client, generations, numbering
 from events.cursors import PUSH, Lease
 from events.engine_client import Command, EngineAway, EngineRefused, EngineTimeout, Position, Reply
-from events.models import DeadLetter, DueDisconnect, Entry, Push
+from events.models import DeadLetter, DueDisconnect, Push
 from events.wire import WIRE_FIELDS, wire
 
 logger = logging.getLogger("events.relay")
 
 BATCH = 500
 BATCH_BYTES = 4_000_000
-#: A connection that the gate was checking at the very moment of the first disconnect is found by the second.
-DISCONNECT_AGAIN = timedelta(seconds=2)
+#: A connection that the gate was checking at the very moment of the first disconnect is found by the second. The gate
+#: is asked for a second at most, and by the end of the next one nothing may be received: hence between the two.
+DISCONNECT_AGAIN = timedelta(seconds=1.7)
+
+_READ = f"""
+    SELECT entry.seq, event.id, event.channels, event.revokes, {", ".join(f"event.{name}" for name in WIRE_FIELDS)}
+    FROM events_entry AS entry JOIN events_event AS event ON event.id = entry.event_id
+    WHERE entry.seq > %s ORDER BY entry.seq LIMIT %s
+"""  # noqa: S608 - made of names that stand in this app
 
 REPEAT = "repeat"
 REFUSED = "refused"
@@ -136,13 +143,19 @@ def send(commands: list[Command]) -> list[Reply]:
 
 
 def _entries_after(seq: int, limit: int) -> Iterator[Numbered]:
-    fields = [f"event__{name}" for name in WIRE_FIELDS]
-    rows = Entry.objects.filter(seq__gt=seq).order_by("seq")[:limit]
-    for number, event_id, channels, revokes, *values in rows.values_list(
-        "seq", "event_id", "event__channels", "event__revokes", *fields
-    ):
-        data = orjson.dumps(wire(number, **dict(zip(WIRE_FIELDS, values, strict=True))))
-        yield Numbered(number, event_id, data, channels, revokes)
+    # Plain SQL: through the ORM this read took a third of the time between a commit and its subscriber.
+    with connection.cursor() as cursor:
+        cursor.execute(_READ, [seq, limit])
+        rows = cursor.fetchall()
+    for number, event_id, channels, revokes, *values in rows:
+        fields = dict(zip(WIRE_FIELDS, values, strict=True))
+        fields["uuid"] = databases.as_uuid(fields["uuid"])
+        fields["tenant_id"] = databases.as_uuid(fields["tenant_id"])
+        fields["actor_id"] = databases.as_uuid(fields["actor_id"])
+        fields["occurred_at"] = databases.as_datetime(fields["occurred_at"])
+        fields["payload"] = orjson.loads(fields["payload"])
+        data = orjson.dumps(wire(number, **fields))
+        yield Numbered(number, event_id, data, orjson.loads(channels), orjson.loads(revokes))
 
 
 def _within(size: int, entries: Iterable[Numbered]) -> list[Numbered]:

@@ -20,7 +20,7 @@ logger = logging.getLogger("events.relay")
 STANDBY_SECONDS = 0.5
 FIRST_WAIT_SECONDS = 0.1
 LONGEST_WAIT_SECONDS = 5.0
-DISCONNECT_LOOK_SECONDS = 0.25
+DISCONNECT_LOOK_SECONDS = 0.1
 
 
 class Drain:
@@ -117,7 +117,7 @@ class Relay:
         while not self.stop.is_set():
             if lease := cursors.take(PUSH, settings.RELAY_LEASE_SECONDS):
                 return lease
-            self._say("Standing by: another relay is active.")
+            self._say("Standing by: another relay holds the lease, or held it a moment ago.")
             self.stop.wait(STANDBY_SECONDS)
         return None
 

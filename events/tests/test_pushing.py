@@ -14,7 +14,7 @@ from events.cursors import PUSH
 from events.emit import emit
 from events.engine_client import EngineAway, EngineTimeout
 from events.journey import journey
-from events.models import Cursor, DeadLetter, DueDisconnect, Push
+from events.models import Cursor, DeadLetter, DueDisconnect, Event, Push
 from events.tests.conftest import Happened, TakenAway, eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -39,6 +39,19 @@ def test_what_was_committed_goes_out_in_order(engine, happen, dashboard):
     assert engine.seqs(dashboard) == list(range(1, 1201))
     assert [event["thing"] for _, event in engine.went_out] == list(range(1, 1201))
     assert Cursor.objects.get(name=PUSH).position == 1200
+
+
+def test_what_goes_out_is_the_wire_format(engine, acme, alice):
+    with transaction.atomic():
+        event = emit(Happened(tenant_id=acme.id, thing=1, note="naïve ☃ \u2028 </script>"), by=alice.user)
+        nobody = emit(TakenAway(user_id=uuid4(), generation=2))
+    whole_second = event.occurred_at.replace(microsecond=0)
+    Event.objects.with_scopes_disabled().filter(pk=event.pk).update(occurred_at=whole_second)
+    event.occurred_at = whole_second
+    drain()
+    dashboard, activity, inbox_of_nobody = (data for _, data in engine.went_out)
+    assert dashboard == activity == event.wire(seq=1)
+    assert inbox_of_nobody == nobody.wire(seq=2)
 
 
 def test_the_journey_tells_the_offset_in_each_channel(engine, acme, alice, dashboard):
