@@ -163,6 +163,8 @@ export class Live {
     setInterval(() => this.showState(), 500);
     this.pollAgain();
     document.addEventListener("visibilitychange", () => this.tabChanged());
+    // The browser knows at once; the page asks at once, instead of at its next poll.
+    for (const name of ["offline", "online"]) window.addEventListener(name, () => this.isOver || this.reload().catch(() => {}));
     document.addEventListener("click", (event) => this.clicked(event));
     document.addEventListener("submit", (event) => this.refuseLocked(event), true);
   }
@@ -340,7 +342,13 @@ export class Live {
     for (const freshness of this.freshness.values()) freshness.denied(reason);
     this.client.disconnect();
     this.showState();
-    this.announcements.say(`Nothing more comes to this page: ${reason}.`);
+    this.sayEnded(reason);
+  }
+
+  sayEnded(reason) {
+    const note = document.getElementById("ended").content.firstElementChild.cloneNode(true);
+    note.querySelector("[data-field=reason]").textContent = `${reason[0].toUpperCase()}${reason.slice(1)}. What stands here is as old as the mark says.`;
+    document.getElementById("main").prepend(note);
   }
 
   pollAgain() {

@@ -93,6 +93,7 @@ const SHOWN_WHEN = {
   cancelling: ({ status, data }) => !ENDED.has(status) && Boolean(data.cancelRequestedAt),
   retryable: ({ status }) => status === "failed" || status === "lost",
   broken: ({ status }) => status === "failed" || status === "lost",
+  intact: ({ status }) => status !== "failed" && status !== "lost",
 };
 
 function fillStep(node, step) {
