@@ -96,7 +96,6 @@ class Launcher:
             local_dir=LOCAL_DIR,
         )
         self.running: dict[str, asyncio.subprocess.Process] = {}
-        self.wanted_engine = True
         self.stopping = asyncio.Event()
         self.failure = ""
         self._tasks: set[asyncio.Task[None]] = set()
@@ -174,7 +173,11 @@ class Launcher:
 
     async def _relay_output(self, name: str, process: asyncio.subprocess.Process) -> None:
         assert process.stdout
-        async for line in process.stdout:
+        while not process.stdout.at_eof():
+            try:
+                line = await process.stdout.readline()
+            except ValueError:
+                line = b"(a line longer than 1 MiB was left out)"
             self._say(name, line.decode("utf-8", "replace").rstrip())
 
     def _say(self, name: str, text: str) -> None:

@@ -180,7 +180,7 @@ class Platform:
         return result.stdout
 
     def advance_engine_clock(self, seconds: float) -> None:
-        """Put the embedded engine's clock so far ahead of the real one (0: back to it)."""
+        """Put the embedded engine's clock so far ahead of the real one."""
         self.clock_offset.write_text(str(seconds))
 
     def _end(self, name: str, sign: signal.Signals) -> None:
