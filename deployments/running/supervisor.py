@@ -101,7 +101,9 @@ class Supervisor:
             if not data:
                 return None
             self._received += data
-        return Order(**self._messages()[0])
+        # What follows it stays: a stop may have come while this process was still starting.
+        line, _, self._received = self._received.partition(b"\n")
+        return Order(**json.loads(line))
 
     def _receive(self) -> bytes:
         """Empty when the runner has died."""
@@ -123,6 +125,12 @@ class Supervisor:
     def _watch(self, time_ends: float, grace: float) -> Why:
         """Wait until the step ends or must end; returns why it did."""
         while self._exit_code is None:
+            for message in self._new_messages():
+                if message is None:
+                    return Why.RUNNER_DIED
+                if "stop" in message:
+                    self._ask_to_end(message["stop"])
+                    return Why.STOPPED
             now = time.monotonic()
             if now >= self._lease_ends:
                 return Why.LEASE
@@ -130,12 +138,6 @@ class Supervisor:
                 self._ask_to_end(grace)
                 return Why.TIME_LIMIT
             self._wait(min(time_ends, self._lease_ends) - now)
-            for message in self._new_messages():
-                if message is None:
-                    return Why.RUNNER_DIED
-                if "stop" in message and self._exit_code is None:
-                    self._ask_to_end(message["stop"])
-                    return Why.STOPPED
             self._reap()
         return Why.EXITED
 
@@ -148,16 +150,17 @@ class Supervisor:
     def _new_messages(self) -> list[dict | None]:
         """What the runner said since; None at the end when it has died. Lease messages are taken in here."""
         found: list[dict | None] = []
-        while select.select([self._control], [], [], 0)[0]:
-            data = self._receive()
-            if not data:
-                return [*found, None]
-            self._received += data
+        while True:
             for message in self._messages():
                 if "lease" in message:
                     self._lease_ends = time.monotonic() + message["lease"]
                 found.append(message)
-        return found
+            if not select.select([self._control], [], [], 0)[0]:
+                return found
+            data = self._receive()
+            if not data:
+                return [*found, None]
+            self._received += data
 
     def _ask_to_end(self, grace: float) -> None:
         """SIGTERM to all of it, then wait for it to end: at most `grace` seconds, and not if the runner dies."""
