@@ -42,7 +42,7 @@ def descendants(root: int) -> dict[int, str]:
     """Every process below `root` that still runs: pid -> name. What has ended, but is not yet reaped, is left out."""
     children: dict[int, list[int]] = {}
     names: dict[int, str] = {}
-    for pid, parent, name, state in _processes():
+    for pid, parent, _, name, state in _processes():
         children.setdefault(parent, []).append(pid)
         if state not in _ENDED:
             names[pid] = name
@@ -58,11 +58,16 @@ def descendants(root: int) -> dict[int, str]:
 
 def children(root: int) -> set[int]:
     """The pids of the direct children of `root`, ended ones included."""
-    return {pid for pid, parent, _, _ in _processes() if parent == root}
+    return {pid for pid, parent, _, _, _ in _processes() if parent == root}
 
 
-def _processes() -> list[tuple[int, int, str, str]]:
-    """(pid, parent's pid, name, state letter) of every process, from /proc/<pid>/stat."""
+def groups(root: int) -> set[int]:
+    """The process groups of the direct children of `root`, ended ones included; not the group of this process."""
+    return {group for _, parent, group, _, _ in _processes() if parent == root} - {os.getpgrp()}
+
+
+def _processes() -> list[tuple[int, int, int, str, str]]:
+    """(pid, parent's pid, process group, name, state letter) of every process, from /proc/<pid>/stat."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
@@ -70,6 +75,6 @@ def _processes() -> list[tuple[int, int, str, str]]:
                 before, _, after = (entry / "stat").read_text(errors="replace").rpartition(")")
             except (FileNotFoundError, ProcessLookupError):
                 continue  # it ended since the directory was listed
-            state, parent = after.split()[:2]
-            found.append((int(entry.name), int(parent), before.partition("(")[2], state))
+            state, parent, group = after.split()[:3]
+            found.append((int(entry.name), int(parent), int(group), before.partition("(")[2], state))
     return found

@@ -167,8 +167,7 @@ class Supervisor:
         for pid in self._alive():
             _signal(pid, signal.SIGTERM)
         ends = time.monotonic() + grace
-        while self._alive() and time.monotonic() < min(ends, self._lease_ends):
-            self._reap()
+        while self._is_left() and time.monotonic() < min(ends, self._lease_ends):
             if None in self._new_messages():
                 return
             time.sleep(POLL_SECONDS)
@@ -178,26 +177,32 @@ class Supervisor:
         if why == Why.EXITED:
             self._linger()
         left = [f"{name} ({pid})" for pid, name in sorted(self._alive().items())]
+        if not left and self._is_left():
+            left = ["one that keeps starting others"]
         self._kill()
         return left if why == Why.EXITED else []
 
     def _linger(self) -> None:
         ends = time.monotonic() + LINGER_SECONDS
-        while self._alive() and time.monotonic() < ends:
+        while self._is_left() and time.monotonic() < ends:
             if None in self._new_messages():
                 return
-            self._reap()
             time.sleep(POLL_SECONDS)
 
     def _kill(self) -> None:
-        """SIGKILL until nothing answers: what is killed while it starts another process may leave that one."""
+        """SIGKILL until nothing is left: what is killed while it starts another process may leave that one.
+
+        One that starts its successor and ends, again and again, is gone before its pid can be killed. Its group stays
+        the same, and a signal to a group misses nobody.
+        """
         ends = time.monotonic() + KILL_SECONDS
-        while (alive := self._alive()) and time.monotonic() < ends:
-            for pid in alive:
+        while time.monotonic() < ends:
+            groups = linux.groups(os.getpid()) if linux.HERE else set()
+            for pid in [*self._alive(), *(-group for group in groups)]:
                 _signal(pid, signal.SIGKILL)
-            self._reap()
+            if not self._is_left():
+                return
             time.sleep(POLL_SECONDS / 4)
-        self._reap()
 
     def _alive(self) -> dict[int, str]:
         """What of the step still runs: pid -> name. Outside Linux only its process group is known, as minus its id."""
@@ -209,15 +214,28 @@ class Supervisor:
             return {}
         return {-self._pid: "process group"}
 
-    def _reap(self) -> None:
-        """Take notice of children that have ended: the step's own process, and orphans that came to us."""
+    def _is_left(self) -> bool:
+        """Whether anything of the step still runs.
+
+        On Linux all that loses its parent becomes our child, so without children nothing runs; while a look through
+        all processes may miss one that is just starting another.
+        """
+        has_children = self._reap()
+        return has_children if linux.HERE else bool(self._alive())
+
+    def _reap(self) -> bool:
+        """Take notice of children that have ended: the step's own process, and orphans that came to us.
+
+        Returns whether there are others.
+        """
         with contextlib.suppress(ChildProcessError):
             while True:
                 pid, status = os.waitpid(-1, os.WNOHANG)
                 if pid == 0:
-                    return
+                    return True
                 if pid == self._pid:
                     self._exit_code = os.waitstatus_to_exitcode(status)
+        return False
 
 
 def _start(order: Order) -> int:

@@ -10,10 +10,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import psutil
+import pytest
 from django.conf import settings
 
 from deployments.running.supervisor import Order, Why
-from deployments.tests.conftest import python
+from deployments.tests.conftest import python, until
 
 GRACE = {"stop": 0.5}
 
@@ -54,3 +56,29 @@ def test_a_lease_that_was_kept_before_the_supervisor_had_started_holds(tmp_path)
     short = order(tmp_path, python("import time; time.sleep(1)")) | {"lease": 0.3}
     with supervisor(short, {"lease": 20}) as control:
         assert report(control)["why"] == Why.EXITED
+
+
+#: Starts its successor and ends, for 20 s, and writes "survived" if nobody ends it before.
+RELAY_RACE = """
+import os, sys, time
+ends = time.time() + 20
+if os.fork():
+    os._exit(0)
+while time.time() < ends:
+    if os.fork():
+        os._exit(0)
+print("survived", flush=True)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux finds what left its group")
+def test_a_process_that_keeps_starting_its_successor_is_reported_and_ended(tmp_path):
+    with supervisor(order(tmp_path, python(RELAY_RACE))) as control:
+        assert report(control)["left"]
+    until(lambda: RELAY_RACE not in running_commands(), seconds=5)
+
+
+def running_commands() -> str:
+    return "\n".join(
+        argument for process in psutil.process_iter(["cmdline"]) for argument in process.info["cmdline"] or ()
+    )
