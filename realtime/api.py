@@ -33,15 +33,24 @@ from realtime.tokens import Signed
 from tenants.access import ApiKeyAuthentication, principal_of
 from tenants.models import ApiKey
 
+BODY_LIMIT_BYTES = 256 * 1024
 NOT_A_CHANNEL = "This is not the name of a channel."
 
 
-class JSONOfSomeDepth(JSONParser):
-    """JSON that is nested beyond reason is no JSON either."""
+class RequestTooLarge(APIException):
+    status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
+    default_code = "request_too_large"
+    default_detail = f"The request is longer than {BODY_LIMIT_BYTES} bytes. Nothing was done."
 
-    def parse(self, *args: Any, **kwargs: Any) -> Any:
+
+class BoundedJSONParser(JSONParser):
+    """JSON of a reasonable length and depth."""
+
+    def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
+        if int(parser_context["request"].META.get("CONTENT_LENGTH") or 0) > BODY_LIMIT_BYTES:
+            raise RequestTooLarge
         try:
-            return super().parse(*args, **kwargs)
+            return super().parse(stream, media_type, parser_context)
         except RecursionError:
             raise ParseError("JSON parse error - nested too deeply.") from None
 
@@ -51,7 +60,7 @@ class PrincipalAPIView(APIView):
 
     authentication_classes = [ApiKeyAuthentication, SessionAuthentication]
     permission_classes = [AllowAny]
-    parser_classes = [JSONOfSomeDepth]
+    parser_classes = [BoundedJSONParser]
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)

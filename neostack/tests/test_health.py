@@ -14,6 +14,11 @@ from events.models import Cursor
 from neostack import health
 
 
+@pytest.fixture(autouse=True)
+def without_redis(settings):
+    settings.REDIS_URL = ""
+
+
 @pytest.fixture
 def engine_answers(monkeypatch):
     monkeypatch.setattr(engine_client, "push", lambda commands, timeout=None: [{"info": {}}])

@@ -1,9 +1,10 @@
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from tenants.actions import create_api_key
 from tenants.models import ApiKey
+from tests import services
 
 MakeKey = Callable[..., tuple[ApiKey, str]]
 
@@ -34,3 +35,13 @@ def as_service(client) -> Callable[[str], object]:
             return client.post(url, data, content_type="application/json", headers=self._headers | named)
 
     return Service
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """A Redis of the tests' own."""
+    try:
+        with services.redis() as url:
+            yield url
+    except services.NotHere as reason:
+        pytest.skip(str(reason))

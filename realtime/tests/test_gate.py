@@ -173,6 +173,19 @@ async def test_redis_settles_what_it_knows_and_the_database_what_is_newer(bob, m
     assert "result" in await show(gate, new)
 
 
+async def test_with_redis_what_the_relay_wrote_is_refused_without_asking_the_database(
+    bob, redis_url, settings, monkeypatch
+):
+    settings.REDIS_URL = redis_url
+    gate = Gate()
+    old = tokens.connection_token(bob.user).token
+    new_generation = await sync_to_async(raise_generation)(bob.user, Reason.POLICY_NARROWED, by=None)
+    await sync_to_async(generations.write)(bob.user.id, new_generation)
+    monkeypatch.setattr(gate_module, "_current_in_database", lambda bearers: pytest.fail("the database was asked"))
+    assert await show(gate, old) == CHANGED
+    assert "result" in await show(gate, tokens.connection_token(bob.user).token)
+
+
 async def test_a_hundred_connections_at_once_share_a_few_reads(alice, bob, monkeypatch):
     reads: list[int] = []
     read = gate_module._current_in_database

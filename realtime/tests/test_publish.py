@@ -24,7 +24,9 @@ NOTICE = {"type": "tenant_notice", "title": "Maintenance", "message": "At 22:00 
 
 
 @pytest.fixture(autouse=True)
-def a_fresh_count():
+def a_count_of_this_tests_own(settings):
+    """In memory, where the tests' clock counts: Redis has a clock of its own."""
+    settings.REDIS_URL = ""
     rates._limiter.cache_clear()
 
 
@@ -176,6 +178,11 @@ def test_what_is_no_json_is_400(bob, body):
     assert bob.client.post(URL, body, content_type="application/json").status_code == 400
 
 
+def test_a_request_that_is_too_long_is_not_even_read(bob, acme):
+    answer = bob.api_post(URL, {"channel": notices(acme), "event": NOTICE | {"message": "x" * 300_000}})
+    assert answer.status_code == 413
+
+
 # --- Asked for twice --------------------------------------------------------------------------------------------------
 
 
@@ -280,6 +287,15 @@ def test_the_rates_are_the_contracts(kind, a_second):
 @time_machine.travel("2026-11-23 12:00:00", tick=False)
 def test_the_operations_channels_take_a_hundred(db):
     assert [rates.seconds_to_wait(channels.ADMIN_EVENTS) for _ in range(101)] == [0] * 100 + [1]
+
+
+def test_with_redis_one_limit_holds_for_all_web_processes(redis_url, settings):
+    settings.REDIS_URL = redis_url
+    channel = channels.tenant(uuid4(), Topic.NOTIFICATIONS)
+    waits = [rates.seconds_to_wait(channel) for _ in range(5)]
+    rates._limiter.cache_clear()  # as in another process
+    assert waits == [0] * 5
+    assert rates.seconds_to_wait(channel) == 1
 
 
 def test_while_redis_is_away_the_process_counts_for_itself(settings):
