@@ -15,7 +15,6 @@ from uuid import UUID
 import cent
 import orjson
 import urllib3
-from cent.exceptions import CentTimeoutError
 from django.conf import settings
 
 from events.channels import Channel
@@ -132,30 +131,17 @@ def publish_again(channel: str, data: dict[str, Any]) -> int:
 
     Raises EngineAway and EngineRefused.
     """
-    result = _call(_cent().publish, cent.PublishRequest(channel=channel, data=data))
-    return int(result.offset or 0)
-
-
-def disconnect(user: str, code: int, reason: str) -> None:
-    """End every connection of the user (the `sub` of their token). Raises EngineAway and EngineRefused."""
-    request = cent.DisconnectRequest(user=user, disconnect=cent.Disconnect(code=code, reason=reason))
-    _call(_cent().disconnect, request)
-
-
-def _call(method: Any, request: Any) -> Any:
     try:
-        return method(request)
-    except CentTimeoutError as error:
-        raise EngineTimeout("The engine did not answer in time.") from error
+        result = _cent().publish(cent.PublishRequest(channel=channel, data=data))
     except cent.CentApiResponseError as error:
         if error.code in TRANSIENT_CODES:
             raise EngineAway(f"The engine can't do it now: {error.message} ({error.code}).") from error
         raise EngineRefused(f"{error.message} ({error.code})") from error
     except cent.CentError as error:
-        raise EngineAway(f"The engine can't be reached: {error}") from error
+        raise EngineAway(f"The engine can't be reached at {settings.ENGINE_API_URL}.") from error
+    return int(result.offset or 0)
 
 
-@cache
 def _http() -> urllib3.PoolManager:
     """One pool of kept connections for this process; nothing is retried behind our back."""
     return urllib3.PoolManager(maxsize=8, retries=False)

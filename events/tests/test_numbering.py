@@ -1,10 +1,15 @@
 """Each committed event gets exactly one place in the log, and what happened to one row keeps its order."""
 
 import itertools
+import random
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from uuid import UUID
 
 import pytest
-from django.db import connection, connections
+from django.db import connection, connections, transaction
 from django_scopes import scopes_disabled
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -18,9 +23,11 @@ from hypothesis.stateful import (
 )
 
 from events import databases, numbering
+from events.emit import emit
 from events.ids import new_id
 from events.models import Entry, Event, LogState
 from events.numbering import gaps, without
+from events.tests.conftest import Happened
 
 ids = st.lists(st.integers(1, 60), unique=True).map(sorted)
 only_postgresql = pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has one writer")
@@ -165,6 +172,50 @@ def test_an_older_transaction_that_still_runs_keeps_every_hole_open(monkeypatch)
         slow.commit()
         number_all()
         assert order()[-1] == late
+
+
+@pytest.mark.django_db(transaction=True)
+def test_writers_and_two_numberers_at_once(acme, globex):
+    """Four writers change two rows, under their locks, and roll back now and then; two relays number meanwhile."""
+    committed: dict[UUID, list[int]] = {acme.pk: [], globex.pk: []}
+    writing = threading.Event()
+    writing.set()
+
+    def write(seed: int) -> None:
+        chance = random.Random(seed)
+        for _ in range(40):
+            row = chance.choice([acme.pk, globex.pk])
+            with transaction.atomic():
+                type(acme).objects.select_for_update().get(pk=row)
+                event = emit(Happened(tenant_id=row, thing=1))
+                if chance.random() < 0.2:
+                    transaction.set_rollback(True)
+                else:
+                    committed[row].append(event.pk)  # under the row's lock: in the order of commits
+
+    def number() -> None:
+        while writing.is_set() or numbering.look().is_due:
+            numbering.number(limit=7)
+
+    with ThreadPoolExecutor(max_workers=6) as pool:
+        numberers = [pool.submit(_closing, number) for _ in range(2)]
+        for writer in [pool.submit(_closing, write, seed) for seed in range(4)]:
+            writer.result()
+        writing.clear()
+        for numberer in numberers:
+            numberer.result()
+    place = {event_id: seq for seq, event_id in enumerate(order())}
+    assert sorted(place) == sorted(itertools.chain(*committed.values()))
+    assert_seqs_have_no_gap()
+    for written in committed.values():
+        assert [place[event_id] for event_id in written] == sorted(place[event_id] for event_id in written)
+
+
+def _closing(work: Callable[..., None], *args: object) -> None:
+    try:
+        work(*args)
+    finally:
+        connection.close()
 
 
 class Log(RuleBasedStateMachine):
