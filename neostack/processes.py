@@ -32,6 +32,8 @@ def commands(*, engine: str, host: str, port: int, local_dir: Path) -> dict[str,
         "web": [
             *(python, "-m", "uvicorn", "neostack.asgi:application", "--host", host, "--port", str(port)),
             *("--no-access-log", "--log-level", "warning", "--timeout-graceful-shutdown", "3"),
+            # For the engine mounted in it: compressing each frame for each browser costs more than it saves.
+            *("--ws-per-message-deflate", "false", "--ws-max-size", "65536"),
         ],
         "relay": [python, "manage.py", "relay"],
         "runner": [python, "manage.py", "runner"],
