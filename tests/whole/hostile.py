@@ -18,8 +18,10 @@ from websockets.sync.client import ClientConnection, connect
 from tests.whole.people import Person
 from tests.whole.platform import wait_until
 
-ATTEMPT_SECONDS = 0.1
-CONNECTIONS_AT_ONCE = 3
+#: Ten attempts begin each second: so many at once, each of which begins anew after so long.
+CONNECTIONS_AT_ONCE = 5
+ATTEMPT_SECONDS = 0.5
+LISTEN_SECONDS = 0.3
 
 
 class Hostile:
@@ -59,7 +61,7 @@ class Hostile:
             started = time.monotonic()
             self.attempts += 1
             self.answers[self._attempt(introduce)] += 1
-            self._closing.wait(max(0.0, ATTEMPT_SECONDS * CONNECTIONS_AT_ONCE - (time.monotonic() - started)))
+            self._closing.wait(max(0.0, ATTEMPT_SECONDS - (time.monotonic() - started)))
 
     @property
     def _introductions(self) -> list[str]:
@@ -103,7 +105,7 @@ class Hostile:
         yield self.subscription_tokens[self.attempts % len(self.subscription_tokens)]
 
     def _listen(self, socket: ClientConnection) -> str:
-        until = time.monotonic() + ATTEMPT_SECONDS * CONNECTIONS_AT_ONCE
+        until = time.monotonic() + LISTEN_SECONDS
         last = "nothing said"
         while (left := until - time.monotonic()) > 0:
             try:
