@@ -69,8 +69,9 @@ class LogView {
     document.addEventListener("selectionchange", () => this.selected());
     window.addEventListener("hashchange", () => this.openHash());
     this.watchGaps();
+    this.watchSizes();
     this.bindTools(bind);
-    this.live.onEvent((event) => this.take(event));
+    this.live.onEvent((event, channel) => this.take(event, channel));
     this.live.onCatchUp(() => this.catchUp());
     this.open();
   }
@@ -91,6 +92,7 @@ class LogView {
     for (const line of this.view.querySelectorAll(".is-linked")) line.classList.remove("is-linked");
     if (!range) return;
     await this.goTo(range[0]);
+    this.view.scrollIntoView({ block: "nearest" });
     for (let number = range[0]; number <= Math.min(range[1], range[0] + LOAD_LINES); number++) {
       this.line(number)?.classList.add("is-linked");
     }
@@ -109,18 +111,26 @@ class LogView {
       await this.load(gap.node, Math.max(gap.range[0], number - LEAD_LINES), Math.min(gap.range[1], number + LEAD_LINES));
     }
     const line = this.line(number);
-    line?.scrollIntoView({ block: "center" });
-    this.lastTop = this.view.scrollTop;
+    if (line) this.center(line);
     return line;
+  }
+
+  /** Within the view only: opening a page must not scroll it past its own heading. */
+  center(line) {
+    const frame = this.view.getBoundingClientRect();
+    const place = line.getBoundingClientRect();
+    this.view.scrollTop += place.top - frame.top - (frame.height - place.height) / 2;
+    this.lastTop = this.view.scrollTop;
   }
 
   // --- New lines ---
 
-  take(event) {
+  /** Warnings also go to the tenant's channel, where they overtake the lines before them: only our own channel counts. */
+  take(event, channel) {
     if (event.type === "deployment_update" && event.deploymentId === this.deploymentId()) {
       this.started ||= event.data.startedAt ?? "";
     }
-    if (event.type !== "deployment_log" || event.deploymentId !== this.deploymentId()) return;
+    if (event.type !== "deployment_log" || channel !== this.section.dataset.log) return;
     if (this.held) this.held.push(event);
     else this.add(event);
   }
@@ -171,7 +181,9 @@ class LogView {
   openChunk() {
     const tail = this.view.lastElementChild;
     if (tail?.classList.contains("chunk") && tail.childElementCount < CHUNK_LINES) return tail;
-    return this.view.appendChild(makeChunk());
+    const chunk = this.view.appendChild(makeChunk());
+    this.sizes.observe(chunk);
+    return chunk;
   }
 
   makeLine({ number, text, level, at }) {
@@ -236,6 +248,12 @@ class LogView {
     if (!response.ok) throw new Error(`log lines: HTTP ${response.status}`);
     const { lines, last } = await response.json();
     return { lines: lines.map(([number, level, at, text]) => ({ number, level, at, text })), last };
+  }
+
+  /** A chunk that comes into sight gets its true height then, and the end moves: whoever follows goes along. */
+  watchSizes() {
+    this.sizes = new ResizeObserver(() => this.isFollowing && !this.isAtEnd() && this.toEnd());
+    for (const chunk of this.view.querySelectorAll(".chunk")) this.sizes.observe(chunk);
   }
 
   // --- Gaps ---
