@@ -22,6 +22,7 @@ BELL = "neostack_events"
 RING_AT_MOST_EVERY_SECONDS = 0.003
 SQLITE_POLL_SECONDS = 0.02
 RECONNECT_SECONDS = 1.0
+CONNECT_TIMEOUT_SECONDS = 3
 
 _last_rung = 0.0
 
@@ -88,7 +89,10 @@ class Doorbell(Protocol):
     """What a relay waits at between two looks at the log."""
 
     def wait(self, seconds: float) -> bool:
-        """Return True as soon as something may have been committed, or False after so many seconds."""
+        """Return as soon as something may have been committed, and after so many seconds at the latest.
+
+        True if it is sure that an event was, which saves looking.
+        """
         ...
 
     def close(self) -> None: ...
@@ -138,7 +142,7 @@ class ListeningDoorbell:
 
 def _direct_connection() -> psycopg.Connection:
     if settings.DATABASE_DIRECT_URL:
-        return psycopg.connect(settings.DATABASE_DIRECT_URL, autocommit=True)
+        return psycopg.connect(settings.DATABASE_DIRECT_URL, autocommit=True, connect_timeout=CONNECT_TIMEOUT_SECONDS)
     database = connection.settings_dict
     return psycopg.connect(
         dbname=database["NAME"],
@@ -147,11 +151,15 @@ def _direct_connection() -> psycopg.Connection:
         host=database["HOST"] or None,
         port=database["PORT"] or None,
         autocommit=True,
+        connect_timeout=CONNECT_TIMEOUT_SECONDS,
     )
 
 
 class PollingDoorbell:
-    """SQLite counts, for each connection, what the others have committed; asking reads no page of the file."""
+    """SQLite counts, for each connection, what the others have committed; asking reads no page of the file.
+
+    It can't tell an event from anything else, so it is never sure.
+    """
 
     def __init__(self) -> None:
         self._seen = -1
@@ -161,7 +169,7 @@ class PollingDoorbell:
         while time.monotonic() < deadline:
             before, self._seen = self._seen, _number("PRAGMA data_version")
             if self._seen != before:
-                return True
+                break
             time.sleep(SQLITE_POLL_SECONDS)
         return False
 

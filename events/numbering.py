@@ -81,10 +81,11 @@ def number(limit: int = BATCH) -> Look:
         ids = _insert_entries(cursor, state, limit)
         holes = _still_open(without(state.holes, ids), ended) + _new_holes(state.last_event_id, ids)
         newest = state.last_seq + len(ids)
-        cursor.execute(
-            "UPDATE events_logstate SET last_seq = %s, last_event_id = %s, holes = %s",
-            [newest, max([state.last_event_id, *ids]), json.dumps(holes)],
-        )
+        if ids or holes != state.holes:
+            cursor.execute(
+                "UPDATE events_logstate SET last_seq = %s, last_event_id = %s, holes = %s",
+                [newest, max([state.last_event_id, *ids]), json.dumps(holes)],
+            )
     return Look(newest, is_due=len(ids) == limit)
 
 

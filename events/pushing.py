@@ -84,10 +84,11 @@ class Pusher:
             _none_is_transient(items, replies)
         except EngineAway as error:
             self._unsure = True
-            self._batch = max(1, self._batch // 2) if isinstance(error, EngineTimeout) else BATCH
+            if isinstance(error, EngineTimeout):
+                self._batch = max(1, self._batch // 2)
             raise
         self._record(entries, items, replies, tops)
-        self._unsure, self._batch = False, BATCH
+        self._unsure, self._batch = False, min(BATCH, self._batch * 2)
         return len(entries)
 
     def _tops(self, items: list[Item]) -> dict[str, Position]:

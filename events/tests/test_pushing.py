@@ -194,6 +194,7 @@ def test_a_batch_that_takes_too_long_is_tried_with_half_of_it(engine, happen, mo
         with pytest.raises(EngineTimeout):
             pusher.push()
     assert pusher.push() == 2
+    assert pusher._batch == 4
     assert pusher.push() == 2
 
 
