@@ -38,7 +38,7 @@ def postgres() -> Iterator[str]:
             **who,
         )
         command = [binaries / "postgres", "-D", data, "-p", str(port), "-k", home, "-h", "127.0.0.1"]
-        options = ["-c", "max_connections=200", "-c", "log_min_messages=fatal"]
+        options = ["-c", "max_connections=200", "-c", "log_min_messages=panic"]
         url = f"postgres://neostack@127.0.0.1:{port}/neostack"
         with _running([*command, *options], signal.SIGINT, **who):
             _until(lambda: _made_database(binaries, port), f"PostgreSQL did not answer on port {port}")

@@ -124,9 +124,9 @@ async def test_behind_a_gate_a_connection_token_opens_nothing(launch: Launch, ga
 
 
 async def test_a_connection_of_the_gate_ends_when_it_said(launch: Launch, gate: Gate) -> None:
-    gate.says = {"result": {"user": "alice", "expire_at": now() + 2}}
     with launch(client={**gate.options(), "expired_close_delay": "500ms"}) as server:
         async with server.raw() as alice:
+            gate.says = {"result": {"user": "alice", "expire_at": now() + 2}}
             assert "connect" in await alice.command(connect={})
             assert await alice.next() == 3005
 
