@@ -96,7 +96,7 @@ async def test_the_client_refreshes_its_token_before_the_connection_ends(launch:
 
 async def test_a_connection_whose_token_is_not_refreshed_ends(launch: Launch) -> None:
     with launch(client={"expired_close_delay": "1s"}) as server:
-        async with server.connected(exp=now() + 1) as alice:
+        async with server.connected(exp=now() + 2) as alice:
             assert await alice.next() == 3005
 
 

@@ -128,7 +128,7 @@ async def test_the_server_may_subscribe_again_and_to_single_clients(server: Serv
 async def test_a_subscription_from_the_server_that_expires_ends_the_connection(launch: Launch, unique: str) -> None:
     with launch(client={"expired_sub_close_delay": "500ms"}) as server:
         async with server.connected(unique) as alice:
-            server.result("subscribe", user=unique, channel=f"plain:{unique}", expire_at=now() + 1)
+            server.result("subscribe", user=unique, channel=f"plain:{unique}", expire_at=now() + 2)
             assert "push" in await alice.next()
             assert await alice.next() == 3006
 

@@ -184,7 +184,7 @@ async def test_unsubscribing_from_what_one_has_not_changes_nothing(server: Serve
 async def test_a_subscription_that_is_not_refreshed_ends(launch: Launch, channel: str) -> None:
     with launch(client={"expired_sub_close_delay": "1s"}) as server:
         async with server.connected() as alice:
-            await alice.subscribe(channel, token=grant(channel, exp=now() + 1))
+            await alice.subscribe(channel, token=grant(channel, exp=now() + 2))
             push = (await alice.next())["push"]
             assert push == {"channel": channel, "unsubscribe": {"code": 2501, "reason": "subscription expired"}}
 
