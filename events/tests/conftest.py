@@ -94,6 +94,10 @@ def eventually(true: Callable[[], object], seconds: float = 20.0) -> None:
         time.sleep(0.01)
 
 
+#: What the relay's connections are called in PostgreSQL's pg_stat_activity.
+RELAY_UNDER_TEST = "relay under test"
+
+
 class RelayProcess(subprocess.Popen):
     """A running `manage.py relay`."""
 
@@ -125,6 +129,7 @@ def start_relay(engine, tmp_path) -> Iterator[Callable[..., RelayProcess]]:
                 "ENGINE_API_URL": engine.url,
                 "CELERY_BROKER_URL": "redis://127.0.0.1:9/0",  # away: nothing but a line in the log comes of it
                 "RELAY_LEASE_SECONDS": "1.5",
+                "PGAPPNAME": RELAY_UNDER_TEST,
             }
             | settings,
             stdout=log.open("w"),

@@ -7,7 +7,7 @@ from django.db import connection
 
 from events.channels import Topic, tenant
 from events.models import Cursor
-from events.tests.conftest import eventually
+from events.tests.conftest import RELAY_UNDER_TEST, eventually
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.faults]
 
@@ -87,18 +87,16 @@ def test_a_relay_whose_connections_are_cut_comes_back(start_relay, engine, happe
     eventually(lambda: active(relay))
     happen(1)
     eventually(lambda: engine.seqs(dashboard) == [1])
-    eventually(lambda: len(_others("pid")) >= 2)
-    assert all(_others("pg_terminate_backend(pid)"))
+    eventually(lambda: len(_of_the_relay("pid")) >= 2)
+    assert all(_of_the_relay("pg_terminate_backend(pid)"))
     happen(1, first=2)
     eventually(lambda: engine.seqs(dashboard) == [1, 2])
     eventually(lambda: "Waiting for the database" in relay.output)
     assert relay.poll() is None
 
 
-def _others(what: str) -> list:
-    """`what` of every other connection to the test's database: the relay's own and the one it listens on."""
+def _of_the_relay(what: str) -> list:
+    """`what` of the relay's connections: its own and the one it listens on."""
     with connection.cursor() as cursor:
-        cursor.execute(
-            f"SELECT {what} FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        )
+        cursor.execute(f"SELECT {what} FROM pg_stat_activity WHERE application_name = %s", [RELAY_UNDER_TEST])
         return [row[0] for row in cursor.fetchall()]
