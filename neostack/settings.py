@@ -182,8 +182,8 @@ ENGINE_TOKEN_SECRET = secret("ENGINE_TOKEN_SECRET")
 GATE_KEY = secret("GATE_KEY")
 GATE_URL = env.str("GATE_URL", default=f"http://127.0.0.1:{PORT}/api/realtime/connect")
 ALLOWED_ORIGINS = env.list("ALLOWED_ORIGINS", default=[SITE_URL])
-#: A person's generation is read within this, or the client is told to try again.
-GATE_TIMEOUT_SECONDS = env.float("GATE_TIMEOUT_SECONDS", default=2.0)
+#: A person's generation is read within this, or the client is told to try again. The engine waits 1.5 s at most.
+GATE_TIMEOUT_SECONDS = env.float("GATE_TIMEOUT_SECONDS", default=1.0)
 #: Tokens are used again by a page that reconnects. Taking access away ends them whatever is left of these.
 TOKEN_TTL_SECONDS = env.int("TOKEN_TTL_SECONDS", default=3600)
 SUBSCRIPTION_TOKEN_TTL_SECONDS = env.int("SUBSCRIPTION_TOKEN_TTL_SECONDS", default=3600)

@@ -5,12 +5,17 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 
+from events.pushing import DISCONNECT_AGAIN
 from realtime.tokens import SUBSCRIPTION
 
 #: What a reconnecting browser may have missed in one channel and still be told; more makes it reload.
 TENANT_HISTORY = 1000
 OTHER_HISTORY = 100
 HISTORY_TTL = "1h"
+#: The gate gives up first, with an answer; so much longer the engine waits for it.
+GATE_ANSWER_SECONDS = 0.5
+#: A connection let in by an older answer would come after the second disconnect, and nothing would end it.
+GATE_ANSWER_MAX_SECONDS = DISCONNECT_AGAIN.total_seconds() - 0.2
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -55,10 +60,11 @@ def _address() -> dict[str, Any]:
 
 
 def _gate() -> dict[str, Any]:
+    timeout = min(settings.GATE_TIMEOUT_SECONDS + GATE_ANSWER_SECONDS, GATE_ANSWER_MAX_SECONDS)
     return {
         "enabled": True,
         "endpoint": settings.GATE_URL,
-        "timeout": f"{settings.GATE_TIMEOUT_SECONDS + 1:g}s",  # the gate gives up first, with an answer
+        "timeout": f"{timeout:g}s",
         "http": {"static_headers": {"X-Gate-Key": settings.GATE_KEY}},
     }
 

@@ -8,6 +8,7 @@ import pytest
 from django.core.management import call_command
 
 from engine.config import Config
+from events.pushing import DISCONNECT_AGAIN
 from neostack.processes import CENTRIFUGO
 from realtime import engine_config
 
@@ -58,3 +59,10 @@ def test_the_real_centrifugo_takes_it(tmp_path, capsys):
     path.write_text(capsys.readouterr().out)
     checked = subprocess.run([centrifugo, "checkconfig", "--strict", "-c", path], capture_output=True, text=True)
     assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_no_connection_is_let_in_after_the_second_disconnect(settings):
+    """The gate may have looked just before a revocation: an answer that took longer is not used."""
+    settings.GATE_TIMEOUT_SECONDS = 60
+    asked = Config.of(engine_config.build()).client.proxy.connect.timeout
+    assert asked < DISCONNECT_AGAIN.total_seconds()
