@@ -100,7 +100,7 @@ class ListQuery(serializers.Serializer[Any]):
 
 
 class LogQuery(serializers.Serializer[Any]):
-    after = serializers.IntegerField(min_value=0, default=0, help_text="Lines above this number.")
+    after = serializers.IntegerField(min_value=0, max_value=2**31 - 1, default=0, help_text="Lines above this number.")
     limit = serializers.IntegerField(min_value=1, max_value=LOG_PAGE_LINES, default=LOG_PAGE_LINES)
 
 
@@ -164,6 +164,12 @@ class DeploymentsAPIView(TenantAPIView):
 class Newest(CursorPagination):
     ordering = "-number"
     page_size = 50
+
+    def decode_cursor(self, request: Request) -> Any:
+        cursor = super().decode_cursor(request)
+        if cursor and cursor.position and not str(cursor.position).isdecimal():
+            raise NotFound(self.invalid_cursor_message)
+        return cursor
 
 
 class DeploymentListView(DeploymentsAPIView):

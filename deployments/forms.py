@@ -3,6 +3,7 @@
 from typing import Any
 
 from django import forms
+from django.utils.html import escape
 
 from deployments.models import Stack
 from deployments.stacks import Parameter
@@ -36,7 +37,7 @@ class DeployForm(forms.Form):
 
 
 def _field(parameter: Parameter) -> forms.Field:
-    shared: dict[str, Any] = {"label": parameter.title, "help_text": parameter.help, "required": False}
+    shared: dict[str, Any] = {"label": parameter.title, "help_text": escape(parameter.help), "required": False}
     field: forms.Field
     if parameter.type == "boolean":
         field = forms.BooleanField(**shared, initial=bool(parameter.default))

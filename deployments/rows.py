@@ -39,7 +39,8 @@ class Filters:
     @classmethod
     def of(cls, given: QueryDict) -> "Filters":
         group = given.get("status", "all")
-        return cls(group if group in GROUPS else "all", given.get("stack", "")[:50], given.get("q", "").strip()[:100])
+        stack, query = (given.get(name, "").replace("\x00", "") for name in ("stack", "q"))
+        return cls(group if group in GROUPS else "all", stack[:50], query.strip()[:100])
 
     @property
     def statuses(self) -> tuple[str, ...]:
@@ -162,7 +163,7 @@ class Page:
 
 def page(deployments: QuerySet[Deployment], tenant: Tenant, given: QueryDict) -> Page:
     """The page that the address asks for: `before` or `after` a number, else the newest."""
-    before, after = _number(given.get("before")), _number(given.get("after"))
+    before, after = number_in(given.get("before")), number_in(given.get("after"))
     if after is not None:
         found = list(deployments.filter(number__gt=after).order_by("number")[: PAGE_SIZE + 1])
         more_newer, more_older = len(found) > PAGE_SIZE, True
@@ -182,5 +183,6 @@ def page(deployments: QuerySet[Deployment], tenant: Tenant, given: QueryDict) ->
     )
 
 
-def _number(text: str | None) -> int | None:
+def number_in(text: str | None) -> int | None:
+    """The whole number that somebody gave; None for anything else, and for one longer than any of ours."""
     return int(text) if text and text.isdecimal() and len(text) < 10 else None

@@ -15,7 +15,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from deployments import actions, logs
 from deployments.forms import DeployForm
 from deployments.models import Deployment, Level, Stack, Status
-from deployments.rows import GROUPS, PAGE_SIZE, Filters, Row, page, queue_places, row
+from deployments.rows import GROUPS, PAGE_SIZE, Filters, Row, number_in, page, queue_places, row
 from events import channels
 from events.channels import Channel, Topic
 from events.live import Following, Live
@@ -163,7 +163,7 @@ def retry_deployment(request: PageRequest, number: int) -> HttpResponse:
         again = actions.retry(
             deployment,
             by=request.user,
-            expected_version=int(seen) if seen.isdecimal() else None,
+            expected_version=number_in(seen),
             idempotency_key=request.POST.get("idempotency_key") or None,
         )
     except actions.Refused as refused:
@@ -244,8 +244,8 @@ def _log(request: PageRequest, deployment: Deployment) -> dict[str, Any]:
 
 
 def _window_start(asked: str, total: int, first_error: int | None) -> int:
-    if asked.isdecimal() and len(asked) < 10:
-        return max(1, min(int(asked), total))
+    if (number := number_in(asked)) is not None:
+        return max(1, min(number, total))
     tail = max(1, total - LOG_WINDOW_LINES + 1)
     return tail if first_error is None else max(1, min(tail, first_error - LOG_LEAD_LINES))
 
@@ -261,11 +261,11 @@ def _search_terms(request: PageRequest) -> tuple[str, str]:
 def log_lines(request: PageRequest, number: int) -> JsonResponse:
     """`{lines: [[number, level, time, text], ...], last}`: up to `limit` lines above `after`, and the last there is."""
     deployment = _deployment(request.tenant, number)
-    after, limit = request.GET.get("after", "0"), request.GET.get("limit", "")
-    if not after.isdecimal():
+    after, limit = number_in(request.GET.get("after", "0")), number_in(request.GET.get("limit"))
+    if after is None:
         return JsonResponse({"error": "after is the number of a line."}, status=400)
-    wanted = min(int(limit), LOG_PAGE_LINES) if limit.isdecimal() else LOG_PAGE_LINES
-    found = logs.lines(deployment, after=min(int(after), 10**9), limit=max(1, wanted))
+    wanted = LOG_PAGE_LINES if limit is None else min(limit, LOG_PAGE_LINES)
+    found = logs.lines(deployment, after=after, limit=max(1, wanted))
     lines = [[line.number, line.level, line.at.isoformat(timespec="milliseconds"), line.text] for line in found]
     return JsonResponse({"lines": lines, "last": logs.line_count(deployment)})
 

@@ -4,7 +4,7 @@ from typing import cast
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
@@ -41,7 +41,7 @@ def set_theme(request: HttpRequest) -> HttpResponse:
     theme, back = request.POST.get("theme"), request.POST.get("next", "")
     if not url_has_allowed_host_and_scheme(back, allowed_hosts={request.get_host()}, require_https=request.is_secure()):
         back = "/"
-    response = redirect(back)
+    response = HttpResponseRedirect(back)  # an address, never the name of a view
     if theme in THEMES:
         response.set_cookie(
             "theme", theme, max_age=THEME_MAX_AGE_SECONDS, samesite="Lax", secure=settings.SESSION_COOKIE_SECURE

@@ -1,0 +1,79 @@
+"""What is not as anybody's page or script would send it is refused, and fails nowhere inside."""
+
+import json
+
+import pytest
+
+from conftest import Person
+from deployments.tests.conftest import acme_deployment, stack  # noqa: F401  fixtures
+
+pytestmark = pytest.mark.django_db
+DEEP = "[" * 900 + "]" * 900
+MANY_DIGITS = "9" * 5000
+
+
+def send(person: Person, url: str, body: str) -> int:
+    person.client.raise_request_exception = False
+    headers = {"X-Tenant": "acme"}
+    return person.client.post(url, data=body, content_type="application/json", headers=headers).status_code
+
+
+@pytest.mark.parametrize("url", ["/api/deployments", "/api/events/publish", "/api/realtime/subscriptions"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"stack": "web", "parameters": {"TITLE": "\\ud800"}, "channels": ["\\ud800"]}',
+        '{"stack": "web", "parameters": {"\\ud800": "x"}, "channels": ["\\ud800"], "channel": "\\ud800"}',
+        '{"\\ud800": 1}',
+        f'{{"stack": "web", "parameters": {{"TITLE": {DEEP}}}, "event": {DEEP}}}',
+        "[" * 100_000,
+        '{"stack": NaN}',
+        "[]",
+        '"x"',
+        "",
+    ],
+    ids=["half a character", "as a name", "as a field", "deep", "without end", "NaN", "a list", "a text", "nothing"],
+)
+def test_json_that_could_not_be_written_again_is_refused(alice, stack, url, body):  # noqa: F811
+    assert send(alice, url, body) == 400
+
+
+@pytest.mark.parametrize("url", ["/api/deployments", "/api/events/publish", "/api/realtime/subscriptions"])
+def test_a_body_too_large_is_refused_as_such(alice, settings, url):
+    body = json.dumps({"x": "y" * settings.DATA_UPLOAD_MAX_MEMORY_SIZE})
+    assert send(alice, url, body) == 413
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"/t/acme/deployments/1/log/lines/?after={MANY_DIGITS}",
+        f"/t/acme/deployments/1/log/lines/?limit={MANY_DIGITS}",
+        f"/t/acme/deployments/?before={MANY_DIGITS}&q=%00&stack=%00",
+        "/api/deployments?cursor=cD1hYmM%3D",
+        f"/api/deployments/{{id}}/log?after={2**63}",
+        f"/api/events?after={MANY_DIGITS}",
+    ],
+)
+def test_numbers_that_are_none_fail_nowhere(alice, acme_deployment, url):  # noqa: F811
+    alice.client.raise_request_exception = False
+    assert alice.api_get(url.format(id=acme_deployment.pk), tenant="acme").status_code < 500
+
+
+def test_the_theme_leads_back_to_addresses_only(alice):
+    alice.client.raise_request_exception = False
+    for back, leads_to in {
+        "foo": "foo",
+        "https://evil.example/": "/",
+        "//evil.example": "/",
+        "/t/acme/": "/t/acme/",
+    }.items():
+        answer = alice.post("/theme/", {"theme": "dark", "next": back})
+        assert (answer.status_code, answer["Location"]) == (302, leads_to)
+
+
+def test_a_parameters_help_is_text(alice, stack):  # noqa: F811
+    type(stack).objects.filter(pk=stack.pk).update(parameters=[{"name": "TITLE", "help": "<b>not bold</b>"}])
+    page = alice.get("/t/acme/deployments/new/?stack=web").content.decode()
+    assert "&lt;b&gt;not bold" in page
+    assert "<b>not bold" not in page
