@@ -16,7 +16,6 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from tests import services
-from tests.whole.platform import has_centrifugo
 
 #: These use the machine as a whole (ports, processes, a browser, the clock), so they run one after another.
 ONE_AT_A_TIME = "whole or browser or faults"
@@ -79,7 +78,7 @@ def whole_suite(suite: Suite) -> None:
                 found[name] = stack.enter_context(start())
             except services.NotHere as reason:
                 suite.missing.append(f"{start.__name__}: {reason}")
-        if has_centrifugo():
+        if services.has_centrifugo():
             found["NEO_ENGINE"] = "centrifugo"
         else:
             suite.missing.append("centrifugo: it is not built (make centrifugo)")

@@ -8,7 +8,8 @@ from pathlib import Path
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from neostack.processes import BASE_DIR
-from tests.whole.platform import Platform, chromium
+from tests.services import chromium
+from tests.whole.platform import Platform
 
 IMAGES = BASE_DIR / "docs" / "images"
 SIZE = {"width": 1280, "height": 800}

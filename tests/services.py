@@ -1,4 +1,7 @@
-"""PostgreSQL and Redis for one test run: private, on a free port, in a directory that goes away with them."""
+"""What this machine has for one test run: PostgreSQL and Redis, private to it; a browser; the real Centrifugo.
+
+Imports nothing of ours: importing `neostack` would set the settings module for every process started from here.
+"""
 
 import os
 import shutil
@@ -12,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+ROOT = Path(__file__).resolve().parent.parent
 START_WITHIN_SECONDS = 30
 
 
@@ -23,6 +27,15 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def has_centrifugo() -> bool:
+    return (ROOT / ".local/bin/centrifugo").exists()
+
+
+def chromium() -> str | None:
+    """Where a browser is."""
+    return os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 
 
 @contextmanager

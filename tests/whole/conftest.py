@@ -10,8 +10,9 @@ from uuid import uuid4
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 
+from tests.services import chromium, has_centrifugo
 from tests.whole.people import Company, Person, found_company
-from tests.whole.platform import Platform, chromium, has_centrifugo
+from tests.whole.platform import Platform
 from tests.whole.subscriber import Subscriber
 
 HERE = Path(__file__).parent
@@ -134,9 +135,8 @@ def browser() -> Iterator[Browser]:
 class Window:
     """A browser window that somebody signed in with. It remembers everything that should not have been said."""
 
-    def __init__(self, context: BrowserContext, platform: Platform) -> None:
-        self.context = context
-        self.url = platform.url
+    def __init__(self, context: BrowserContext, url: str) -> None:
+        self.context, self.url = context, url
         self.page: Page = context.new_page()
         self.problems: list[str] = []
         self.expects_outage = False
@@ -161,7 +161,7 @@ def window(browser: Browser, platform: Platform) -> Iterator[Callable[..., Windo
         context = browser.new_context(base_url=platform.url, **options)
         if person:
             context.add_cookies(person.cookies)  # type: ignore[arg-type]
-        opened.append(Window(context, platform))
+        opened.append(Window(context, platform.url))
         return opened[-1]
 
     yield open_one

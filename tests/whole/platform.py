@@ -7,7 +7,6 @@ platform.inside.make_tenant()  what a colleague at the keyboard of the server co
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -250,11 +249,3 @@ class Database:
 def redis_of_its_own(url: str) -> str:
     """The same server, another of its numbered databases than the one unit tests use."""
     return urlsplit(url)._replace(path="/1").geturl() if url else ""
-
-
-def has_centrifugo() -> bool:
-    return processes.CENTRIFUGO.exists()
-
-
-def chromium() -> str | None:
-    return os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")

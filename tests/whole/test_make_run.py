@@ -12,10 +12,12 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+from playwright.sync_api import expect
 
 from neostack import processes
-from tests.services import free_port
-from tests.whole.platform import has_centrifugo, wait_until
+from tests.services import free_port, has_centrifugo
+from tests.whole.conftest import Window
+from tests.whole.platform import wait_until
 
 pytestmark = pytest.mark.once
 
@@ -115,6 +117,22 @@ def test_it_says_where_to_look_restarts_what_falls_and_ctrl_c_leaves_nothing(mak
     run.press_ctrl_c()
     expect_gone(all_of_them)
     assert "Traceback" not in run.output
+
+
+@pytest.mark.browser
+def test_the_demo_deploys_live_with_everything_in_its_default_place(make_run, browser):
+    run = make_run().wait_ready()
+    alice = Window(browser.new_context(base_url=run.url), run.url)
+    page = alice.open("/accounts/login/")
+    page.get_by_label("E-mail").fill("alice@acme.example")
+    page.get_by_label("Password").fill("demo-neostack")
+    page.get_by_role("button", name="Sign in").click()
+    alice.open("/t/acme/deployments/new/?stack=broken")
+    page.get_by_role("button", name="Deploy").click()
+    expect(page.get_by_test_id("live-mark")).to_contain_text("Live")
+    expect(page.locator("#deployment").get_by_test_id("status")).to_have_text("Failed", timeout=30_000)
+    alice.context.close()
+    assert not alice.problems
 
 
 @pytest.mark.parametrize(("kind", "word"), [("process", "engine"), ("centrifugo", str(processes.CENTRIFUGO))])
