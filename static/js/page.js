@@ -49,7 +49,9 @@ function listenForKeys() {
 
 /** Keep relative times and running durations true: text that says "10 s ago" must not stand for an hour. */
 export function tick(root = document, now = Date.now()) {
-  for (const time of root.querySelectorAll("time[data-relative][datetime]")) setText(time, ago(time.dateTime, now));
+  for (const time of root.querySelectorAll("time[data-relative][datetime]")) {
+    setText(time, "exact" in time.dataset ? time.title : ago(time.dateTime, now));
+  }
   for (const span of root.querySelectorAll("[data-elapsed][data-from]:not([data-from=''])")) {
     const until = span.dataset.to ? Date.parse(span.dataset.to) : now;
     setText(span, took(until - Date.parse(span.dataset.from)));
@@ -58,6 +60,14 @@ export function tick(root = document, now = Date.now()) {
 
 function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
+}
+
+/** A tap on a relative time shows the exact one, as hovering does for a mouse; another tap takes it back. */
+function showExact(event) {
+  const time = event.target.closest?.("time[data-relative][title]");
+  if (!time) return;
+  time.toggleAttribute("data-exact");
+  tick(time.parentElement);
 }
 
 function submitOnce(event) {
@@ -118,6 +128,7 @@ function bindKeys() {
 
 function start() {
   document.addEventListener("submit", submitOnce);
+  document.addEventListener("click", showExact);
   window.addEventListener("pageshow", allowAgain);
   for (const input of document.querySelectorAll("[data-filters]")) input.addEventListener("input", filterMenu);
   for (const button of document.querySelectorAll("[data-opens]")) {
