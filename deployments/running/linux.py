@@ -15,6 +15,7 @@ HERE = sys.platform.startswith("linux")
 adopting = False
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
 _ENDED = frozenset("ZX")
 
@@ -24,6 +25,14 @@ def adopt_orphans() -> None:
     global adopting
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     adopting = True
+
+
+def keep_to_itself() -> None:
+    """Hide this process's environment and memory from others of the same user: steps are that user's processes too.
+
+    The runner holds the platform's secrets. Root sees them all the same, so steps are never to run as root.
+    """
+    _prctl(_PR_SET_DUMPABLE, 0)
 
 
 def die_with_parent() -> None:

@@ -16,6 +16,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if linux.HERE:
             linux.adopt_orphans()
+            linux.keep_to_itself()
         runner = Runner(slots=options["slots"])
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: runner.stop())
