@@ -27,6 +27,7 @@ LOG_WINDOW_LINES = 200
 LOG_LEAD_LINES = 20
 LOG_PAGE_LINES = 1_000
 SEARCH_LIMIT_LINES = 10_000
+KEY_MAX_CHARACTERS = 255
 
 
 class PageRequest(TenantRequest):
@@ -100,7 +101,7 @@ def deploy(request: PageRequest) -> HttpResponse:
                 form.values(),
                 by=request.user,
                 name=form.cleaned_data["name"] or None,
-                idempotency_key=request.POST.get("idempotency_key") or None,
+                idempotency_key=_key(request),
             )
         except actions.InvalidRequest as invalid:
             form.add_errors(invalid.errors)
@@ -109,8 +110,14 @@ def deploy(request: PageRequest) -> HttpResponse:
             status = 409
         else:
             return redirect("deployment", request.tenant.slug, deployment.number)
-    context |= {"form": form, "key": request.POST.get("idempotency_key") or uuid4()}
+    context |= {"form": form, "key": _key(request) or uuid4()}
     return render(request, "deployments/deploy.html", context, status=status)
+
+
+def _key(request: PageRequest) -> str | None:
+    """The key that the form was given; None for what no form of ours sends, and no database may take."""
+    key = request.POST.get("idempotency_key", "")
+    return key if 0 < len(key) <= KEY_MAX_CHARACTERS and key.isprintable() else None
 
 
 # --- One deployment ---------------------------------------------------------------------------------------------------
@@ -164,7 +171,7 @@ def retry_deployment(request: PageRequest, number: int) -> HttpResponse:
             deployment,
             by=request.user,
             expected_version=number_in(seen),
-            idempotency_key=request.POST.get("idempotency_key") or None,
+            idempotency_key=_key(request),
         )
     except actions.Refused as refused:
         return _refused(request, deployment, refused)

@@ -60,6 +60,14 @@ def test_numbers_that_are_none_fail_nowhere(alice, acme_deployment, url):  # noq
     assert alice.api_get(url.format(id=acme_deployment.pk), tenant="acme").status_code < 500
 
 
+@pytest.mark.parametrize("key", ["k" * 1000, "a\x00b"])
+def test_a_key_that_no_form_of_ours_has_counts_as_none(alice, stack, key):  # noqa: F811
+    """PostgreSQL takes neither."""
+    form = {"stack": "web", "p_TITLE": "Acme", "idempotency_key": key}
+    answer = alice.post("/t/acme/deployments/new/", form)
+    assert (answer.status_code, answer["Location"]) == (302, "/t/acme/deployments/1/")
+
+
 def test_the_theme_leads_back_to_addresses_only(alice):
     alice.client.raise_request_exception = False
     for back, leads_to in {
