@@ -92,7 +92,7 @@ def deploy(request: PageRequest) -> HttpResponse:
     if request.method != "POST":
         return render(request, "deployments/deploy.html", context | {"form": DeployForm(stack), "key": uuid4()})
     form = DeployForm(stack, request.POST)
-    status = 422
+    status = 200  # a form that comes back is an answer; Chromium would report a 422 as an error of the page
     if form.is_valid():
         try:
             deployment = actions.request_deployment(

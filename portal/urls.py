@@ -6,4 +6,5 @@ urlpatterns = [
     path("", views.home, name="home"),
     path("theme/", views.set_theme, name="theme"),
     path("t/<slug:slug>/", views.tenant_home, name="tenant_home"),
+    path("t/<slug:slug>/jump/", views.jump, name="jump"),
 ]

@@ -15,7 +15,8 @@ from deployments.models import ENDED, Stack
 from deployments.rows import GROUPS, PAGE_SIZE, Row, rows
 from deployments.views import PageRequest, may_change, shown_deployments, updates_channel
 from portal.context import THEMES, tenants_to_open
-from tenants.access import tenant_page
+from portal.jump import targets
+from tenants.access import TenantRequest, tenant_page
 
 THEME_MAX_AGE_SECONDS = 365 * 86_400
 #: How many ended deployments a tenant's home shows.
@@ -75,3 +76,13 @@ def tenant_home(request: PageRequest) -> HttpResponse:
         "may_change": may_change(request),
     }
     return render(request, "portal/home.html", context)
+
+
+@require_GET
+@never_cache
+@tenant_page()
+def jump(request: TenantRequest) -> HttpResponse:
+    """Find a page, a stack or a deployment by name: what Ctrl K asks, and a page of its own without JavaScript."""
+    query = request.GET.get("q", "")[:100]
+    found = targets(request.tenant, request.membership.role, query)
+    return render(request, "portal/jump.html", {"section": "", "query": query, "targets": found})

@@ -153,6 +153,7 @@ ROWS = [
     page("accounts/password/reset/key/done/", EVERYBODY),
     # A tenant's pages.
     page("t/<slug:slug>/", MEMBERS),
+    page("t/<slug:slug>/jump/", MEMBERS),
     page("t/<slug:slug>/deployments/", MEMBERS),
     page("t/<slug:slug>/deployments/new/", TENANT_ADMINS),
     page("t/<slug:slug>/deployments/new/", post_redirects(TENANT_ADMINS), "POST", {"stack": "web"}),

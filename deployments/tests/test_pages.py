@@ -59,7 +59,7 @@ def test_each_parameter_has_a_field_of_its_type(alice, stack):
 def test_everything_that_is_wrong_is_said_at_once_and_what_was_typed_is_kept_but_secrets(alice, acme, stack):
     response = deploy(alice, p_TITLE="", p_PAGES="many", p_TOKEN="hush-hush-hush")
     page = text(response)
-    assert response.status_code == 422
+    assert response.status_code == 200
     assert 'href="#id_p_TITLE"' in page
     assert 'href="#id_p_PAGES"' in page
     assert 'value="many"' in page
@@ -250,3 +250,16 @@ def test_where_it_stands_is_said_in_the_words_that_the_page_uses(status, data, w
 
 def test_unknown_filters_count_as_not_given():
     assert Filters.of(QueryDict("status=nonsense")) == Filters()
+
+
+def test_jumping_finds_pages_stacks_and_deployments_by_name(alice, acme_deployment):
+    page = text(alice.get("/t/acme/jump/?q=web"))
+    assert "/t/acme/deployments/new/?stack=web" in page
+    assert "web #1" in page
+    assert "Nothing has this name" in text(alice.get("/t/acme/jump/?q=nonsense"))
+
+
+def test_jumping_offers_bob_nothing_his_role_may_not_open(bob, acme_deployment):
+    page = text(bob.get("/t/acme/jump/"))
+    assert "web #1" in page
+    assert "/deployments/new/" not in page

@@ -102,11 +102,53 @@ function filterMenu(event) {
 
 function openDialog(id) {
   document.querySelector("[popover]:popover-open")?.hidePopover();
-  document.getElementById(id)?.showModal();
+  const dialog = document.getElementById(id);
+  if (!dialog || dialog.open) return;
+  dialog.showModal();
+  if (id === "jump") findTargets(dialog);
 }
 
-function moveInRows(step) {
-  const links = [...document.querySelectorAll("[data-row-link]")];
+// --- Jump: a dialog over the page of the same name ---
+
+const JUMP_AFTER_MS = 120;
+let jumpTimer = null;
+
+function startJump() {
+  const dialog = document.getElementById("jump");
+  if (!dialog) return;
+  document.addEventListener("keydown", (event) => {
+    if (event.key.toLowerCase() !== "k" || !(event.ctrlKey || event.metaKey)) return;
+    event.preventDefault();
+    openDialog("jump");
+  });
+  dialog.addEventListener("input", () => {
+    clearTimeout(jumpTimer);
+    jumpTimer = setTimeout(() => findTargets(dialog), JUMP_AFTER_MS);
+  });
+  dialog.addEventListener("keydown", (event) => {
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (step && moveInRows(step, dialog) !== false) event.preventDefault();
+  });
+  dialog.addEventListener("submit", (event) => {
+    const first = dialog.querySelector("[data-row-link]");
+    if (!first) return;
+    event.preventDefault();
+    location.assign(first.href);
+  });
+}
+
+/** The list that the page of this name renders; the newest answer wins. */
+async function findTargets(dialog) {
+  const query = dialog.querySelector("input").value;
+  const response = await fetch(`${dialog.dataset.url}?${new URLSearchParams({ q: query })}`, { credentials: "same-origin" });
+  if (!response.ok || query !== dialog.querySelector("input").value) return;
+  const page = new DOMParser().parseFromString(await response.text(), "text/html");
+  const found = page.getElementById("jump-targets");
+  if (found) dialog.querySelector("[data-jump-found]").replaceChildren(document.adoptNode(found));
+}
+
+function moveInRows(step, root = document.getElementById("main")) {
+  const links = [...root.querySelectorAll("[data-row-link]")];
   if (!links.length) return false;
   const at = links.indexOf(document.activeElement);
   links[Math.max(0, Math.min(links.length - 1, at < 0 ? 0 : at + step))].focus();
@@ -133,10 +175,11 @@ function start() {
   for (const input of document.querySelectorAll("[data-filters]")) input.addEventListener("input", filterMenu);
   for (const button of document.querySelectorAll("[data-opens]")) {
     button.hidden = false;
-    button.addEventListener("click", () => openDialog(button.dataset.opens));
+    button.addEventListener("click", (event) => (event.preventDefault(), openDialog(button.dataset.opens)));
   }
   document.getElementById("error-summary")?.focus();
   listenForKeys();
+  startJump();
   bindKeys();
   tick();
   setInterval(() => document.hidden || tick(), TICK_MS);
