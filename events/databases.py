@@ -43,8 +43,15 @@ def oldest_running_transaction() -> int:
 
 
 def next_transaction() -> int:
-    """Every transaction that has a number now, or ever had, is below this one."""
-    return _number("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint")
+    """Every transaction that has a number now, running ones included, is below this one.
+
+    It takes a new number, on a connection of its own: a snapshot's xmax is one past the highest *ended* transaction,
+    and several that still run may be above it.
+    """
+    with _direct_connection() as other:
+        row = other.execute("SELECT pg_current_xact_id()::text::bigint").fetchone()
+        assert row
+        return int(row[0])
 
 
 def _number(sql: str) -> int:

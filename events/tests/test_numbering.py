@@ -142,6 +142,23 @@ def test_an_event_that_commits_late_is_not_lost(monkeypatch):
 
 @only_postgresql
 @pytest.mark.django_db(transaction=True)
+def test_a_late_event_whose_transaction_is_the_youngest_is_not_lost(monkeypatch):
+    """The one that commits first began first: no ended transaction is above the one that still runs."""
+    monkeypatch.setattr(numbering, "HOLE_KEPT_SECONDS", 0.0)
+    with writers(2) as (older, younger):
+        first = older.emit("before")
+        late = younger.emit("late")
+        second = older.emit("after")
+        older.commit()
+        for _ in range(3):
+            numbering.number()
+        younger.commit()
+        number_all()
+        assert order() == [first, second, late]
+
+
+@only_postgresql
+@pytest.mark.django_db(transaction=True)
 def test_a_rolled_back_event_is_looked_for_until_its_transaction_has_ended_and_a_minute_is_over(monkeypatch):
     with writers(2) as (slow, quick):
         slow.emit("never")
@@ -292,11 +309,11 @@ class Log(RuleBasedStateMachine):
             return
         for which in self.open:
             self.writers[which].rollback()
+        for writer in self.writers:
+            writer.close()
         while numbering.number(500).is_due:
             pass
         assert set(order()) == set(itertools.chain(*self.history.values()))
-        for writer in self.writers:
-            writer.close()
 
 
 @pytest.mark.django_db(transaction=True)
