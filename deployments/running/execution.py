@@ -7,6 +7,7 @@ production give runners a user, or a container, that owns nothing else.
 import contextlib
 import json
 import logging
+import math
 import os
 import selectors
 import shutil
@@ -39,6 +40,8 @@ log = logging.getLogger(__name__)
 DATABASE_AWAY = (OperationalError, InterfaceError)
 DATABASE_RETRY_SECONDS = 0.5
 READ_BYTES = 65_536
+#: After the supervisor's report both streams are at their end, unless a process got away that holds them open.
+STREAMS_END_WITHIN_SECONDS = 5.0
 CANCEL = "cancel"
 SHUTDOWN = "shutdown"
 
@@ -226,22 +229,28 @@ class Execution:
                 _hang_up(control)
 
     def _follow(self, supervisor: subprocess.Popen[bytes], control: socket.socket) -> Report:
-        """Read both streams and the report until all three have ended."""
+        """Read both streams and the report until all three have ended, or a stream says nothing more without ending."""
         readers = {supervisor.stdout: (Level.INFO, LineReader(self._secrets))}
         readers[supervisor.stderr] = (Level.WARNING, LineReader(self._secrets))
         said = b""
-        flush_at = 0.0
+        flush_at, give_up_at = 0.0, math.inf
         with selectors.DefaultSelector() as selector:
             for source in (*readers, control):
                 selector.register(source, selectors.EVENT_READ)  # type: ignore[arg-type]
             while selector.get_map():
                 flush_at = self._flush(flush_at)
-                for key, _ in selector.select(self._patience(flush_at)):
+                ready = selector.select(self._patience(flush_at, give_up_at))
+                if not ready and time.monotonic() >= give_up_at:
+                    log.error("%s: something that got away holds a stream of a step open.", self.name)
+                    break
+                for key, _ in ready:
                     data = _read(key.fd)
                     if key.fileobj is control:
                         said += data
+                        if not data:
+                            give_up_at = time.monotonic() + STREAMS_END_WITHIN_SECONDS
                         if not data and not said:
-                            end_orphans()  # else they might hold the streams open for ever
+                            end_orphans()  # they hold the streams open
                     else:
                         level, reader = readers[key.fileobj]  # type: ignore[index]
                         self._transcript.add(str(level), reader.feed(data) if data else reader.end())
@@ -251,8 +260,9 @@ class Execution:
         self._flush_all()
         return Report(**json.loads(said)) if said.endswith(b"\n") else Report(Why.SUPERVISOR_DIED)
 
-    def _patience(self, flush_at: float) -> float | None:
-        return None if self._transcript.is_empty else max(0.0, flush_at - time.monotonic())
+    def _patience(self, flush_at: float, give_up_at: float) -> float | None:
+        until = give_up_at if self._transcript.is_empty else min(flush_at, give_up_at)
+        return None if until == math.inf else max(0.0, until - time.monotonic())
 
     def _flush(self, flush_at: float) -> float:
         """Write what waits, if it is time; returns when the next time is."""

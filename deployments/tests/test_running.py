@@ -1,6 +1,7 @@
 import itertools
 import os
 import signal
+import socket
 import sys
 import time
 from pathlib import Path
@@ -11,6 +12,7 @@ from django_scopes import scope, scopes_disabled
 
 from deployments import actions, leases
 from deployments.models import Deployment, LogBlock, Status
+from deployments.running import execution
 from deployments.running.runner import Runner
 from deployments.tests.conftest import ended, fresh, log_of, make_stack, python, running, until
 from events.models import Event
@@ -277,3 +279,23 @@ def test_output_is_visible_while_the_step_still_runs(runner, deploy, alice):
     until(lambda: log_of(deployment) == [("info", "now")])
     assert time.monotonic() - began < 5
     actions.cancel(deployment, by=alice.user)
+
+
+def test_a_stream_that_somebody_else_holds_open_does_not_hold_up_the_end(deploy, runner, tmp_path, monkeypatch):
+    """As a process would that got away: the step hands its output to one that is no descendant of it."""
+    monkeypatch.setattr(execution, "STREAMS_END_WITHIN_SECONDS", 0.5)
+    door = tmp_path / "door"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(door))
+        listener.listen()
+        listener.settimeout(20)
+        hand_over = f"import socket; s = socket.socket(socket.AF_UNIX); s.connect({str(door)!r})"
+        deployment = deploy(python(f"{hand_over}; socket.send_fds(s, [b'.'], [1]); print('done')"))
+        accomplice, _ = listener.accept()
+        with accomplice:
+            _, (held, *_), _, _ = socket.recv_fds(accomplice, 1, 1)
+            try:
+                assert ended(deployment).status == Status.COMPLETED
+            finally:
+                os.close(held)
+    assert ("info", "done") in log_of(deployment)
