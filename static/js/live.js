@@ -580,6 +580,7 @@ class Toasts {
   }
 
   close(toast) {
+    if (!toast.isConnected) return; // dismissed before its time was up
     toast.remove();
     const next = this.waiting.shift();
     if (next) this.put(next);
