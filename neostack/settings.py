@@ -115,7 +115,10 @@ POSTGRES_OPTIONS = {"pool": {"min_size": 0, "max_size": env.int("DATABASE_POOL_S
 DATABASES = {"default": env.db("DATABASE_URL", default=f"sqlite:///{LOCAL_DIR / 'neostack.sqlite3'}")}
 DATABASES["default"]["CONN_MAX_AGE"] = 0
 DATABASES["default"]["ATOMIC_REQUESTS"] = False
-DATABASES["default"]["OPTIONS"] = SQLITE_OPTIONS if "sqlite" in DATABASES["default"]["ENGINE"] else POSTGRES_OPTIONS
+# What the URL says goes first: sslmode, for one.
+DATABASES["default"]["OPTIONS"] = (
+    SQLITE_OPTIONS if "sqlite" in DATABASES["default"]["ENGINE"] else POSTGRES_OPTIONS
+) | DATABASES["default"].get("OPTIONS", {})
 
 REDIS_URL = env.str("REDIS_URL", default="")
 
