@@ -70,7 +70,7 @@ class Suite:
 def whole_suite(suite: Suite) -> None:
     """What a newcomer runs, then what production runs."""
     suite.run("SQLite", ["-q", "-n", "2", "-m", f"not ({ONE_AT_A_TIME})"])
-    suite.run("SQLite, the whole", ["-q", "-m", ONE_AT_A_TIME])
+    suite.run("SQLite, the whole", ["-q", "--durations=8", "-m", ONE_AT_A_TIME])
     with ExitStack() as stack:
         found: dict[str, str] = {}
         for name, start in (("DATABASE_URL", services.postgres), ("REDIS_URL", services.redis)):
@@ -85,7 +85,9 @@ def whole_suite(suite: Suite) -> None:
         if found:
             title = ", ".join(PRODUCTION_PARTS[name] for name in found)
             suite.run(title, ["-q", "-n", "2", "-m", f"not ({ONE_AT_A_TIME}) and not {ONCE}"], **found)
-            suite.run(f"{title}, the whole", ["-q", "-m", f"({ONE_AT_A_TIME}) and not {ONCE}"], **found)
+            suite.run(
+                f"{title}, the whole", ["-q", "--durations=8", "-m", f"({ONE_AT_A_TIME}) and not {ONCE}"], **found
+            )
 
 
 def main(arguments: list[str]) -> int:
