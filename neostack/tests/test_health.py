@@ -102,6 +102,13 @@ def test_the_schema_describes_what_is_there(client, db):
     } <= set(schema["paths"])
     assert schema["paths"]["/api/events/publish"]["post"]["responses"]["202"]
     assert "apiKey" in schema["components"]["securitySchemes"]
+    assert headers(schema, "/api/deployments", "post") == {"X-Tenant", "Idempotency-Key"}
+    assert headers(schema, "/api/deployments/{id}", "get") == {"X-Tenant"}
+    assert headers(schema, "/api/events", "get") == set()
+
+
+def headers(schema: dict, path: str, method: str) -> set[str]:
+    return {one["name"] for one in schema["paths"][path][method].get("parameters", []) if one["in"] == "header"}
 
 
 def test_the_schema_is_made_without_a_warning(capsys):
