@@ -11,12 +11,10 @@ from rest_framework.authentication import SessionAuthentication
 from rest_framework.exceptions import (
     APIException,
     NotAuthenticated,
-    ParseError,
     PermissionDenied,
     Throttled,
     ValidationError,
 )
-from rest_framework.parsers import JSONParser
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -33,26 +31,7 @@ from realtime.tokens import Signed
 from tenants.access import ApiKeyAuthentication, principal_of
 from tenants.models import ApiKey
 
-BODY_LIMIT_BYTES = 256 * 1024
 NOT_A_CHANNEL = "This is not the name of a channel."
-
-
-class RequestTooLarge(APIException):
-    status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
-    default_code = "request_too_large"
-    default_detail = f"The request is longer than {BODY_LIMIT_BYTES} bytes. Nothing was done."
-
-
-class BoundedJSONParser(JSONParser):
-    """JSON of a reasonable length and depth."""
-
-    def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
-        if int(parser_context["request"].META.get("CONTENT_LENGTH") or 0) > BODY_LIMIT_BYTES:
-            raise RequestTooLarge
-        try:
-            return super().parse(stream, media_type, parser_context)
-        except RecursionError:
-            raise ParseError("JSON parse error - nested too deeply.") from None
 
 
 class PrincipalAPIView(APIView):
@@ -60,7 +39,6 @@ class PrincipalAPIView(APIView):
 
     authentication_classes = [ApiKeyAuthentication, SessionAuthentication]
     permission_classes = [AllowAny]
-    parser_classes = [BoundedJSONParser]
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
@@ -183,7 +161,8 @@ class PublishView(PrincipalAPIView):
                 "Idempotency-Key",
                 OpenApiTypes.STR,
                 OpenApiParameter.HEADER,
-                description="Sent again with the same request within 24 hours, it answers the same and does nothing.",
+                description=f"Sent again with the same request within {settings.IDEMPOTENCY_KEYS_KEPT_HOURS} hours, "
+                "it answers the same and does nothing.",
             )
         ],
     )

@@ -114,10 +114,9 @@ def test_another_tenants_channel_answers_as_one_that_never_existed(charlie, acme
         (NOTICE | {"tenantId": str(uuid4())}, "event.tenantId", "not permitted"),
         (NOTICE | {"title": {"a": 1}}, "event.title", "valid string"),
         (NOTICE | {"message": "a\x00b"}, "event", "can't be stored"),
-        (NOTICE | {"message": "\ud800"}, "event", "can't be stored"),
         (NOTICE | {"message": {"deep": ["\x00"]}}, "event", "can't be stored"),
         (NOTICE | {"\x00": 10**30}, "event", "can't be stored"),
-        (NOTICE | {"title": 10**30}, "event", "can't be stored"),
+        (NOTICE | {"title": 10**30}, "event.title", "valid string"),
         ({"type": "access_changed"}, "event.type", "It reports what the platform itself did"),
     ],
 )
@@ -176,11 +175,6 @@ def test_the_platforms_admin_publishes_to_tenants_that_exist(platform_admin, acm
 @pytest.mark.parametrize("body", [b"[" * 100_000, b'{"channel":', b"\xff", b"NaN"])
 def test_what_is_no_json_is_400(bob, body):
     assert bob.client.post(URL, body, content_type="application/json").status_code == 400
-
-
-def test_a_request_that_is_too_long_is_not_even_read(bob, acme):
-    answer = bob.api_post(URL, {"channel": notices(acme), "event": NOTICE | {"message": "x" * 300_000}})
-    assert answer.status_code == 413
 
 
 # --- Asked for twice --------------------------------------------------------------------------------------------------
