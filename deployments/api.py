@@ -20,6 +20,7 @@ from accounts.actions import Refused
 from deployments import actions, logs
 from deployments.events import DeploymentData, DeploymentStatus
 from deployments.models import Deployment, Stack, Status, wire_time
+from deployments.rows import queue_places
 from tenants.access import Rule, TenantAPIView
 from tenants.models import Role
 
@@ -190,7 +191,8 @@ class DeploymentListView(DeploymentsAPIView):
             found = found.filter(release__stack__slug=wanted["stack"])
         pages = Newest()
         page = pages.paginate_queryset(found, request, view=self) or []
-        places = self._places() if any(one.status == Status.QUEUED for one in page) else {}
+        tenant = request.tenant  # type: ignore[attr-defined]
+        places = queue_places(tenant) if any(one.status == Status.QUEUED for one in page) else {}
         return pages.get_paginated_response([resource(one, queue_position=places.get(one.number)) for one in page])
 
     @extend_schema(request=DeployBody, parameters=[IDEMPOTENCY], responses={201: DeploymentResource})
@@ -211,11 +213,6 @@ class DeploymentListView(DeploymentsAPIView):
             idempotency_key=key,
         )
         return Response(resource(deployment), status=status.HTTP_201_CREATED)
-
-    def _places(self) -> dict[int, int]:
-        """The queue, read once: place by number."""
-        waiting = Deployment.objects.filter(status=Status.QUEUED).order_by("number")
-        return {number: place for place, number in enumerate(waiting.values_list("number", flat=True), start=1)}
 
 
 class DeploymentView(DeploymentsAPIView):

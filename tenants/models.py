@@ -1,7 +1,6 @@
 import zoneinfo
 from datetime import timedelta
 from typing import Any, ClassVar
-from uuid import UUID
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -120,10 +119,6 @@ class ApiKey(AbstractAPIKey):
         ordering = ("-created",)
         verbose_name = "API key"
         verbose_name_plural = "API keys"
-
-    @property
-    def uuid(self) -> UUID:
-        return self.id
 
     @property
     def actor(self) -> Actor:

@@ -129,11 +129,6 @@ class Platform:
         """Ask it to end, and return when it has."""
         self._end(name, signal.SIGTERM)
 
-    def restart(self, name: str) -> None:
-        self.kill(name)
-        self.start(name)
-        self.wait_ready()
-
     def freeze(self, name: str) -> None:
         """SIGSTOP: nothing is lost, nothing answers, as when a network is cut."""
         self.processes[name].send_signal(signal.SIGSTOP)
