@@ -12,6 +12,7 @@ from django.http import HttpRequest
 from accounts import actions
 from accounts.admin_site import ActionAdmin, who
 from accounts.models import Invitation, User
+from events.admin import ReadOnlyAdmin
 
 # What people may do comes from memberships, and a person has one address: these two would only mislead.
 admin.site.unregister(Group)
@@ -92,22 +93,13 @@ class PersonAdmin(ActionAdmin):
 
 
 @admin.register(Invitation)
-class InvitationAdmin(ActionAdmin):
+class InvitationAdmin(ReadOnlyAdmin, ActionAdmin):
     """Who was told by mail, and what could not be sent."""
 
     list_display = ["user", "place", "invited_by", "created_at", "sent_at", "state"]
     list_select_related = ["user"]
     search_fields = ["user__email", "user__name", "place"]
     actions = ["send_again"]
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Invitation | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Invitation | None = None) -> bool:
-        return False
 
     @admin.action(description="Send again")
     def send_again(self, request: HttpRequest, queryset: QuerySet[Invitation]) -> None:

@@ -55,6 +55,10 @@ class NotRetryable(Refused):
     code = "not_retryable"
 
 
+class NotADraft(Refused):
+    code = "not_a_draft"
+
+
 class NotApprovable(Refused):
     code = "not_approvable"
 
@@ -86,14 +90,28 @@ class StaleVersion(Refused):
 
 
 @transaction.atomic
+def save_draft(stack: Stack) -> Stack:
+    """Keep a new stack, or what was changed of a draft. Raises NotADraft, and ValidationError for what is not valid."""
+    if not stack._state.adding:
+        _locked_draft(stack)
+    stack.full_clean()
+    stack.save()
+    return stack
+
+
+@transaction.atomic
+def delete_draft(stack: Stack) -> None:
+    """Raises NotADraft."""
+    _locked_draft(stack).delete()
+
+
+@transaction.atomic
 def approve(stack: Stack, by: User) -> Stack:
     """Offer this version to every tenant, and freeze it.
 
-    Raises NotApprovable if it already is, or if its steps or parameters are not valid.
+    Raises NotADraft if it already is approved, NotApprovable if its steps or parameters are not valid.
     """
-    stack = Stack.objects.select_for_update().get(pk=stack.pk)
-    if stack.is_approved:
-        raise NotApprovable(f"{stack} is already approved.")
+    stack = _locked_draft(stack)
     try:
         stacks.parse_steps(stack.steps)
         stacks.parse_parameters(stack.parameters)
@@ -117,6 +135,13 @@ def new_version(stack: Stack) -> Stack:
         steps=stack.steps,
         parameters=stack.parameters,
     )
+
+
+def _locked_draft(stack: Stack) -> Stack:
+    draft = Stack.objects.select_for_update().get(pk=stack.pk)
+    if draft.is_approved:
+        raise NotADraft(f"{draft} is already approved. Nothing was changed: make its next version.")
+    return draft
 
 
 def offered_stack(slug: str) -> Stack:

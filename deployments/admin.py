@@ -1,7 +1,8 @@
 from collections.abc import Callable
+from typing import Any
 
 from django.contrib import admin, messages
-from django.db.models import Model, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 
@@ -9,17 +10,7 @@ from accounts.admin_site import ActionAdmin, who
 from accounts.models import User
 from deployments import actions
 from deployments.models import Deployment, Release, Stack
-
-
-class ReadOnly(ActionAdmin):
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
+from events.admin import ReadOnlyAdmin
 
 
 @admin.register(Stack)
@@ -42,6 +33,12 @@ class StackAdmin(ActionAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Stack | None = None) -> list[str]:
         return ["slug", *self.readonly_fields] if obj else list(self.readonly_fields)
 
+    def save_model(self, request: HttpRequest, obj: Stack, form: Any, change: bool) -> None:
+        actions.save_draft(obj)
+
+    def delete_model(self, request: HttpRequest, obj: Stack) -> None:
+        actions.delete_draft(obj)
+
     @admin.display(boolean=True)
     def approved(self, stack: Stack) -> bool:
         return stack.is_approved
@@ -58,7 +55,7 @@ class StackAdmin(ActionAdmin):
 
 
 @admin.register(Release)
-class ReleaseAdmin(ReadOnly):
+class ReleaseAdmin(ReadOnlyAdmin, ActionAdmin):
     """Secrets show as keyed hashes; not even the sealed text is here."""
 
     list_display = ["short_digest", "tenant", "stack", "stack_version", "created_at"]
@@ -69,7 +66,7 @@ class ReleaseAdmin(ReadOnly):
 
 
 @admin.register(Deployment)
-class DeploymentAdmin(ReadOnly):
+class DeploymentAdmin(ReadOnlyAdmin, ActionAdmin):
     """Read-only, but for what actions can do: cancel and retry."""
 
     list_display = ["title", "tenant", "status", "requester_name", "created_at", "ended_at", "reason"]

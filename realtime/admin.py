@@ -4,6 +4,7 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from accounts.admin_site import who
 from realtime import actions
 from realtime.models import ChannelPolicy
 
@@ -17,10 +18,10 @@ class ChannelPolicyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     search_fields = ["pattern"]
 
     def save_model(self, request: HttpRequest, obj: ChannelPolicy, form: Any, change: bool) -> None:
-        actions.save_policy(obj, by=request.user)  # type: ignore[arg-type]
+        actions.save_policy(obj, by=who(request))
 
     def delete_model(self, request: HttpRequest, obj: ChannelPolicy) -> None:
-        actions.delete_policies([obj], by=request.user)  # type: ignore[arg-type]
+        actions.delete_policies([obj], by=who(request))
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[ChannelPolicy]) -> None:
-        actions.delete_policies(queryset, by=request.user)  # type: ignore[arg-type]
+        actions.delete_policies(queryset, by=who(request))

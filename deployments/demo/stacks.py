@@ -71,12 +71,11 @@ def offer_demo_stacks(by: User) -> list[Stack]:
 def _offer(facts: dict[str, Any], by: User) -> Stack:
     newest = Stack.objects.filter(slug=facts["slug"]).order_by("-version").first()
     if newest is None:
-        return actions.approve(Stack.objects.create(**facts), by=by)
+        return actions.approve(actions.save_draft(Stack(**facts)), by=by)
     if newest.is_approved:
         if all(getattr(newest, name) == value for name, value in facts.items()):
             return newest
         newest = actions.new_version(newest)
     for name, value in facts.items():
         setattr(newest, name, value)
-    newest.save()
-    return actions.approve(newest, by=by)
+    return actions.approve(actions.save_draft(newest), by=by)

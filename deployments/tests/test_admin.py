@@ -1,6 +1,7 @@
 import pytest
 from django.urls import reverse
 
+from deployments import actions
 from deployments.models import Stack, Status
 from deployments.tests.conftest import fresh
 from events.models import Event
@@ -37,6 +38,29 @@ def test_a_draft_with_a_wrong_step_is_refused_by_the_form(platform_admin):
     )
     assert b"Input should be a valid list" in page.content
     assert not Stack.objects.exists()
+
+
+def test_a_stack_that_there_is_already_is_refused_with_a_reason(platform_admin, stack):
+    facts = {"slug": stack.slug, "name": "X", "steps": '[{"name": "a", "command": ["true"]}]', "parameters": "[]"}
+    page = platform_admin.client.post(reverse("admin:deployments_stack_add"), facts, follow=True)
+    assert b"already exists" in page.content
+    assert Stack.objects.count() == 1
+
+
+def test_a_draft_is_changed_and_deleted_by_actions_that_know_what_was_approved_meanwhile(platform_admin):
+    draft = Stack.objects.create(slug="x", name="X", steps=[{"name": "a", "command": ["true"]}])
+    stale = Stack.objects.get(pk=draft.pk)
+    page = reverse("admin:deployments_stack_change", args=[draft.pk])
+    platform_admin.post(page, {"name": "Y", "steps": '[{"name": "b", "command": ["true"]}]', "parameters": "[]"})
+    draft.refresh_from_db()
+    assert draft.name == "Y"
+    actions.approve(draft, by=platform_admin.user)
+    for change in (actions.save_draft, actions.delete_draft):
+        with pytest.raises(actions.NotADraft, match="make its next version"):
+            change(stale)
+    other = Stack.objects.create(slug="y", name="Y", steps=[{"name": "a", "command": ["true"]}])
+    platform_admin.post(reverse("admin:deployments_stack_delete", args=[other.pk]), {"post": "yes"})
+    assert not Stack.objects.filter(slug="y").exists()
 
 
 def test_cancel_and_retry_go_through_the_actions(platform_admin, acme_deployment):
