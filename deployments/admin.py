@@ -19,6 +19,7 @@ class StackAdmin(ActionAdmin):
 
     list_display = ["name", "slug", "version", "approved", "approved_at", "approved_by"]
     list_filter = ["slug"]
+    list_select_related = ["approved_by"]
     search_fields = ["slug", "name"]
     fields = ["slug", "version", "name", "description", "steps", "parameters", "approved_at", "approved_by"]
     readonly_fields = ["version", "approved_at", "approved_by"]

@@ -1,0 +1,89 @@
+"""Every list and form of the Django admin: they open, and cost the same queries for a few rows as for many."""
+
+from collections.abc import Iterator
+
+import pytest
+from django.contrib import admin
+from django.db import connection
+from django.db.models import Model
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django_scopes import scopes_disabled
+
+from accounts.actions import add_person
+from conftest import Person
+from deployments import actions as deployments
+from deployments.models import Deployment, Release, Stack
+from events import numbering
+from events.models import Cursor, DeadLetter, Event
+from realtime.models import ChannelPolicy
+from tenants import actions as tenants
+from tenants.models import ApiKey, Membership, Role, Tenant
+
+pytestmark = pytest.mark.django_db
+OURS = ("accounts", "tenants", "events", "realtime", "deployments")
+
+
+@pytest.fixture(autouse=True)
+def every_tenant() -> Iterator[None]:
+    with scopes_disabled():
+        yield
+
+
+def grow(number: int, by: Person) -> None:
+    """One more of everything that the admin lists."""
+    person = add_person(f"person{number}@tenant{number}.example", f"Person {number}", by=by.user)
+    tenant = tenants.create_tenant(f"tenant{number}", f"Tenant {number}", by=by.user)
+    tenants.join(tenant, person, Role.TENANT_ADMIN, by=by.user)
+    tenants.create_api_key(tenant, "ci", ["events:read"], by=person)
+    steps = [{"name": "say", "command": ["echo", "hello"]}]
+    stack = deployments.save_draft(Stack(slug=f"stack{number}", name=f"Stack {number}", steps=steps))
+    deployments.request_deployment(tenant, deployments.approve(stack, by=by.user), {}, by=person)
+    numbering.number()
+    Cursor.objects.create(name=f"handler:{number}")
+    DeadLetter.objects.create(cursor=f"handler:{number}", event=Event.objects.latest("id"), error="Away")
+
+
+def names(model: type[Model]) -> str:
+    return f"{model._meta.app_label}_{model._meta.model_name}"
+
+
+def listed() -> list[type[Model]]:
+    return [model for model in admin.site._registry if model._meta.app_label in OURS]
+
+
+def queries(person: Person, url: str) -> int:
+    with CaptureQueriesContext(
+        connection,
+    ) as captured:
+        assert person.get(url).status_code == 200, url
+    return len(captured)
+
+
+def test_what_the_platforms_admins_look_after_is_all_there():
+    shown = set(listed())
+    assert {Tenant, Membership, ApiKey, ChannelPolicy, Event, Cursor, DeadLetter, Stack, Release, Deployment} <= shown
+
+
+def lists() -> dict[str, str]:
+    return {names(model): reverse(f"admin:{names(model)}_changelist") for model in listed()}
+
+
+def forms() -> dict[str, str]:
+    """The form of the oldest row of each."""
+    first = {names(model): model._default_manager.order_by("pk").first() for model in listed()}
+    return {name: reverse(f"admin:{name}_change", args=[row.pk]) for name, row in first.items()}
+
+
+@pytest.mark.parametrize(("pages", "at_most"), [(lists, 15), (forms, 25)])
+def test_no_page_costs_more_queries_for_more_rows(platform_admin, pages, at_most):
+    for number in range(3):
+        grow(number, platform_admin)
+    for url in pages().values():
+        platform_admin.get(url)  # the first look also reads what is kept in memory from then on
+    few = {name: queries(platform_admin, url) for name, url in pages().items()}
+    for number in range(3, 12):
+        grow(number, platform_admin)
+    many = {name: queries(platform_admin, url) for name, url in pages().items()}
+    assert many == few
+    assert max(few.values()) <= at_most, few
