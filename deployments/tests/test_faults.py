@@ -38,13 +38,16 @@ FAMILY = """
 import os, subprocess, sys, time
 sleep = [sys.executable, "-S", "-c", "import time; time.sleep(300)"]
 child = subprocess.Popen(sleep)
+said, say = os.pipe()
 if os.fork() == 0:
     os.setsid()
     if os.fork() == 0:
         print(os.getpid(), flush=True)
+        os.write(say, b"!")
         time.sleep(300)
     os._exit(0)
 os.wait()
+os.read(said, 1)
 print(os.getpid(), flush=True)
 print(child.pid, flush=True)
 time.sleep(300)

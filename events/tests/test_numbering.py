@@ -27,7 +27,7 @@ from events.emit import emit
 from events.ids import new_id
 from events.models import Entry, Event, LogState
 from events.numbering import gaps, without
-from events.tests.conftest import Happened
+from events.tests.conftest import Happened, eventually
 
 ids = st.lists(st.integers(1, 60), unique=True).map(sorted)
 only_postgresql = pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has one writer")
@@ -169,8 +169,8 @@ def test_a_rolled_back_event_is_looked_for_until_its_transaction_has_ended_and_a
         numbering.number()
         assert len(LogState.objects.get().holes) == 1
         monkeypatch.setattr(numbering, "HOLE_KEPT_SECONDS", 0.0)
-        number_all()
-        assert LogState.objects.get().holes == []
+        # Transactions of other databases on this server, other tests', also keep it open while they last.
+        eventually(lambda: number_all() or not LogState.objects.get().holes)
 
 
 @only_postgresql
