@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import pytest
 import time_machine
 from django.core import mail
+from django.core.cache import cache
 from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import NoReverseMatch, reverse
@@ -241,6 +242,15 @@ def test_setting_a_new_password_by_mail_ends_the_lock(bob):
     form = client.get(reset_link(client, "bob@acme.example"))
     client.post(form.url, {"password1": NEW, "password2": NEW})
     assert sign_in(Client(), "bob@acme.example", NEW).status_code == 302
+
+
+def test_nobodys_mailbox_is_flooded_with_links(bob):
+    cache.clear()  # where the requests are counted
+    answers = [Client().post("/accounts/password/reset/", {"email": "bob@acme.example"}) for _ in range(6)]
+    cache.clear()
+    assert [answer.status_code for answer in answers] == [302] * 5 + [429]
+    assert "Too many requests from here" in answers[-1].content.decode()
+    assert len(mail.outbox) == 5
 
 
 def test_the_admin_has_no_sign_in_of_its_own(platform_admin, bob):
