@@ -1,8 +1,12 @@
 """The relay as a process: killed, stopped, doubled, without its database."""
 
+import os
 import signal
+import subprocess
+import sys
 
 import pytest
+from django.conf import settings
 from django.db import connection
 
 from events.channels import Topic, tenant
@@ -79,6 +83,18 @@ def test_without_celerys_broker_the_relay_pushes_all_the_same(start_relay, engin
     eventually(lambda: "Celery's broker is away" in relay.output)
     happen(1, first=2)
     eventually(lambda: engine.seqs(dashboard) == [1, 2], seconds=5)
+
+
+def test_a_relay_that_is_there_before_its_tables_waits_for_them(start_relay, tmp_path):
+    """Whoever starts the processes need not mind the order."""
+    environ = {"DATABASE_URL": f"sqlite:///{tmp_path / 'new.sqlite3'}"}
+    relay = start_relay(**environ)
+    eventually(lambda: "Waiting for the database: no such table" in relay.output)
+    migrate = [sys.executable, "manage.py", "migrate", "--verbosity=0"]
+    subprocess.run(
+        migrate, cwd=settings.BASE_DIR, env=os.environ | {"DJANGO_SETTINGS_MODULE": "neostack.settings"} | environ
+    ).check_returncode()
+    eventually(lambda: "Active: numbering and pushing." in relay.output)
 
 
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no server that could cut a connection")

@@ -75,6 +75,15 @@ def test_nothing_is_missing_or_doubled_after_kill_9(platform, acme, alice, subsc
         assert subscriber.reloads == dict.fromkeys(channels, 0)
 
 
+def test_without_any_relay_celery_publishes_in_order(platform, acme, alice, subscribe):
+    channels = [acme.channel("notifications"), acme.channel("activity")]
+    subscriber = subscribe(alice, acme, channels)
+    platform.kill("relay")
+    platform.inside.send_notices(tenant=acme.id, by=alice.id, count=EVENTS // 4)
+    expect_what_the_log_has(platform, subscriber)
+    assert subscriber.reloads == dict.fromkeys(channels, 0)
+
+
 def test_a_log_is_whole_when_its_runner_is_killed(platform, acme, alice, subscribe):
     script = f"import time\nfor n in range({LINES}): print('line', n, flush=True); time.sleep(0.0005)"
     platform.inside.make_stack(
