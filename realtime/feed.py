@@ -58,7 +58,7 @@ class Reader:
 
 
 def read(principal: Principal, after: int | None, limit: int) -> Page:
-    """Up to `limit` events after a sequence number (None: from the oldest kept on). Raises Gone.
+    """Up to `limit` events after a sequence number (None: from where nothing has been pruned on). Raises Gone.
 
     An empty page whose `next` has moved on is not the end: there was nothing for this caller among what was looked at.
     """
