@@ -26,6 +26,7 @@ from deployments.models import (
 )
 from deployments.signals import deployment_changed
 from events.actors import HasActor
+from tenants import idempotency
 from tenants.models import Tenant
 
 
@@ -44,7 +45,7 @@ class QueueFull(Refused):
 
 
 class IdempotencyConflict(Refused):
-    code = "idempotency_conflict"
+    code = idempotency.CONFLICT
 
 
 class NotCancellable(Refused):

@@ -21,6 +21,7 @@ from deployments import actions, logs
 from deployments.events import DeploymentData, DeploymentStatus
 from deployments.models import Deployment, Stack, Status, wire_time
 from deployments.rows import queue_places
+from tenants import idempotency
 from tenants.access import Rule, TenantAPIView
 from tenants.models import Role
 
@@ -29,7 +30,7 @@ READ = Rule(scope="deployments:read")
 READ_LOG = Rule(role=Role.TENANT_ADMIN, scope="deployments:read")
 WRITE = Rule(role=Role.TENANT_ADMIN, scope="deployments:write")
 IDEMPOTENCY = OpenApiParameter(
-    "Idempotency-Key", str, OpenApiParameter.HEADER, description="The same key again answers with the same deployment."
+    idempotency.HEADER, str, OpenApiParameter.HEADER, description="The same key again answers with the same deployment."
 )
 
 
@@ -108,13 +109,6 @@ class LogQuery(serializers.Serializer[Any]):
 def valid(serializer: serializers.Serializer[Any]) -> dict[str, Any]:
     serializer.is_valid(raise_exception=True)
     return dict(serializer.validated_data)
-
-
-def idempotency_key(request: Request) -> str | None:
-    key = request.headers.get("Idempotency-Key")
-    if key is not None and not (0 < len(key) <= 255 and key.isascii() and key.isprintable()):
-        raise ValidationError({"Idempotency-Key": "Use 1 to 255 printable ASCII characters."})
-    return key
 
 
 class Conflict(APIException):
@@ -199,7 +193,7 @@ class DeploymentListView(DeploymentsAPIView):
     def post(self, request: Request) -> Response:
         """Queue a deployment of an approved stack."""
         body = valid(DeployBody(data=request.data))
-        key = idempotency_key(request)
+        key = idempotency.key_of(request)
         try:
             stack = actions.offered_stack(body["stack"])
         except Stack.DoesNotExist:
@@ -250,7 +244,7 @@ class RetryView(DeploymentsAPIView):
             self.deployment(id),
             by=request.principal,  # type: ignore[attr-defined]
             expected_version=body.get("expectedVersion"),
-            idempotency_key=idempotency_key(request),
+            idempotency_key=idempotency.key_of(request),
         )
         return Response(resource(deployment), status=status.HTTP_201_CREATED)
 

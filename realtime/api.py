@@ -28,6 +28,7 @@ from realtime.metrics import PUBLICATIONS, TOKENS
 from realtime.models import Action
 from realtime.policies import SCOPES, Standing, authorize
 from realtime.tokens import Signed
+from tenants import idempotency
 from tenants.access import ApiKeyAuthentication, principal_of
 from tenants.models import ApiKey
 
@@ -146,7 +147,7 @@ class PublishedSerializer(serializers.Serializer[Any]):
 
 class KeyConflict(APIException):
     status_code = status.HTTP_409_CONFLICT
-    default_code = "idempotency_key_reused"
+    default_code = idempotency.CONFLICT
     default_detail = "This Idempotency-Key was used for another request. Nothing was published: take a new one."
 
 
@@ -158,7 +159,7 @@ class PublishView(PrincipalAPIView):
         responses={202: PublishedSerializer},
         parameters=[
             OpenApiParameter(
-                "Idempotency-Key",
+                idempotency.HEADER,
                 OpenApiTypes.STR,
                 OpenApiParameter.HEADER,
                 description=f"Sent again with the same request within {settings.IDEMPOTENCY_KEYS_KEPT_HOURS} hours, "
@@ -176,7 +177,9 @@ class PublishView(PrincipalAPIView):
         if wait := rates.seconds_to_wait(channel):
             raise Throttled(wait)
         try:
-            event_id = publishing.publish(self.principal, channel, asked.validated_data["event"], _key(request))
+            event_id = publishing.publish(
+                self.principal, channel, asked.validated_data["event"], idempotency.key_of(request)
+            )
         except publishing.OtherBody:
             raise KeyConflict from None
         return Response({"id": str(event_id)}, status=status.HTTP_202_ACCEPTED)
@@ -197,13 +200,6 @@ def _channel(name: str) -> Channel:
         return channels.parse(name)
     except InvalidChannel:
         raise ValidationError({"channel": NOT_A_CHANNEL}) from None
-
-
-def _key(request: Request) -> str:
-    key = request.headers.get("Idempotency-Key", "")
-    if len(key) > 255 or not key.isprintable():
-        raise ValidationError({"Idempotency-Key": "Use at most 255 printable characters."})
-    return key
 
 
 # --- The feed ---------------------------------------------------------------------------------------------------------
