@@ -1,13 +1,18 @@
 from typing import Any
 
+import rest_framework_api_key.admin  # noqa: F401  registers APIKey
 from django import forms
 from django.contrib import admin, messages
 from django.db.models import Count, Model, QuerySet
 from django.http import HttpRequest
+from rest_framework_api_key.models import APIKey as KeyOfNoTenant
 
 from accounts.admin_site import ActionAdmin, who
 from tenants import actions
 from tenants.models import ApiKey, Membership, Role, Scope, Tenant
+
+# The library's own keys: they would open nothing here.
+admin.site.unregister(KeyOfNoTenant)
 
 
 class NoDelete(ActionAdmin):
