@@ -66,7 +66,11 @@ def deployment_list(request: PageRequest) -> HttpResponse:
         "updates": updates,
         "filters": filters,
         "tabs": [(name, name.capitalize(), filters.address(status=name)) for name in GROUPS],
-        "stacks": Stack.objects.order_by("slug").values_list("slug", flat=True).distinct(),
+        # Those this tenant has deployed: what else there is, approved or not, is no filter of its list.
+        "stacks": Stack.objects.filter(releases__tenant=request.tenant)
+        .order_by("slug")
+        .values_list("slug", flat=True)
+        .distinct(),
         "page": shown,
         "older": filters.address(before=shown.older) if shown.older else None,
         "newer": filters.address(after=shown.newer) if shown.newer else None,

@@ -248,6 +248,13 @@ def test_where_it_stands_is_said_in_the_words_that_the_page_uses(status, data, w
     assert progress(deployment, data.get("queuePosition")) == words
 
 
+def test_the_list_offers_no_stack_as_a_filter_that_this_tenant_never_deployed(alice, acme_deployment):
+    Stack.objects.create(slug="secret-project", name="Not approved", steps=[{"name": "a", "command": ["true"]}])
+    page = alice.get("/t/acme/deployments/").content.decode()
+    assert f'value="{acme_deployment.release.stack.slug}"' in page
+    assert "secret-project" not in page
+
+
 def test_unknown_filters_count_as_not_given():
     assert Filters.of(QueryDict("status=nonsense")) == Filters()
 
