@@ -533,7 +533,7 @@ class Announcer {
   speak() {
     const last = this.waiting.at(-1);
     const others = this.waiting.length - 1;
-    this.region.textContent = others ? `${last}. And ${others} more change${others === 1 ? "" : "s"}.` : last;
+    this.region.textContent = others ? `${last.replace(/\.$/, "")}. And ${others} more change${others === 1 ? "" : "s"}.` : last;
     this.waiting = [];
     this.timer = null;
   }

@@ -177,7 +177,6 @@ function start() {
     button.hidden = false;
     button.addEventListener("click", (event) => (event.preventDefault(), openDialog(button.dataset.opens)));
   }
-  document.getElementById("error-summary")?.focus();
   listenForKeys();
   startJump();
   bindKeys();

@@ -5,9 +5,9 @@ import sys
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
+from tests.whole.accessibility import violations
 from tests.whole.conftest import Window
 from tests.whole.people import Company
 from tests.whole.platform import Platform, wait_until
@@ -149,13 +149,3 @@ def test_no_page_keeps_anybody_out(window, platform, alice, acme, stack, theme, 
     visits += [(stranger, "/accounts/login/"), (stranger, "/accounts/password/reset/")]
     found = {address: violations(seen.open(address)) for seen, address in visits}
     assert not {address: problems for address, problems in found.items() if problems}
-
-
-def violations(page: Page) -> list[str]:
-    """What axe finds of WCAG levels A and AA: the rule and where."""
-    tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
-    results = Axe().run(page, options={"runOnly": {"type": "tag", "values": tags}})
-    return [
-        f"{rule['id']}: {', '.join(str(node['target']) for node in rule['nodes'][:3])}"
-        for rule in results.response["violations"]
-    ]
