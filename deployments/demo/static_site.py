@@ -36,7 +36,7 @@ def page_names() -> list[str]:
 
 def prepare() -> None:
     say(f"{BOLD}{os.environ['SITE_TITLE']}{PLAIN}: {len(page_names())} pages, theme {os.environ['THEME']}")
-    say(f"Python {sys.version.split()[0]}, directory {Path.cwd()}")
+    say(f"Python {sys.version.split()[0]}, a directory of its own, {len(os.environ)} variables in the environment")
     if key := os.environ.get("ANALYTICS_KEY"):
         say(f"Analytics key: {key}")
     else:
