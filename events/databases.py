@@ -151,6 +151,8 @@ def _direct_connection() -> psycopg.Connection:
     if settings.DATABASE_DIRECT_URL:
         return psycopg.connect(settings.DATABASE_DIRECT_URL, autocommit=True, connect_timeout=CONNECT_TIMEOUT_SECONDS)
     database = connection.settings_dict
+    # What the pooled connections are opened with, sslmode for one, holds here too.
+    options = {name: value for name, value in database["OPTIONS"].items() if name != "pool"}
     return psycopg.connect(
         dbname=database["NAME"],
         user=database["USER"] or None,
@@ -158,7 +160,7 @@ def _direct_connection() -> psycopg.Connection:
         host=database["HOST"] or None,
         port=database["PORT"] or None,
         autocommit=True,
-        connect_timeout=CONNECT_TIMEOUT_SECONDS,
+        **{"connect_timeout": CONNECT_TIMEOUT_SECONDS, **options},
     )
 
 
