@@ -19,12 +19,16 @@ function keysAreOn() {
 }
 
 function isSilent(event) {
-  const target = event.target;
   return (
     event.ctrlKey || event.metaKey || event.altKey || event.isComposing ||
-    target.isContentEditable || ["INPUT", "TEXTAREA", "SELECT"].includes(target.tagName) ||
-    document.querySelector("dialog[open]") !== null
+    isField(event.target) || document.querySelector("dialog[open]") !== null
   );
+}
+
+/** A dialog that has just closed keeps the focus in its field until the next frame: nobody writes into what isn't seen. */
+function isField(target) {
+  const canBeWritten = target.isContentEditable || ["INPUT", "TEXTAREA", "SELECT"].includes(target.tagName);
+  return canBeWritten && target.checkVisibility();
 }
 
 function onKey(event) {

@@ -54,6 +54,17 @@ def test_without_a_network_it_says_since_when_and_locks_retry_until_it_is_back(w
     expect(page.get_by_text("Tries again")).to_be_visible()
 
 
+@pytest.mark.once
+def test_keys_typed_right_after_a_dialog_has_closed_are_heard(window, acme, alice):
+    page = window(alice).open(acme.path)
+    expect(mark(page)).to_have_text("Live")
+    for _ in range(10):  # faster than the frame in which Chromium takes the focus out of the closed dialog
+        for keys in ("Control+k", "Escape", "?"):
+            page.keyboard.press(keys)
+        assert page.locator("dialog#keys[open]").count() == 1
+        page.keyboard.press("Escape")
+
+
 def test_notices_are_toasts_of_which_three_show(window, platform, acme, alice, bob):
     page = window(bob).open(acme.path)
     expect(mark(page)).to_have_text("Live")
