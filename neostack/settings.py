@@ -67,6 +67,8 @@ INSTALLED_APPS = [
     "tenants",
     "realtime",
     "deployments",
+    "monitoring",
+    "notifications",
     "portal",
     "neostack.apps.NeostackConfig",
 ]

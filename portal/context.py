@@ -5,6 +5,7 @@ from typing import Any
 from django.http import HttpRequest
 from django.utils.functional import SimpleLazyObject
 
+from portal.navigation import links_of
 from tenants.access import memberships_of
 from tenants.models import Tenant
 
@@ -22,9 +23,10 @@ def tenants_to_open(request: HttpRequest) -> list[Tenant]:
 
 
 def layout(request: HttpRequest) -> dict[str, Any]:
-    """The theme, and the tenants a person can switch to."""
+    """The theme, the menu, and the tenants a person can switch to."""
     return {
         "theme": chosen_theme(request),
         "themes": THEMES,
+        "links": SimpleLazyObject(lambda: links_of(request)),
         "my_tenants": SimpleLazyObject(lambda: tenants_to_open(request)),
     }

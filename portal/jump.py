@@ -7,6 +7,7 @@ from django.urls import reverse
 
 from deployments.models import Deployment, Stack
 from deployments.rows import Filters
+from portal.navigation import tenant_links
 from tenants.models import Role, Tenant
 
 DEPLOYMENTS_SHOWN = 10
@@ -28,8 +29,8 @@ def targets(tenant: Tenant, role: str, query: str) -> list[Target]:
 
 
 def _pages(tenant: Tenant, role: str) -> Iterator[Target]:
-    yield Target("Page", "Home", tenant.name, reverse("tenant_home", args=[tenant.slug]))
-    yield Target("Page", "Deployments", tenant.name, reverse("deployments", args=[tenant.slug]))
+    for link in tenant_links(tenant.slug, role):
+        yield Target("Page", link.page.title, tenant.name, link.url)
     if role == Role.TENANT_ADMIN:
         yield Target("Page", "Deploy", "Choose a stack", reverse("deploy", args=[tenant.slug]))
 

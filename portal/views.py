@@ -32,7 +32,7 @@ def home(request: HttpRequest) -> HttpResponse:
     if len(tenants) == 1:
         return redirect("tenant_home", tenants[0].slug)
     if not tenants and user.is_platform_admin:
-        return redirect("admin:index")
+        return redirect("ops_home")
     return render(request, "portal/tenants.html", {"tenants": tenants})
 
 

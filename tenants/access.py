@@ -19,7 +19,7 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.utils.cache import patch_vary_headers
-from django_scopes import scope
+from django_scopes import scope, scopes_disabled
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication, get_authorization_header
 from rest_framework.exceptions import (
     AuthenticationFailed,
@@ -34,6 +34,7 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from accounts.models import User
+from events.live import Live
 from tenants.models import ApiKey, Membership, Role, Tenant
 
 Principal = User | ApiKey | AnonymousUser
@@ -167,6 +168,33 @@ def tenant_page(*, role: Role | None = None) -> Callable[[View], View]:
         return page
 
     return decorate
+
+
+class PlatformRequest(HttpRequest):
+    """What a `@platform_page` gets (for annotations)."""
+
+    user: User
+    live: Live
+    is_operations: bool
+
+
+def platform_page(view: View) -> View:
+    """Open a page of the operations portal to platform admins, over all tenants; for others there is no such page."""
+
+    @wraps(view)
+    def page(request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if not request.user.is_authenticated:
+            return redirect_to_login(request.get_full_path())
+        if not request.user.is_platform_admin:
+            return not_found()
+        request.is_operations = True
+        with scopes_disabled():
+            try:
+                return _rendered(view(request, *args, **kwargs))
+            except Http404:
+                return not_found()
+
+    return page
 
 
 def _role_needed(request: TenantRequest, rule: Rule) -> HttpResponse:

@@ -40,6 +40,7 @@ EVERYBODY = row(         200, 200, 200,   200, 200, 200,      200,  200,  200)
 PEOPLE = row(            200, 200, 200,   200, 200, SIGN_IN, SIGN_IN, SIGN_IN, SIGN_IN)
 MEMBERS = row(           200, 200, 404,   404, 404, SIGN_IN, SIGN_IN, SIGN_IN, SIGN_IN)
 TENANT_ADMINS = row(     200, 403, 404,   404, 404, SIGN_IN, SIGN_IN, SIGN_IN, SIGN_IN)
+PLATFORM_ADMINS = row(   404, 404, 404,   200, 404, SIGN_IN, SIGN_IN, SIGN_IN, SIGN_IN)
 API_READ = row(          200, 200, 404,   404, 404, 401,      200,  403,  404)
 API_READ_ADMIN = row(    200, 403, 404,   404, 404, 401,      200,  403,  404)
 API_WRITE = row(         201, 403, 404,   404, 404, 401,      201,  403,  404)
@@ -166,6 +167,8 @@ ROWS = [
     # What has ended can't be cancelled: 409, for those who might.
     page("t/<slug:slug>/deployments/<int:number>/cancel/", TENANT_ADMINS | {"alice": 409}, "POST"),
     page("t/<slug:slug>/deployments/<int:number>/retry/", TENANT_ADMINS | {"alice": 409}, "POST"),
+    # The operations portal.
+    page("ops/", PLATFORM_ADMINS),
     # The API.
     # A key names no tenant: it is its own tenant's list that globex's gets.
     page("api/deployments", API_READ | {"globex_key": 200}),

@@ -17,8 +17,8 @@ def test_a_person_of_two_tenants_chooses(alice, globex):
     assert "/t/globex/" in page
 
 
-def test_the_platform_admin_lands_in_the_administration(platform_admin):
-    assert platform_admin.get("/")["Location"] == "/admin/"
+def test_the_platform_admin_lands_in_the_operations_portal(platform_admin):
+    assert platform_admin.get("/")["Location"] == "/ops/"
 
 
 def test_a_person_without_a_tenant_is_told_what_to_do(alice, acme):

@@ -159,10 +159,8 @@ function moveInRows(step, root = document.getElementById("main")) {
 }
 
 function bindKeys() {
-  const { home, deployments } = document.body.dataset;
   bind("?", () => openDialog("keys"));
-  if (home) bind("g h", () => location.assign(home));
-  if (deployments) bind("g d", () => location.assign(deployments));
+  for (const link of document.querySelectorAll("a[data-key]")) bind(link.dataset.key, () => location.assign(link.href));
   bind("/", () => {
     const search = document.querySelector("[data-search]");
     if (!search) return false;
@@ -190,13 +188,19 @@ function start() {
   startLive();
 }
 
+/** What stands in an element with `data-module`: `start(element, live, bind)` of the module of that name. */
+const MODULES = {
+  log: () => import("./log.js"),
+};
+
 /** The live parts load only where the server rendered something to follow. */
 async function startLive() {
   if (!document.getElementById("live-config")) return;
   const { Live } = await import("./live.js");
   const live = new Live(JSON.parse(document.getElementById("live-config").textContent));
-  const log = document.getElementById("log");
-  if (log) (await import("./log.js")).start(log, live, bind);
+  for (const element of document.querySelectorAll("[data-module]")) {
+    (await MODULES[element.dataset.module]()).start(element, live, bind);
+  }
   live.start();
 }
 

@@ -1,0 +1,56 @@
+"""Every page that stands in a menu, once: the sidebar, the jump dialog and the shortcuts all read these two lists."""
+
+from dataclasses import dataclass
+
+from django.http import HttpRequest
+from django.urls import reverse
+
+from tenants.access import Rule
+from tenants.models import Role
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """`view` is the URL's name, `icon` a picture of the sprite, `key` opens it after `g`; no `role`: any member may."""
+
+    section: str
+    title: str
+    view: str
+    icon: str
+    key: str = ""
+    role: Role | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A page of the menu as one request sees it."""
+
+    page: Page
+    url: str
+
+
+TENANT_PAGES = [
+    Page("home", "Home", "tenant_home", "home", "h"),
+    Page("deployments", "Deployments", "deployments", "deployments", "d"),
+]
+
+#: What platform admins have at /ops/.
+OPS_PAGES = [
+    Page("ops_home", "Home", "ops_home", "home", "h"),
+]
+
+
+def tenant_links(slug: str, role: str) -> list[Link]:
+    """The pages of a tenant that this role may open."""
+    return [Link(page, reverse(page.view, args=[slug])) for page in TENANT_PAGES if Rule(page.role).admits(role)]
+
+
+def ops_links() -> list[Link]:
+    return [Link(page, reverse(page.view)) for page in OPS_PAGES]
+
+
+def links_of(request: HttpRequest) -> list[Link]:
+    """The menu round this page: the tenant's, the operations portal's, or none."""
+    if tenant := getattr(request, "tenant", None):
+        return tenant_links(tenant.slug, request.membership.role)  # type: ignore[attr-defined]
+    return ops_links() if getattr(request, "is_operations", False) else []
