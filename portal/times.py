@@ -1,7 +1,8 @@
 """Times and durations as people read them. `static/js/times.js` says the same words; `portal/tests/times.json` holds
 them to each other."""
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 from django.utils import timezone
 
@@ -24,9 +25,25 @@ def ago(moment: datetime, now: datetime | None = None) -> str:
     return f"{moment.day} {moment:%b %Y}"
 
 
-def exact(moment: datetime) -> str:
-    """The full time with its zone: what a hover, a focus or a tap shows."""
-    return f"{moment.day} {moment:%b %Y, %H:%M:%S} UTC"
+def exact(moment: datetime, zone: str = "UTC") -> str:
+    """The full time with its zone: what a hover, a focus or a tap shows. Outside UTC, how far from it: clocks show some
+    hours twice."""
+    local = moment.astimezone(ZoneInfo(zone))
+    name = "UTC" if zone == "UTC" else f"{zone} ({_offset(local)})"
+    return f"{local.day} {local:%b %Y, %H:%M:%S} {name}"
+
+
+def _offset(local: datetime) -> str:
+    minutes = round((local.utcoffset() or timedelta()) / timedelta(minutes=1))
+    if not minutes:
+        return "UTC"
+    hours, rest = divmod(abs(minutes), 60)
+    return f"UTC{'-' if minutes < 0 else '+'}{hours}{f':{rest:02}' if rest else ''}"
+
+
+def day_words(day: date) -> str:
+    """A day as lists of events head it: "Monday, 23 Nov 2026"."""
+    return f"{day:%A}, {day.day} {day:%b %Y}"
 
 
 def took(duration: timedelta) -> str:

@@ -163,7 +163,8 @@ def shuffled(events: list[dict], seed: int) -> list[dict]:
 def replay(page: Page, events: list[dict]) -> None:
     page.evaluate(
         """async events => {
-          const { applyUpdate, listOf } = await import("/static/js/rows.js");
+          const { applyUpdate } = await import("/static/js/rows.js");
+          const { listOf } = await import("/static/js/lists.js");
           for (const event of JSON.parse(events)) applyUpdate(event);
           for (const body of document.querySelectorAll("[data-live-list]")) listOf(body).show();
         }""",

@@ -3,6 +3,7 @@
 import json
 from datetime import datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -27,6 +28,17 @@ def test_a_time_is_relative_for_seven_days(moment, words):
 @pytest.mark.parametrize(("moment", "words"), TIMES["exact"])
 def test_an_exact_time_names_its_zone(moment, words):
     assert times.exact(at(moment)) == words
+
+
+@pytest.mark.parametrize(("moment", "zone", "words"), TIMES["exactIn"])
+def test_in_a_tenants_zone_it_names_that_one_and_how_far_from_utc_it_was(moment, zone, words):
+    assert times.exact(at(moment), zone) == words
+
+
+@pytest.mark.parametrize(("moment", "zone", "day", "words"), TIMES["days"])
+def test_a_day_is_the_one_that_clocks_in_the_zone_showed(moment, zone, day, words):
+    local = at(moment).astimezone(ZoneInfo(zone)).date()
+    assert (local.isoformat(), times.day_words(local)) == (day, words)
 
 
 @pytest.mark.parametrize(("seconds", "words"), TIMES["took"])

@@ -1,6 +1,7 @@
 // One connection a tab. What the page shows is either confirmed or says since when it is not.
 
-import { applyUpdate, listOf } from "./rows.js";
+import { listOf } from "./lists.js";
+import { applyUpdate } from "./rows.js";
 import { clock } from "./times.js";
 
 const GRACE_MS = 1_000;

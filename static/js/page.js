@@ -190,6 +190,7 @@ function start() {
 
 /** What stands in an element with `data-module`: `start(element, live, bind)` of the module of that name. */
 const MODULES = {
+  feed: () => import("./feed.js"),
   log: () => import("./log.js"),
 };
 

@@ -1,6 +1,7 @@
 // Times and durations as people read them: the words of portal/times.py, which portal/tests/times.json holds to these.
 
 const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+const WEEKDAYS = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
 const DAY = 86_400;
 
 const two = (number) => String(number).padStart(2, "0");
@@ -17,10 +18,41 @@ export function ago(moment, now = Date.now()) {
   return day(new Date(moment));
 }
 
-/** The full time with its zone. */
-export function exact(moment) {
-  const date = new Date(moment);
-  return `${day(date)}, ${clock(date)} UTC`;
+/** The full time with its zone and, outside UTC, how far that is from it: clocks show some hours twice. */
+export function exact(moment, zone = "UTC") {
+  const local = inZone(moment, zone);
+  const minutes = Math.round((local - Math.floor(new Date(moment) / 1000) * 1000) / 60_000);
+  const name = zone === "UTC" ? "UTC" : `${zone} (${offset(minutes)})`;
+  return `${day(local)}, ${clock(local)} ${name}`;
+}
+
+function offset(minutes) {
+  const [hours, rest] = [Math.floor(Math.abs(minutes) / 60), Math.abs(minutes) % 60];
+  return minutes ? `UTC${minutes < 0 ? "-" : "+"}${hours}${rest ? `:${two(rest)}` : ""}` : "UTC";
+}
+
+const formats = new Map();
+
+/** A date whose UTC parts are what clocks in this zone show, to the second. */
+function inZone(moment, zone) {
+  if (!formats.has(zone)) formats.set(zone, formatOf(zone));
+  const parts = Object.fromEntries(formats.get(zone).formatToParts(new Date(moment)).map(({ type, value }) => [type, value]));
+  return new Date(Date.UTC(parts.year, parts.month - 1, parts.day, parts.hour, parts.minute, parts.second));
+}
+
+function formatOf(zone) {
+  const numbers = { year: "numeric", month: "numeric", day: "numeric", hour: "numeric", minute: "numeric", second: "numeric" };
+  const options = { ...numbers, calendar: "gregory", numberingSystem: "latn", hourCycle: "h23" };
+  return new Intl.DateTimeFormat("en", { ...options, timeZone: zone });
+}
+
+/** The day it is then in this zone: "2026-11-23". */
+export const dayOf = (moment, zone) => inZone(moment, zone).toISOString().slice(0, 10);
+
+/** "2026-11-23" as "Monday, 23 Nov 2026". */
+export function dayWords(text) {
+  const date = new Date(`${text}T00:00:00Z`);
+  return `${WEEKDAYS[date.getUTCDay()]}, ${day(date)}`;
 }
 
 /** The time of day in UTC, to the second. */
