@@ -36,6 +36,7 @@ def commands(*, engine: str, host: str, port: int, local_dir: Path) -> dict[str,
             *("--ws-per-message-deflate", "false", "--ws-max-size", "65536"),
         ],
         "relay": [python, "manage.py", "relay"],
+        "pulse": [python, "manage.py", "pulse"],
         "runner": [python, "manage.py", "runner"],
         # Threads: tasks here are short wake-ups, and one process is one thing to stop.
         "worker": [

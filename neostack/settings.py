@@ -251,6 +251,23 @@ RUNNER_LEASE_SECONDS = env.float("RUNNER_LEASE_SECONDS", default=15.0)
 #: How long a runner that is asked to end lets its deployments go on before it stops and fails them.
 RUNNER_SHUTDOWN_SECONDS = env.float("RUNNER_SHUTDOWN_SECONDS", default=2.0)
 
+# --- Metrics ----------------------------------------------------------------------------------------------------------
+
+#: Raw samples; charts of up to a quarter of an hour are made of them.
+METRIC_SAMPLES_KEPT_HOURS = env.int("METRIC_SAMPLES_KEPT_HOURS", default=24)
+#: One roll-up a metric and minute; longer charts are made of these.
+METRIC_ROLLUPS_KEPT_DAYS = env.int("METRIC_ROLLUPS_KEPT_DAYS", default=30)
+#: Older samples are refused. Below METRIC_SAMPLES_KEPT_HOURS, or one sent again would be counted again.
+METRICS_ACCEPTED_AGE_SECONDS = env.int("METRICS_ACCEPTED_AGE_SECONDS", default=12 * 3600)
+#: What is further ahead of our clock is refused: it would stand as the newest for too long.
+METRICS_ACCEPTED_AHEAD_SECONDS = env.int("METRICS_ACCEPTED_AHEAD_SECONDS", default=60)
+#: Samples in one request.
+METRICS_BATCH_LIMIT = env.int("METRICS_BATCH_LIMIT", default=500)
+#: Requests with samples in a second, for each tenant.
+METRICS_POSTED_PER_SECOND = env.int("METRICS_POSTED_PER_SECOND", default=20)
+#: Different metrics of one tenant. A name that has had no sample for METRIC_ROLLUPS_KEPT_DAYS makes room.
+METRIC_NAMES_PER_TENANT = env.int("METRIC_NAMES_PER_TENANT", default=100)
+
 # --- Celery: wake-ups and schedules, never the work itself -----------------------------------------------------------
 
 CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default=REDIS_URL or f"sqla+sqlite:///{LOCAL_DIR / 'celery.sqlite3'}")
@@ -264,6 +281,7 @@ CELERY_BEAT_SCHEDULE = {
     "publish_pending": {"task": "events.tasks.publish_pending", "schedule": 5.0, "options": {"expires": 5}},
     "wake_handlers": {"task": "events.tasks.wake_handlers", "schedule": 5.0, "options": {"expires": 5}},
     "prune": {"task": "events.tasks.prune", "schedule": 86_400.0, "options": {"expires": 86_400}},
+    "prune_metrics": {"task": "monitoring.tasks.prune", "schedule": 600.0, "options": {"expires": 600}},
     "mark_lost": {"task": "deployments.tasks.mark_lost", "schedule": 5.0, "options": {"expires": 5}},
     "forget_old_idempotency_keys": {
         "task": "realtime.tasks.forget_old_idempotency_keys",

@@ -1,0 +1,233 @@
+"""What can be done with metrics: record samples, say what is due, forget what is old.
+
+Everything of one tenant happens under the lock of its LatestMetrics row.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+from django_scopes import scope, scopes_disabled
+
+from accounts.actions import Refused
+from monitoring.models import EMIT_INTERVAL, LatestMetrics, MinuteRollup, Sample, minute_of
+from monitoring.signals import metrics_due
+from tenants.models import Tenant
+
+PRUNE_CHUNK = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A value as it was measured; `at` knows its zone, `value` is finite."""
+
+    name: str
+    value: float
+    at: datetime
+    unit: str = ""
+
+    @property
+    def identity(self) -> tuple[str, datetime, float]:
+        return (self.name, self.at, self.value)
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What became of a batch: `known` samples were stored before, or stood in the batch twice."""
+
+    stored: int
+    known: int
+    version: int
+
+
+class BadSample(Refused):
+    """One sample of a batch can't be taken, so none was. `place` counts from 0; `field` is "at" or "name"."""
+
+    def __init__(self, place: int, field: str, code: str, problem: str) -> None:
+        super().__init__(problem)
+        self.place, self.field, self.code = place, field, code
+
+
+# --- Recording --------------------------------------------------------------------------------------------------------
+
+
+def record(tenant: Tenant, samples: Sequence[Measured]) -> Recorded:
+    """Store samples with their roll-ups, bring the latest values up to date, and say so now or a moment later.
+
+    All of them or none. In whatever order they come, and however often, the outcome is the same. Raises BadSample.
+    """
+    _check_times(samples)
+    with scope(tenant=tenant):
+        LatestMetrics.objects.get_or_create(tenant=tenant)
+        with transaction.atomic():
+            latest = LatestMetrics.objects.select_for_update().get(pk=tenant.pk)
+            _check_names(latest, samples)
+            new = _not_stored(tenant, samples)
+            _store(tenant, new)
+            _roll_up(tenant, new)
+            if _keep_newest(latest, new):
+                _say_now_or_later(latest)
+                latest.save()
+            return Recorded(stored=len(new), known=len(samples) - len(new), version=latest.version)
+
+
+def _check_times(samples: Sequence[Measured]) -> None:
+    """Not too old: what is no longer stored could not be told from a repeat. And not from the future."""
+    now = timezone.now()
+    age, ahead = settings.METRICS_ACCEPTED_AGE_SECONDS, settings.METRICS_ACCEPTED_AHEAD_SECONDS
+    for place, sample in enumerate(samples):
+        if sample.at < now - timedelta(seconds=age):
+            raise BadSample(place, "at", "too_old", f"It is more than {age} s old. Send samples sooner.")
+        if sample.at > now + timedelta(seconds=ahead):
+            raise BadSample(place, "at", "in_the_future", f"It is more than {ahead} s ahead: look at your clock.")
+
+
+def _check_names(latest: LatestMetrics, samples: Sequence[Measured]) -> None:
+    names = set(latest.metrics)
+    for place, sample in enumerate(samples):
+        names.add(sample.name)
+        if len(names) > settings.METRIC_NAMES_PER_TENANT:
+            most = f"There are {settings.METRIC_NAMES_PER_TENANT} metrics of other names, which is the most"
+            raise BadSample(place, "name", "too_many_names", f"{most}. Use one of those names.")
+
+
+def _not_stored(tenant: Tenant, samples: Sequence[Measured]) -> Collection[Measured]:
+    wanted = {sample.identity: sample for sample in samples}
+    stored = Sample.objects.filter(
+        tenant=tenant, name__in={sample.name for sample in samples}, at__in={sample.at for sample in samples}
+    )
+    for identity in stored.values_list("name", "at", "value"):
+        wanted.pop(identity, None)
+    return wanted.values()
+
+
+def _store(tenant: Tenant, samples: Iterable[Measured]) -> None:
+    Sample.objects.bulk_create(
+        [Sample(tenant=tenant, name=one.name, at=one.at, value=one.value, unit=one.unit) for one in samples]
+    )
+
+
+def _roll_up(tenant: Tenant, samples: Iterable[Measured]) -> None:
+    """Add samples, none of which was counted before, to the roll-ups of their minutes."""
+    values: dict[tuple[str, int], list[float]] = defaultdict(list)
+    for sample in samples:
+        values[sample.name, minute_of(sample.at)].append(sample.value)
+    known = MinuteRollup.objects.filter(
+        tenant=tenant, name__in={name for name, _ in values}, minute__in={minute for _, minute in values}
+    )
+    rollups = {(rollup.name, rollup.minute): rollup for rollup in known}
+    changed = [_with(rollups.get(key), tenant, *key, found) for key, found in values.items()]
+    MinuteRollup.objects.bulk_create(
+        changed,
+        update_conflicts=True,
+        unique_fields=["tenant", "name", "minute"],
+        update_fields=["count", "sum", "min", "max"],
+    )
+
+
+def _with(known: MinuteRollup | None, tenant: Tenant, name: str, minute: int, values: list[float]) -> MinuteRollup:
+    both = [*values, known.min, known.max] if known else values
+    return MinuteRollup(
+        tenant=tenant,
+        name=name,
+        minute=minute,
+        count=len(values) + (known.count if known else 0),
+        sum=sum(values) + (known.sum if known else 0.0),
+        min=min(both),
+        max=max(both),
+    )
+
+
+def _keep_newest(latest: LatestMetrics, samples: Iterable[Measured]) -> bool:
+    """Take over what is newer than what is known. Of two values of one moment the greater counts, in whatever order."""
+    changed = False
+    for sample in samples:
+        known = latest.metrics.get(sample.name)
+        if known and (sample.at, sample.value) <= (datetime.fromisoformat(known["at"]), known["value"]):
+            continue
+        latest.metrics[sample.name] = {"value": sample.value, "unit": sample.unit, "at": sample.at.isoformat()}
+        latest.as_of = max(sample.at, latest.as_of or sample.at)
+        changed = True
+    latest.version += changed
+    return changed
+
+
+# --- Saying so --------------------------------------------------------------------------------------------------------
+
+
+def _say_now_or_later(latest: LatestMetrics) -> None:
+    """The first of a burst is said at once, the last one when it is due, those between never. Does not save."""
+    if latest.may_emit(timezone.now()):
+        metrics_due.send(LatestMetrics, latest=latest)
+        latest.emitted_at, latest.due_at = timezone.now(), None
+    else:
+        assert latest.emitted_at
+        latest.due_at = latest.emitted_at + EMIT_INTERVAL
+
+
+@scopes_disabled()
+def say_what_is_due() -> int:
+    """Emit what waited for its turn: the process `pulse` calls this all the time. Returns for how many tenants."""
+    now = timezone.now()
+    due = [latest.pk for latest in _due().defer("metrics") if latest.may_emit(now)]
+    return sum(_say_if_due(tenant_id) for tenant_id in due)
+
+
+@transaction.atomic
+def _say_if_due(tenant_id: UUID) -> bool:
+    latest = _due().select_for_update().filter(pk=tenant_id).first()
+    if latest is None:  # samples that came meanwhile have said it, or the tenant is gone
+        return False
+    _say_now_or_later(latest)
+    latest.save(update_fields=["emitted_at", "due_at"])
+    return latest.due_at is None
+
+
+def _due() -> QuerySet[LatestMetrics]:
+    return LatestMetrics.objects.filter(due_at__isnull=False)
+
+
+# --- Forgetting -------------------------------------------------------------------------------------------------------
+
+
+@scopes_disabled()
+def prune() -> int:
+    """Delete samples and roll-ups past their retention, a chunk a transaction. Returns how many rows."""
+    now = timezone.now()
+    oldest_sample = now - timedelta(hours=settings.METRIC_SAMPLES_KEPT_HOURS)
+    oldest_rollup = now - timedelta(days=settings.METRIC_ROLLUPS_KEPT_DAYS)
+    deleted = _delete(Sample.objects.filter(at__lt=oldest_sample))
+    deleted += _delete(MinuteRollup.objects.filter(minute__lt=minute_of(oldest_rollup)))
+    for latest in LatestMetrics.objects.filter(as_of__isnull=False):
+        _forget_metrics(latest.pk, before=oldest_rollup)
+    return deleted
+
+
+def _delete(old: QuerySet[Any]) -> int:
+    deleted = 0
+    while ids := list(old.values_list("pk", flat=True)[:PRUNE_CHUNK]):
+        old.model._default_manager.filter(pk__in=ids).delete()
+        deleted += len(ids)
+    return deleted
+
+
+@transaction.atomic
+def _forget_metrics(tenant_id: UUID, before: datetime) -> None:
+    """Metrics that nothing is left of make room for other names."""
+    latest = LatestMetrics.objects.select_for_update().filter(pk=tenant_id).first()
+    if latest is None:
+        return
+    kept = {name: one for name, one in latest.metrics.items() if datetime.fromisoformat(one["at"]) >= before}
+    if len(kept) == len(latest.metrics):
+        return
+    latest.metrics = kept
+    latest.version += 1
+    _say_now_or_later(latest)
+    latest.save()

@@ -1,0 +1,103 @@
+"""Metrics: raw samples for a day, a roll-up of every minute for a month, and the newest of each by tenant."""
+
+from datetime import UTC, datetime, timedelta
+from typing import ClassVar
+
+from django.db import models
+from django.db.models import Q
+
+from events.scoping import TenantManager
+from tenants.models import Tenant
+
+NAME_LENGTH = 64
+UNIT_LENGTH = 16
+#: Two `metrics_update` of one tenant are at least this far apart.
+EMIT_INTERVAL = timedelta(milliseconds=100)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Sample(models.Model):
+    """One measured value. The same name, moment and value sent again is the same sample, so sending again is safe."""
+
+    id = models.BigAutoField(primary_key=True)
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="+", db_index=False)
+    name = models.CharField(max_length=NAME_LENGTH)
+    at = models.DateTimeField(db_index=True, help_text="When it was measured, by the sender's clock.")
+    value = models.FloatField()
+    unit = models.CharField(max_length=UNIT_LENGTH, blank=True)
+
+    objects: ClassVar[TenantManager["Sample"]] = TenantManager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "name", "at", "value"], name="a_sample_is_stored_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.value:g} {self.unit}".rstrip()
+
+
+class MinuteRollup(models.Model):
+    """What the samples of one metric in one minute come to. Written with the samples, under the lock of the latest."""
+
+    id = models.BigAutoField(primary_key=True)
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="+", db_index=False)
+    name = models.CharField(max_length=NAME_LENGTH)
+    minute = models.PositiveBigIntegerField(db_index=True, help_text="Minutes since 1970 began, UTC.")
+    count = models.PositiveBigIntegerField()
+    sum = models.FloatField()
+    min = models.FloatField()
+    max = models.FloatField()
+
+    objects: ClassVar[TenantManager["MinuteRollup"]] = TenantManager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "name", "minute"], name="one_rollup_per_metric_and_minute"),
+            models.CheckConstraint(condition=Q(count__gte=1), name="rollup_of_something"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} at {self.at:%Y-%m-%d %H:%M} UTC"
+
+    @property
+    def at(self) -> datetime:
+        """When the minute began."""
+        return EPOCH + timedelta(minutes=self.minute)
+
+    @property
+    def avg(self) -> float:
+        return self.sum / self.count
+
+
+class LatestMetrics(models.Model):
+    """A tenant's metrics as they are now, and what has been said of them. Its lock makes a tenant's writers take turns.
+
+    `metrics` is {name: {"value", "unit", "at"}}. `version` rises when it changes. What is not said yet is due: the
+    process `pulse` says it, unless the next samples do so first.
+    """
+
+    tenant = models.OneToOneField(Tenant, on_delete=models.CASCADE, primary_key=True, related_name="+")
+    metrics = models.JSONField(default=dict)
+    version = models.PositiveBigIntegerField(default=0)
+    as_of = models.DateTimeField(null=True, blank=True, help_text="When the newest sample was measured.")
+    emitted_at = models.DateTimeField(null=True, blank=True, help_text="When the last metrics_update was emitted.")
+    due_at = models.DateTimeField(null=True, blank=True, help_text="When the next one is due; empty: all is said.")
+
+    objects: ClassVar[TenantManager["LatestMetrics"]] = TenantManager()
+
+    class Meta:
+        verbose_name_plural = "latest metrics"
+        indexes = [models.Index(fields=["due_at"], condition=Q(due_at__isnull=False), name="metrics_due")]
+
+    def __str__(self) -> str:
+        return f"{len(self.metrics)} metrics of {self.tenant}"
+
+    def may_emit(self, now: datetime) -> bool:
+        """Whether the last emit is long enough ago. One that lies far ahead was made before a clock was put back."""
+        return self.emitted_at is None or abs(now - self.emitted_at) >= EMIT_INTERVAL
+
+
+def minute_of(at: datetime) -> int:
+    """The minute that a moment falls into, as roll-ups count them."""
+    return int((at - EPOCH) // timedelta(minutes=1))

@@ -1,0 +1,105 @@
+"""Metrics over time, for charts: one grid of moments for all of them, gaps left open."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from django.db.models import Avg, F, Max, Min, Sum
+from django.db.models.functions import ExtractSecond, TruncMinute
+from django.utils import timezone
+from django_scopes import scope
+
+from monitoring.models import LatestMetrics, MinuteRollup, Sample, minute_of
+from tenants.models import Tenant
+
+#: What a chart may show, by its name.
+RANGES = {
+    "15m": timedelta(minutes=15),
+    "1h": timedelta(hours=1),
+    "24h": timedelta(hours=24),
+    "7d": timedelta(days=7),
+    "30d": timedelta(days=30),
+}
+#: Up to this length, points are so many seconds apart: 180 to 360 points, and 60 for an hour.
+_STEPS = (
+    (RANGES["15m"], 5),
+    (RANGES["1h"], 60),
+    (RANGES["24h"], 300),
+    (RANGES["7d"], 1800),
+)
+_LONGEST_STEP_SECONDS = 7200
+
+#: t (seconds since 1970, where the step begins), average, least, greatest; all three None where there was no sample.
+Point = tuple[int, float | None, float | None, float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """`points` of every name stand at the same moments, `step` seconds apart; the last step may still go on."""
+
+    names: list[str]
+    unit: dict[str, str]
+    step: int
+    points: dict[str, list[Point]]
+
+
+def recent(tenant: Tenant, names: Sequence[str] | None, span: str) -> Series:
+    """The series of one of RANGES that ends now. Without names: of every metric the tenant has."""
+    now = timezone.now()
+    return series(tenant, names, now - RANGES[span], now)
+
+
+def series(tenant: Tenant, names: Sequence[str] | None, since: datetime, until: datetime) -> Series:
+    """How metrics went from `since` to `until`, in steps that suit the length.
+
+    Up to a quarter of an hour from the samples themselves, which are kept a day; from the minutes' roll-ups beyond.
+    """
+    step = next((seconds for length, seconds in _STEPS if until - since <= length), _LONGEST_STEP_SECONDS)
+    first, last = (int(moment.timestamp()) // step * step for moment in (since, until))
+    with scope(tenant=tenant):
+        latest = LatestMetrics.objects.filter(pk=tenant.pk).first()
+        known = latest.metrics if latest else {}
+        wanted = sorted(known) if names is None else list(dict.fromkeys(names))
+        found = (_of_samples if step < 60 else _of_rollups)(wanted, first, last, step)
+    grid = range(first, last + step, step)
+    return Series(
+        names=wanted,
+        unit={name: known.get(name, {}).get("unit", "") for name in wanted},
+        step=step,
+        points={name: [found[name].get(t, (t, None, None, None)) for t in grid] for name in wanted},
+    )
+
+
+Found = dict[str, dict[int, Point]]
+
+
+def _of_samples(names: Iterable[str], first: int, last: int, step: int) -> Found:
+    """`step` divides a minute."""
+    begins, ends = (datetime.fromtimestamp(t, UTC) for t in (first, last + step))
+    rows = (
+        Sample.objects.filter(name__in=names, at__gte=begins, at__lt=ends)
+        .values("name", start=TruncMinute("at", tzinfo=UTC), second=ExtractSecond("at") - ExtractSecond("at") % step)
+        .annotate(average=Avg("value"), least=Min("value"), greatest=Max("value"))
+        .values_list("name", "start", "second", "average", "least", "greatest")
+    )
+    found: Found = defaultdict(dict)
+    for name, start, second, *values in rows.order_by():
+        t = int(start.timestamp()) + int(second)
+        found[name][t] = (t, *values)
+    return found
+
+
+def _of_rollups(names: Iterable[str], first: int, last: int, step: int) -> Found:
+    """`step` is whole minutes."""
+    begins, ends = (minute_of(datetime.fromtimestamp(t, UTC)) for t in (first, last + step))
+    rows = (
+        MinuteRollup.objects.filter(name__in=names, minute__gte=begins, minute__lt=ends)
+        .values("name", start=F("minute") - F("minute") % (step // 60))
+        .annotate(total=Sum("sum"), samples=Sum("count"), least=Min("min"), greatest=Max("max"))
+        .values_list("name", "start", "total", "samples", "least", "greatest")
+    )
+    found: Found = defaultdict(dict)
+    for name, start, total, samples, least, greatest in rows.order_by():
+        found[name][start * 60] = (start * 60, total / samples, least, greatest)
+    return found

@@ -1,0 +1,59 @@
+"""What tests of metrics share: measuring, and looking at what came of it."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+from django_scopes import scopes_disabled
+
+from events.models import Event
+from monitoring.actions import Measured
+from monitoring.models import LatestMetrics
+from tenants.models import Tenant
+
+NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+
+
+def measured(name: str, value: float, at: datetime | None = None, unit: str = "") -> Measured:
+    return Measured(name=name, value=value, at=at or timezone.now(), unit=unit)
+
+
+def updates(tenant: Tenant) -> list[dict[str, Any]]:
+    """The payloads of the tenant's metrics_update events, in order."""
+    with scopes_disabled():
+        return list(Event.objects.filter(tenant=tenant, type="metrics_update").values_list("payload", flat=True))
+
+
+def update_times(tenant: Tenant) -> list[datetime]:
+    with scopes_disabled():
+        return list(Event.objects.filter(tenant=tenant, type="metrics_update").values_list("occurred_at", flat=True))
+
+
+def latest_of(tenant: Tenant) -> LatestMetrics:
+    with scopes_disabled():
+        return LatestMetrics.objects.get(pk=tenant.pk)
+
+
+def newest(tenant: Tenant) -> dict[str, float]:
+    """The newest value of each metric."""
+    return {name: one["value"] for name, one in latest_of(tenant).metrics.items()}
+
+
+class Clock:
+    """The time, standing still until it is moved."""
+
+    def __init__(self, traveller: Any) -> None:
+        self._traveller = traveller
+        self.now = NOON
+
+    def move(self, **by: float) -> datetime:
+        self.now += timedelta(**by)
+        self._traveller.move_to(self.now)
+        return self.now
+
+
+@pytest.fixture
+def clock(time_machine: Any) -> Clock:
+    time_machine.move_to(NOON, tick=False)
+    return Clock(time_machine)

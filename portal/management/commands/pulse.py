@@ -1,0 +1,26 @@
+import gc
+import logging
+import signal
+import threading
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from events import databases
+from portal import pulse
+
+
+class Command(BaseCommand):
+    help = "Does what has to happen all the time: says the metrics that wait for their turn. Until SIGTERM or Ctrl-C."
+    requires_migrations_checks = False
+    requires_system_checks = ("production",)  # the others would import every view
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        # Does nothing where the settings have configured logging.
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s pulse: %(message)s")
+        databases.without_pool()
+        gc.freeze()  # what has been loaded stays
+        stop = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.set())
+        pulse.run(stop)

@@ -1,0 +1,68 @@
+"""What has to happen all the time without anybody asking for it: the process `pulse` does these, and nothing else.
+
+Each beat has a thread and a database connection of its own, so that one that waits, for an engine that is away say,
+holds no other up. Whatever a beat has to do stands in the database: a pulse that was killed has lost nothing, and two
+of them do no harm.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from django.db import Error as DatabaseError
+from django.db import connection
+
+from monitoring import actions as monitoring
+
+logger = logging.getLogger("portal.pulse")
+
+#: After a failure a beat pauses for this long.
+PAUSE_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """Something done again and again, `every` so many seconds after it ended."""
+
+    name: str
+    every: float
+    do: Callable[[], object]
+
+
+#: A metrics_update that waits for its turn (100 ms) comes this much later at most.
+BEATS = (Beat("metrics", every=0.025, do=monitoring.say_what_is_due),)
+
+
+def run(stop: threading.Event, beats: tuple[Beat, ...] = BEATS) -> None:
+    """Keep all beats going until `stop` is set, and return when the last one has ended."""
+    threads = [threading.Thread(target=keep, args=(beat, stop), name=beat.name) for beat in beats]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def keep(beat: Beat, stop: threading.Event) -> None:
+    """One beat until `stop` is set. What fails is said once, and tried again."""
+    failure = ""
+    try:
+        while not stop.is_set():
+            try:
+                beat.do()
+                if failure:
+                    logger.info("%s goes on.", beat.name)
+                failure = ""
+            except Exception as error:
+                failure = _say(beat, error, failure)
+                connection.close()
+            stop.wait(PAUSE_SECONDS if failure else beat.every)
+    finally:
+        connection.close()
+
+
+def _say(beat: Beat, error: Exception, before: str) -> str:
+    failure = f"{type(error).__name__}: {error}".strip()
+    if failure != before:
+        logger.warning("%s waits: %s", beat.name, failure, exc_info=not isinstance(error, DatabaseError))
+    return failure
