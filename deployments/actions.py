@@ -4,11 +4,12 @@ Locks are always taken in the same order: the tenant's row where the queue or th
 deployment's.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Max
+from django.db.models import F, Max
 from django.utils import timezone
 from django_scopes import scope
 
@@ -18,10 +19,13 @@ from deployments import sealing, stacks
 from deployments.models import (
     ENDED,
     NAME_PATTERN,
+    QUEUE_PLACES_SHOWN,
     Deployment,
     Release,
     Stack,
     Status,
+    digest_of,
+    hashes_of,
     steps_to_come,
 )
 from deployments.signals import deployment_changed
@@ -54,6 +58,10 @@ class NotCancellable(Refused):
 
 class NotRetryable(Refused):
     code = "not_retryable"
+
+
+class NotRollbackable(Refused):
+    code = "not_rollbackable"
 
 
 class NotADraft(Refused):
@@ -190,6 +198,7 @@ def cancel(deployment: Deployment, by: HasActor, expected_version: int | None = 
         if deployment.cancel_requested_at:
             return deployment
         deployment.cancel_requested_at = timezone.now()
+        deployment.canceller_name = by.actor.name
         waited = deployment.status == Status.QUEUED
         deployment.move_to(Status.CANCELLED if waited else deployment.status)
         deployment.save()
@@ -211,16 +220,22 @@ def retry(
     IdempotencyConflict.
     """
     asked = sealing.keyed_hash({"retry": str(deployment.pk)})
-    with transaction.atomic(), scope(tenant=deployment.tenant):
-        tenant = _lock_tenant(deployment.tenant)
-        if known := _asked_before(tenant, by, idempotency_key, asked):
-            return known
-        deployment = locked(deployment)
-        _expect(deployment, expected_version)
-        _expect_retryable(deployment)
-        new = _queue(tenant, deployment.release, by, deployment.name, idempotency_key, asked, retry_of=deployment)
-        deployment_changed.send(Deployment, deployment=new, by=by)
-        return new
+    return _again(deployment, "retry_of", _expect_retryable, by, expected_version, idempotency_key, asked)
+
+
+def roll_back(
+    to: Deployment,
+    by: HasActor,
+    expected_version: int | None = None,
+    idempotency_key: str | None = None,
+) -> Deployment:
+    """Queue the release of a completed deployment again, as it was, whatever was approved or deployed since.
+
+    Raises NotRollbackable unless it completed and no other going back to it is under way; StaleVersion, QueueFull and
+    IdempotencyConflict.
+    """
+    asked = sealing.keyed_hash({"rollback": str(to.pk)})
+    return _again(to, "rollback_of", _expect_rollbackable, by, expected_version, idempotency_key, asked)
 
 
 # --- Parts of the above -----------------------------------------------------------------------------------------------
@@ -232,19 +247,44 @@ def locked(deployment: Deployment) -> Deployment:
 
 
 def move_queue_up(left: Deployment) -> None:
-    """Tell every deployment that waits behind one which left the queue its new place. The tenant must be locked."""
-    behind = Deployment.objects.select_for_update(of=("self",)).filter(
-        tenant=left.tenant_id, status=Status.QUEUED, number__gt=left.number
-    )
-    for deployment in behind.select_related("release__stack").order_by("number"):
+    """Tell those that wait behind one which left the queue their new places. The tenant must be locked.
+
+    Only the first QUEUE_PLACES_SHOWN have a place, so that a queue of a thousand costs no more than that.
+    """
+    queue = Deployment.objects.select_for_update(of=("self",)).filter(tenant=left.tenant_id, status=Status.QUEUED)
+    shown = queue.select_related("release__stack", "retry_of", "rollback_of").order_by("number")[:QUEUE_PLACES_SHOWN]
+    moved = {place: one for place, one in enumerate(shown, start=1) if one.number > left.number}
+    queue.filter(pk__in=[one.pk for one in moved.values()]).update(version=F("version") + 1)
+    for place, deployment in moved.items():
         deployment.move_to(Status.QUEUED)
-        deployment.save()
-        deployment_changed.send(Deployment, deployment=deployment, by=None)
+        deployment_changed.send(Deployment, deployment=deployment, by=None, place=place)
 
 
 def _lock_tenant(tenant: Tenant) -> Tenant:
     """One change of a tenant's queue at a time. Rows that refer to the tenant can still be written meanwhile."""
     return Tenant.objects.select_for_update(no_key=True).get(pk=tenant.pk)
+
+
+def _again(
+    past: Deployment,
+    link: str,
+    expect: Callable[[Deployment], None],
+    by: HasActor,
+    expected_version: int | None,
+    idempotency_key: str | None,
+    asked: str,
+) -> Deployment:
+    """Queue the release of a past deployment as a new one, which refers to it by the field `link`."""
+    with transaction.atomic(), scope(tenant=past.tenant):
+        tenant = _lock_tenant(past.tenant)
+        if known := _asked_before(tenant, by, idempotency_key, asked):
+            return known
+        past = locked(past)
+        _expect(past, expected_version)
+        expect(past)
+        new = _queue(tenant, past.release, by, past.name, idempotency_key, asked, **{link: past})
+        deployment_changed.send(Deployment, deployment=new, by=by)
+        return new
 
 
 def _expect(deployment: Deployment, version: int | None) -> None:
@@ -258,6 +298,14 @@ def _expect_retryable(deployment: Deployment) -> None:
     under_way = deployment.retries.exclude(status__in=ENDED).first()
     if under_way:
         raise NotRetryable(f"{under_way.title} is already trying {deployment.title} again.")
+
+
+def _expect_rollbackable(to: Deployment) -> None:
+    if not to.can_roll_back:
+        raise NotRollbackable(f"{to.title} is {to.status}: only a completed one can be rolled back to.")
+    under_way = to.rollbacks.exclude(status__in=ENDED).first()
+    if under_way:
+        raise NotRollbackable(f"{under_way.title} is already rolling back to {to.title}.")
 
 
 def _asked_before(tenant: Tenant, by: HasActor, key: str | None, asked: str) -> Deployment | None:
@@ -291,12 +339,8 @@ def _release(tenant: Tenant, stack: Stack, values: dict[str, stacks.Value]) -> R
     """The tenant's release of exactly this; made on first use. The tenant must be locked."""
     secret_names = {parameter.name for parameter in stack.parameter_list if parameter.type == "secret"}
     secrets = {name: str(value) for name, value in values.items() if name in secret_names}
-    shown: dict[str, Any] = {
-        # Keyed by tenant too: equal hashes must not tell that two tenants use the same secret.
-        name: {"secret": sealing.keyed_hash([str(tenant.pk), name, value])} if name in secrets else value
-        for name, value in values.items()
-    }
-    digest = sealing.digest({"stack": stack.slug, "version": stack.version, "steps": stack.steps, "parameters": shown})
+    shown: dict[str, Any] = {**values, **hashes_of(tenant.pk, secrets)}
+    digest = digest_of(stack.slug, stack.version, stack.steps, shown)
     release, _ = Release.objects.get_or_create(
         tenant=tenant,
         digest=digest,
@@ -318,7 +362,7 @@ def _queue(
     name: str,
     idempotency_key: str | None,
     asked: str,
-    retry_of: Deployment | None = None,
+    **link: Deployment,
 ) -> Deployment:
     waiting = Deployment.objects.filter(tenant=tenant, status=Status.QUEUED).count()
     if waiting >= settings.DEPLOYMENT_QUEUE_LIMIT:
@@ -334,7 +378,7 @@ def _queue(
         requested_by=by if isinstance(by, User) else None,
         requester_id=actor.id,
         requester_name=actor.name,
-        retry_of=retry_of,
         idempotency_key=idempotency_key or "",
         request_hash=asked,
+        **link,
     )

@@ -1,10 +1,11 @@
-"""/api/deployments: what is deployed, how it goes, its log; deploying, cancelling, retrying.
+"""/api/deployments: what is deployed, how it goes, its log; deploying, cancelling, retrying, rolling back. /api/stacks.
 
 Names are those of the events, so that a client reads both with the same code. Any member reads status; logs and changes
 are the tenant admin's, and a key's with deployments:read and deployments:write.
 """
 
-from typing import Any, ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar, Self
 from uuid import UUID
 
 from django.db.models import QuerySet
@@ -17,7 +18,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.actions import Refused
-from deployments import actions, logs
+from deployments import actions, logs, stacks
 from deployments.events import DeploymentData, DeploymentStatus
 from deployments.models import Deployment, Stack, Status, wire_time
 from deployments.rows import queue_places
@@ -27,7 +28,7 @@ from tenants.models import Role
 
 LOG_PAGE_LINES = 1_000
 READ = Rule(scope="deployments:read")
-READ_LOG = Rule(role=Role.TENANT_ADMIN, scope="deployments:read")
+READ_ADMIN = Rule(role=Role.TENANT_ADMIN, scope="deployments:read")
 WRITE = Rule(role=Role.TENANT_ADMIN, scope="deployments:write")
 IDEMPOTENCY = OpenApiParameter(
     idempotency.HEADER, str, OpenApiParameter.HEADER, description="The same key again answers with the same deployment."
@@ -47,6 +48,32 @@ class DeploymentPage(BaseModel):
     next: str | None
     previous: str | None
     results: list[DeploymentResource]
+
+
+class StackResource(BaseModel):
+    """`steps` are names; what they run is in no parameter's hands and is not told."""
+
+    slug: str
+    name: str
+    description: str
+    version: int
+    steps: list[str]
+    parameters: list[stacks.Parameter]
+
+    @classmethod
+    def of(cls, stack: Stack) -> Self:
+        return cls(
+            slug=stack.slug,
+            name=stack.name,
+            description=stack.description,
+            version=stack.version,
+            steps=[step.name for step in stack.step_list],
+            parameters=stack.parameter_list,
+        )
+
+
+class StackList(BaseModel):
+    results: list[StackResource]
 
 
 class LogLine(BaseModel):
@@ -147,7 +174,7 @@ class DeploymentsAPIView(TenantAPIView):
         return super().handle_exception(as_api_error(exc) if isinstance(exc, Refused) else exc)
 
     def deployments(self) -> QuerySet[Deployment]:
-        return Deployment.objects.select_related("release__stack", "retry_of")
+        return Deployment.objects.select_related("release__stack", "retry_of", "rollback_of")
 
     def deployment(self, id: UUID) -> Deployment:
         found = self.deployments().filter(pk=id).first()
@@ -238,19 +265,42 @@ class RetryView(DeploymentsAPIView):
 
     @extend_schema(request=ChangeBody, parameters=[IDEMPOTENCY], responses={201: DeploymentResource})
     def post(self, request: Request, id: UUID) -> Response:
-        """Queue the same release again, as a new deployment."""
-        body = valid(ChangeBody(data=request.data))
-        deployment = actions.retry(
-            self.deployment(id),
-            by=request.principal,  # type: ignore[attr-defined]
-            expected_version=body.get("expectedVersion"),
-            idempotency_key=idempotency.key_of(request),
-        )
-        return Response(resource(deployment), status=status.HTTP_201_CREATED)
+        """Queue the release of a failed or lost deployment again, as a new deployment."""
+        return _run_again(request, self.deployment(id), actions.retry)
+
+
+class RollbackView(DeploymentsAPIView):
+    rules: ClassVar[dict[str, Rule]] = {"POST": WRITE}
+
+    @extend_schema(request=ChangeBody, parameters=[IDEMPOTENCY], responses={201: DeploymentResource})
+    def post(self, request: Request, id: UUID) -> Response:
+        """Roll back to a completed deployment: queue its release again as it was, not what is approved now."""
+        return _run_again(request, self.deployment(id), actions.roll_back)
+
+
+def _run_again(request: Request, past: Deployment, action: Callable[..., Deployment]) -> Response:
+    body = valid(ChangeBody(data=request.data))
+    deployment = action(
+        past,
+        by=request.principal,  # type: ignore[attr-defined]
+        expected_version=body.get("expectedVersion"),
+        idempotency_key=idempotency.key_of(request),
+    )
+    return Response(resource(deployment), status=status.HTTP_201_CREATED)
+
+
+class StackListView(TenantAPIView):
+    rules: ClassVar[dict[str, Rule]] = {"GET": READ_ADMIN}
+
+    @extend_schema(operation_id="stacks_list", responses=StackList)
+    def get(self, request: Request) -> Response:
+        """What can be deployed: of each approved stack its newest version, with the parameters it takes."""
+        offered = [StackResource.of(stack) for stack in Stack.objects.offered().order_by("slug")]
+        return Response(StackList(results=offered).model_dump(mode="json", by_alias=True))
 
 
 class LogView(DeploymentsAPIView):
-    rules: ClassVar[dict[str, Rule]] = {"GET": READ_LOG}
+    rules: ClassVar[dict[str, Rule]] = {"GET": READ_ADMIN}
 
     @extend_schema(parameters=[LogQuery], responses=LogPage)
     def get(self, request: Request, id: UUID) -> Response:

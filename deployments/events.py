@@ -31,22 +31,30 @@ class StepData(_Part):
 
 
 class DeploymentData(_Part):
-    """A deployment as pages and the API show it. Times are UTC; `queue_position` is its place in its tenant's queue."""
+    """A deployment as pages and the API show it. Times are UTC.
+
+    `queue_position` is its place in its tenant's queue, None past QUEUE_PLACES_SHOWN; `requested_by_id` is the person's
+    id, None where a service asked; `retry_of` and `rollback_of` are numbers of the tenant's deployments.
+    """
 
     number: Count
     name: str
     title: str
     stack: str
+    stack_version: Count = 1
     requested_by: str
+    requested_by_id: UUID | None = None
     created_at: str
     started_at: str | None
     ended_at: str | None
     cancel_requested_at: str | None
+    cancel_requested_by: str | None = None
     reason: str
     steps: list[StepData]
     queue_position: int | None = None
     digest: str
     retry_of: int | None = None
+    rollback_of: int | None = None
 
     @classmethod
     def of(cls, deployment: Deployment, **more: Any) -> Self:
@@ -59,15 +67,19 @@ class DeploymentData(_Part):
             name=deployment.name,
             title=deployment.title,
             stack=release.stack.slug,
+            stack_version=release.stack_version,
             requested_by=deployment.requester_name,
+            requested_by_id=deployment.requested_by_id,
             created_at=wire_time(deployment.created_at) or "",
             started_at=wire_time(deployment.started_at),
             ended_at=wire_time(deployment.ended_at),
             cancel_requested_at=wire_time(deployment.cancel_requested_at),
+            cancel_requested_by=deployment.canceller_name or None,
             reason=deployment.reason,
             steps=[StepData.model_validate(step) for step in deployment.steps],
             digest=release.digest,
             retry_of=deployment.retry_of.number if deployment.retry_of else None,
+            rollback_of=deployment.rollback_of.number if deployment.rollback_of else None,
             **more,
         )
 
@@ -86,14 +98,15 @@ class DeploymentUpdate(EventType):
     data: DeploymentData
 
     @classmethod
-    def of(cls, deployment: Deployment) -> "DeploymentUpdate":
+    def of(cls, deployment: Deployment, **known: Any) -> "DeploymentUpdate":
+        """`known`: fields of its data that the caller has read already."""
         return cls.model_validate(
             {
                 "tenant_id": deployment.tenant_id,
                 "deployment_id": deployment.id,
                 "version": deployment.version,
                 "status": deployment.status,
-                "data": DeploymentData.of(deployment),
+                "data": DeploymentData.of(deployment, **known),
             }
         )
 
@@ -107,6 +120,8 @@ class DeploymentUpdate(EventType):
     def describe(self, who: str) -> str:
         title = self.data.title
         if self.status == "queued" and self.version == 1:
+            if self.data.rollback_of:
+                return f"{who} rolled {self.data.name} back to #{self.data.rollback_of}"
             again = f", trying #{self.data.retry_of} again" if self.data.retry_of else ""
             return f"{who} deployed {title}{again}"
         if self.status in ("queued", "starting"):
@@ -128,6 +143,8 @@ class DeploymentUpdate(EventType):
     def samples(cls) -> Iterable["DeploymentUpdate"]:
         base = {"tenant_id": UUID(int=1), "deployment_id": UUID(int=2)}
         yield cls.model_validate(base | {"version": 1, "status": "queued", "data": _sample(queue_position=2)})
+        back = _sample(rollback_of=102, requested_by_id=UUID(int=3), queue_position=1)
+        yield cls.model_validate(base | {"version": 1, "status": "queued", "data": back})
         started = {"started_at": "2026-11-23T15:04:05.123Z"}
         step = StepData(name="build", status="running", started_at="2026-11-23T15:04:05.200Z")
         yield cls.model_validate(
@@ -156,6 +173,7 @@ def _sample(**changed: object) -> DeploymentData:
             "name": "web",
             "title": "web #104",
             "stack": "web",
+            "stack_version": 3,
             "requested_by": "Alice",
             "created_at": "2026-11-23T15:04:04.000Z",
             "started_at": None,

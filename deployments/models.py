@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 from datetime import datetime
 from typing import Any, ClassVar
+from uuid import UUID
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -56,6 +57,8 @@ class Level(models.TextChoices):
 ACTIVE = (Status.STARTING, Status.RUNNING)
 ENDED = (Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.LOST)
 RETRYABLE = (Status.FAILED, Status.LOST)
+#: Who waits further behind has no place to show: a place is told anew each time the queue moves.
+QUEUE_PLACES_SHOWN = 50
 #: The state machine. "Running" may follow itself: that is a step beginning or ending.
 TRANSITIONS: dict[str, frozenset[str]] = {
     Status.QUEUED: frozenset({Status.QUEUED, Status.STARTING, Status.CANCELLED}),
@@ -180,6 +183,13 @@ class Release(models.Model):
     def step_list(self) -> list[stacks.Step]:
         return stacks.parse_steps(self.steps)
 
+    @property
+    def is_intact(self) -> bool:
+        """Whether it still is what its digest was made of. Raises sealing.CannotUnseal."""
+        shown = {name: value for name, value in self.parameters.items() if not isinstance(value, dict)}
+        shown |= hashes_of(self.tenant_id, self.secrets())
+        return self.digest == digest_of(self.stack.slug, self.stack_version, self.steps, shown)
+
     def secrets(self) -> dict[str, str]:
         """Secret values by parameter name, in clear: for the runner only. Raises sealing.CannotUnseal."""
         return sealing.unseal(self.sealed)
@@ -188,6 +198,16 @@ class Release(models.Model):
         """What the steps get as environment variables, secrets in clear. Raises sealing.CannotUnseal."""
         plain = {name: value for name, value in self.parameters.items() if not isinstance(value, dict)}
         return stacks.as_environment(plain | self.secrets())
+
+
+def digest_of(slug: str, version: int, steps: list[Any], parameters: dict[str, Any]) -> str:
+    """What identifies a release; `parameters` holds hashes in the place of secrets."""
+    return sealing.digest({"stack": slug, "version": version, "steps": steps, "parameters": parameters})
+
+
+def hashes_of(tenant_id: UUID, secrets: dict[str, str]) -> dict[str, dict[str, str]]:
+    """What stands for each secret in a release: keyed by tenant too, or equal hashes would tell of a shared secret."""
+    return {name: {"secret": sealing.keyed_hash([str(tenant_id), name, value])} for name, value in secrets.items()}
 
 
 def _is(*statuses: str) -> Q:
@@ -215,10 +235,12 @@ class Deployment(models.Model):
     requester_id = models.UUIDField(help_text="The person or the API key that asked for it.")
     requester_name = models.CharField(max_length=200)
     retry_of = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, blank=True, related_name="retries")
+    rollback_of = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, blank=True, related_name="rollbacks")
     created_at = models.DateTimeField(default=timezone.now)
     started_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
+    canceller_name = models.CharField(max_length=200, blank=True, help_text="Who asked first to cancel it.")
     failure_mailed_at = models.DateTimeField(null=True, blank=True)
 
     idempotency_key = models.CharField(max_length=255, blank=True)
@@ -265,6 +287,7 @@ class Deployment(models.Model):
         ]
         indexes = [
             models.Index(fields=["tenant", "status", "number"]),
+            models.Index(fields=["tenant", "-started_at"], name="deployment_last_started"),
             models.Index(
                 fields=["created_at"],
                 condition=_is(Status.QUEUED, *ACTIVE),
@@ -296,12 +319,20 @@ class Deployment(models.Model):
         return self.status in RETRYABLE
 
     @property
+    def can_roll_back(self) -> bool:
+        return self.status == Status.COMPLETED
+
+    @property
     def queue_position(self) -> int | None:
-        """Its place among its tenant's waiting deployments, 1 for the next; None when it does not wait."""
+        """Its place among its tenant's waiting deployments, 1 for the next.
+
+        None when it does not wait, or further behind than QUEUE_PLACES_SHOWN.
+        """
         if self.status != Status.QUEUED:
             return None
         waiting = Deployment.objects.filter(tenant=self.tenant_id, status=Status.QUEUED)
-        return waiting.filter(number__lt=self.number).count() + 1
+        place = waiting.filter(number__lt=self.number).count() + 1
+        return place if place <= QUEUE_PLACES_SHOWN else None
 
     def move_to(self, status: str, *, reason: str = "", at: datetime | None = None) -> None:
         """Change the status as the state machine allows, and everything the constraints tie to it. Does not save.

@@ -14,7 +14,7 @@ from django.db.models.functions import Cast, Concat
 from django.http import QueryDict
 from django.urls import reverse
 
-from deployments.models import ACTIVE, Deployment, Status, StepStatus
+from deployments.models import ACTIVE, QUEUE_PLACES_SHOWN, Deployment, Status, StepStatus
 from tenants.models import Tenant
 
 PAGE_SIZE = 50
@@ -78,6 +78,7 @@ class Row:
     status: str = Status.QUEUED
     title: str = ""
     stack: str = ""
+    stack_version: int = 0
     requested_by: str = ""
     digest: str = ""
     progress: str = ""
@@ -99,6 +100,7 @@ def row(deployment: Deployment, place: int | None, slug: str) -> Row:
         status=deployment.status,
         title=deployment.title,
         stack=deployment.release.stack.slug,
+        stack_version=deployment.release.stack_version,
         requested_by=deployment.requester_name,
         digest=deployment.release.short_digest,
         progress=progress(deployment, place),
@@ -116,15 +118,16 @@ def rows(deployments: Iterable[Deployment], tenant: Tenant) -> list[Row]:
 
 
 def queue_places(tenant: Tenant) -> dict[int, int]:
-    """Place in the queue by number, 1 for the next."""
+    """Place in the queue by number, 1 for the next; only the first QUEUE_PLACES_SHOWN have one."""
     waiting = Deployment.objects.filter(tenant=tenant, status=Status.QUEUED).order_by("number")
-    return {number: place for place, number in enumerate(waiting.values_list("number", flat=True), start=1)}
+    numbers = waiting.values_list("number", flat=True)[:QUEUE_PLACES_SHOWN]
+    return {number: place for place, number in enumerate(numbers, start=1)}
 
 
 def progress(deployment: Deployment, place: int | None) -> str:
     """One line on where it stands: its place in the queue, its step, or why it ended."""
     if deployment.status == Status.QUEUED:
-        return f"{ordinal(place)} in the queue" if place else "In the queue"
+        return f"{ordinal(place) if place else f'After the {QUEUE_PLACES_SHOWN}th'} in the queue"
     if deployment.status in ACTIVE:
         asked = "Cancel asked · " if deployment.cancel_requested_at else ""
         return asked + _step_words(deployment.steps)

@@ -9,15 +9,16 @@ from deployments.models import Deployment, LogBlock
 from events.actors import HasActor
 from events.emit import emit
 
-#: deployment: Deployment, by: HasActor | None
+#: deployment: Deployment, by: HasActor | None, place: int | None (in the queue, where the sender has read it)
 deployment_changed = Signal()
 #: blocks: Sequence[LogBlock]
 log_written = Signal()
 
 
 @receiver(deployment_changed)
-def say_how_it_is(deployment: Deployment, by: HasActor | None = None, **_: object) -> None:
-    emit(DeploymentUpdate.of(deployment), by=by)
+def say_how_it_is(deployment: Deployment, by: HasActor | None = None, place: int | None = None, **_: object) -> None:
+    known = {} if place is None else {"queue_position": place}
+    emit(DeploymentUpdate.of(deployment, **known), by=by)
 
 
 @receiver(log_written)

@@ -4,9 +4,11 @@ Each page authorises, reads its channels' positions, and only then its data: wha
 it listens from.
 """
 
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID, uuid4
 
+from django.db.models import Q
 from django.http import Http404, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
@@ -79,6 +81,33 @@ def deployment_list(request: PageRequest) -> HttpResponse:
         "may_change": may_change(request),
     }
     return render(request, "deployments/list.html", context)
+
+
+@require_GET
+@tenant_page()
+@never_cache
+def stack_releases(request: PageRequest, stack: str) -> HttpResponse:
+    """What this tenant completed of a stack, newest first: each can be rolled back to."""
+    updates = updates_channel(request)
+    live = request.live.follow(updates)
+    known = Stack.objects.filter(slug=stack, releases__tenant=request.tenant).order_by("-version").first()
+    if known is None:
+        raise Http404
+    completed = shown_deployments(request.tenant).filter(status=Status.COMPLETED, release__stack__slug=stack)
+    shown = page(completed, request.tenant, request.GET)
+    context = {
+        "section": "deployments",
+        "live": live,
+        "updates": updates,
+        "stack": known,
+        "page": shown,
+        "older": f"?before={shown.older}" if shown.older else None,
+        "newer": f"?after={shown.newer}" if shown.newer else None,
+        "page_size": PAGE_SIZE,
+        "blank": Row(),
+        "may_change": may_change(request),
+    }
+    return render(request, "deployments/releases.html", context)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -168,10 +197,21 @@ def cancel_deployment(request: PageRequest, number: int) -> HttpResponse:
 @tenant_page(role=Role.TENANT_ADMIN)
 def retry_deployment(request: PageRequest, number: int) -> HttpResponse:
     """Queue it again, if it still is what the page showed when the button was pressed."""
+    return _run_again(request, number, actions.retry)
+
+
+@require_POST
+@tenant_page(role=Role.TENANT_ADMIN)
+def roll_back_to_deployment(request: PageRequest, number: int) -> HttpResponse:
+    """Queue what it ran, as it was, if it still is what the page showed when the button was pressed."""
+    return _run_again(request, number, actions.roll_back)
+
+
+def _run_again(request: PageRequest, number: int, action: Callable[..., Deployment]) -> HttpResponse:
     deployment = _deployment(request.tenant, number)
     seen = request.POST.get("version", "")
     try:
-        again = actions.retry(
+        again = action(
             deployment,
             by=request.user,
             expected_version=number_in(seen),
@@ -190,7 +230,7 @@ def _id_of(tenant: Tenant, number: int) -> UUID:
 
 
 def _deployment(tenant: Tenant, number: int) -> Deployment:
-    deployment = shown_deployments(tenant).select_related("retry_of").filter(number=number).first()
+    deployment = shown_deployments(tenant).select_related("retry_of", "rollback_of").filter(number=number).first()
     if deployment is None:
         raise Http404
     return deployment
@@ -204,7 +244,7 @@ def _detail(request: PageRequest, deployment: Deployment, live: Following) -> di
         "live": live,
         "deployment": deployment,
         "row": row(deployment, place, request.tenant.slug),
-        "retries": deployment.retries.order_by("number"),
+        "later": Deployment.objects.filter(Q(retry_of=deployment) | Q(rollback_of=deployment)).order_by("number"),
         "parameters": [
             (name, "hidden" if isinstance(value, dict) else value) for name, value in sorted(release.parameters.items())
         ],

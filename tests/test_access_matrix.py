@@ -124,6 +124,7 @@ def page(route: str, expected: dict[str, int | str], method: str = "GET", data: 
         found = f"/{route}"
         for name, value in {
             "<slug:slug>": "acme",
+            "<slug:stack>": "web",
             "<int:number>": str(world.deployment.number),
             "<uuid:deployment_id>": str(world.deployment.id),
             "<uuid:id>": str(world.deployment.id),
@@ -167,6 +168,8 @@ ROWS = [
     # What has ended can't be cancelled: 409, for those who might.
     page("t/<slug:slug>/deployments/<int:number>/cancel/", TENANT_ADMINS | {"alice": 409}, "POST"),
     page("t/<slug:slug>/deployments/<int:number>/retry/", TENANT_ADMINS | {"alice": 409}, "POST"),
+    page("t/<slug:slug>/deployments/<int:number>/rollback/", TENANT_ADMINS | {"alice": 409}, "POST"),
+    page("t/<slug:slug>/deployments/stacks/<slug:stack>/", MEMBERS),
     # The operations portal.
     page("ops/", PLATFORM_ADMINS),
     # The API.
@@ -177,6 +180,9 @@ ROWS = [
     page("api/deployments/<uuid:id>/log", API_READ_ADMIN),
     page("api/deployments/<uuid:id>/cancel", API_CHANGE | {"alice": 409, "key": 409}, "POST"),
     page("api/deployments/<uuid:id>/retry", API_CHANGE | {"alice": 409, "key": 409}, "POST"),
+    page("api/deployments/<uuid:id>/rollback", API_CHANGE | {"alice": 409, "key": 409}, "POST"),
+    # What can be deployed is the platform's, offered to every tenant.
+    page("api/stacks", API_READ_ADMIN | {"globex_key": 200}),
     page("api/realtime/token", API_PEOPLE, "POST"),
     page("api/realtime/subscriptions", API_PEOPLE, "POST", {"channels": ["system:health"]}),
     page("api/events", FEED),

@@ -44,6 +44,9 @@ READ_BYTES = 65_536
 STREAMS_END_WITHIN_SECONDS = 5.0
 CANCEL = "cancel"
 SHUTDOWN = "shutdown"
+ALTERED = (
+    "Release {} was altered after it was made: it is not what its digest says. No step was run. Tell the platform."
+)
 
 T = TypeVar("T")
 #: Held while a supervisor is started and while orphans are looked for, so that a newborn is not taken for one.
@@ -160,8 +163,11 @@ class Execution:
         release = self._patiently(self._read_release)
         try:
             environment, secrets = release.environment(), release.secrets()
+            is_intact = release.is_intact
         except CannotUnseal as error:
             raise StepFailed(str(error)) from None
+        if not is_intact:
+            raise StepFailed(ALTERED.format(release.short_digest))
         self._secrets = {form for secret in secrets.values() for form in forms(secret)}
         self.directory.mkdir(parents=True, mode=0o700)
         for index, step in enumerate(release.step_list):

@@ -45,17 +45,18 @@ CALLS = {
     "deploy": ("post", ""),
     "cancel": ("post", "/{id}/cancel"),
     "retry": ("post", "/{id}/retry"),
+    "roll back": ("post", "/{id}/rollback"),
 }
-#: Status of each call above, in that order. 409: let in, and refused only because a running one can't be retried.
+#: Status of each call above, in that order. 409: let in, and refused only since a running one can't be run again.
 ALLOWED = {
-    "alice": (200, 200, 200, 201, 200, 409),
-    "bob": (200, 200, 403, 403, 403, 403),
-    "charlie": (404, 404, 404, 404, 404, 404),
-    "platform_admin": (404, 404, 404, 404, 404, 404),
-    "stranger": (401, 401, 401, 401, 401, 401),
-    "key: deployments:read": (200, 200, 200, 403, 403, 403),
-    "key: deployments:write": (403, 403, 403, 201, 200, 409),
-    "key: events:read": (403, 403, 403, 403, 403, 403),
+    "alice": (200, 200, 200, 201, 200, 409, 409),
+    "bob": (200, 200, 403, 403, 403, 403, 403),
+    "charlie": (404, 404, 404, 404, 404, 404, 404),
+    "platform_admin": (404, 404, 404, 404, 404, 404, 404),
+    "stranger": (401, 401, 401, 401, 401, 401, 401),
+    "key: deployments:read": (200, 200, 200, 403, 403, 403, 403),
+    "key: deployments:write": (403, 403, 403, 201, 200, 409, 409),
+    "key: events:read": (403, 403, 403, 403, 403, 403, 403),
 }
 
 
@@ -79,7 +80,7 @@ def test_who_may_do_what(request, key, stranger, logged, who, name, status):
     assert response.status_code == status, response.content
 
 
-@pytest.mark.parametrize("name", ["read", "log", "cancel", "retry"])
+@pytest.mark.parametrize("name", ["read", "log", "cancel", "retry", "roll back"])
 def test_another_tenants_deployment_is_the_404_of_what_never_existed(
     key, charlie, alice, globex, logged, stranger, name
 ):
@@ -112,7 +113,8 @@ def test_a_list_is_read_in_pages_newest_first_and_each_deployment_once(alice, ac
     numbers = [one["number"] for page in (first, second) for one in page["results"]]
     assert numbers == list(range(60, 0, -1))
     assert second["next"] is None
-    assert first["results"][0]["queuePosition"] == 60
+    places = [one["queuePosition"] for one in first["results"]]
+    assert places == [None] * 10 + list(range(50, 10, -1))  # further behind, no place would be told in time
 
 
 def test_a_list_costs_the_same_however_long_it_is(alice, acme, stack, django_assert_max_num_queries):
@@ -179,6 +181,22 @@ def test_a_lost_one_is_retried_over_the_api(alice, acme, logged):
     assert (response.status_code, response.json()["retryOf"]) == (201, logged.number)
 
 
+def test_what_can_be_deployed_is_listed_with_its_parameters(alice, bob, key, stranger, stack, platform_admin):
+    draft = actions.new_version(stack)
+    (offered,) = alice.api_get("/api/stacks", "acme").json()["results"]
+    assert (offered["slug"], offered["version"], offered["steps"]) == ("web", 1, ["step 1"])
+    assert [(one["name"], one["type"], one["required"]) for one in offered["parameters"]][:2] == [
+        ("TITLE", "string", True),
+        ("PAGES", "integer", False),
+    ]
+    assert "command" not in str(offered)
+    actions.approve(draft, by=platform_admin.user)
+    (offered,) = stranger.api_get("/api/stacks", **key("deployments:read")).json()["results"]
+    assert offered["version"] == 2
+    assert bob.api_get("/api/stacks", "acme").status_code == 403
+    assert stranger.api_get("/api/stacks", **key("deployments:write")).status_code == 403
+
+
 def test_a_log_is_read_from_a_line_on(alice, logged):
     def read(query=""):
         return alice.api_get(f"{URL}/{logged.id}/log{query}", "acme").json()
@@ -202,6 +220,7 @@ def test_the_table_above_covers_every_address():
         (method.lower(), str(url.pattern).removeprefix("deployments").replace("<uuid:id>", "{id}"))
         for url in urlpatterns
         for method in url.callback.view_class.rules
+        if str(url.pattern).startswith("deployments")
     ]
     assert sorted(methods) == sorted(CALLS.values())
 

@@ -148,12 +148,12 @@ def test_bob_sees_status_and_steps_but_neither_log_nor_buttons(bob, acme_deploym
     assert ">Deploy<" not in text(bob.get(LIST))
 
 
-@pytest.mark.parametrize("path", ["", "new/", "1/", "1/log/", "1/log/lines/", "1/log/search/", "99/"])
+@pytest.mark.parametrize("path", ["", "new/", "1/", "1/log/", "1/log/lines/", "1/log/search/", "99/", "stacks/web/"])
 def test_for_charlie_acmes_deployments_do_not_exist(charlie, acme_deployment, path):
     assert charlie.get(LIST + path).content == charlie.get("/nowhere/").content
 
 
-@pytest.mark.parametrize("path", ["1/cancel/", "1/retry/"])
+@pytest.mark.parametrize("path", ["1/cancel/", "1/retry/", "1/rollback/"])
 def test_charlie_and_bob_can_change_nothing(charlie, bob, acme_deployment, path):
     assert charlie.post(LIST + path).status_code == 404
     assert bob.post(LIST + path).status_code == 403

@@ -94,7 +94,7 @@ def step(deployment: Deployment, status: str, **more) -> list[dict]:
 
 
 def live_through_an_hour(acme, alice, stack) -> None:
-    """Deployments come, wait, run, end in every way, and are tried again."""
+    """Deployments come, wait, run, end in every way, are tried again and rolled back to."""
     with scope(tenant=acme):
         first, second, third = Deployment.objects.order_by("number")
     advance(first, "starting")
@@ -109,6 +109,10 @@ def live_through_an_hour(acme, alice, stack) -> None:
     advance(again, "starting")
     advance(again, "running", steps=step(again, StepStatus.RUNNING))
     advance(again, "completed", steps=step(again, StepStatus.COMPLETED, exitCode=0))
+    advance(third, "completed", steps=step(third, StepStatus.COMPLETED, exitCode=0))
+    back = actions.roll_back(third, by=alice.user)
+    actions.cancel(back, by=alice.user)
+    actions.roll_back(third, by=alice.user)
 
 
 def wire_events() -> list[dict]:
@@ -121,6 +125,7 @@ PATHS = [
     "/t/acme/deployments/",
     "/t/acme/deployments/?status=active",
     "/t/acme/deployments/?status=failed&q=web",
+    "/t/acme/deployments/stacks/web/",
     "/t/acme/deployments/1/",
     "/t/acme/deployments/3/",
 ]

@@ -421,19 +421,13 @@ export class Live {
   /** What depends on what you see is locked while that may be wrong. Cancel and reading never are. */
   showLocks(top) {
     const isLocked = LOCKING.has(top.state);
+    if (!isLocked) for (const lock of document.querySelectorAll("[data-lock]")) lock.remove();
     for (const button of document.querySelectorAll("[data-live-lock]")) {
-      const lock = button.parentElement.querySelector("[data-lock]");
-      if (isLocked === Boolean(lock)) continue;
+      if (isLocked === (button.getAttribute("aria-disabled") === "true")) continue;
       if (isLocked) {
-        const made = document.getElementById("lock").content.firstElementChild.cloneNode(true);
-        made.id = `lock-${button.id || "action"}`;
-        made.querySelector("[data-field=reason]").textContent = `${words(top)}. ${button.dataset.liveLock}`;
-        made.querySelector("a").href = location.href;
-        button.after(made);
         button.setAttribute("aria-disabled", "true");
-        button.setAttribute("aria-describedby", made.id);
+        button.setAttribute("aria-describedby", lockFor(button, top).id);
       } else {
-        lock.remove();
         button.removeAttribute("aria-disabled");
         button.removeAttribute("aria-describedby");
       }
@@ -453,6 +447,20 @@ export class Live {
     event.preventDefault();
     listOf(document.getElementById(shower.dataset.liveShow)).show();
   }
+}
+
+/** Why a button is locked, said beside it, or once for all the buttons of a list (`data-lock-in`). */
+function lockFor(button, top) {
+  const shared = document.getElementById(button.dataset.lockIn ?? "");
+  const known = (shared ?? button.parentElement).querySelector("[data-lock]");
+  if (known) return known;
+  const made = document.getElementById("lock").content.firstElementChild.cloneNode(true);
+  made.id = `lock-${shared?.id ?? (button.id || "action")}`;
+  made.querySelector("[data-field=reason]").textContent = `${words(top)}. ${button.dataset.liveLock}`;
+  made.querySelector("a").href = location.href;
+  if (shared) shared.append(made);
+  else button.after(made);
+  return made;
 }
 
 // --- Helpers ---------------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ export const statusWord = (status) => WORDS[status] ?? status;
 
 /** One line on where it stands: the words of deployments/rows.py, which deployments/tests/words.json holds to these. */
 export function progress(status, data) {
-  if (status === "queued") return data.queuePosition ? `${ordinal(data.queuePosition)} in the queue` : "In the queue";
+  if (status === "queued") return `${data.queuePosition ? ordinal(data.queuePosition) : "After the 50th"} in the queue`;
   if (status === "starting" || status === "running") {
     return (data.cancelRequestedAt ? "Cancel asked · " : "") + stepWords(data.steps);
   }
@@ -69,6 +69,8 @@ const FIELDS = {
   cancelRequestedAt: (node, { data }) => setTime(node, data.cancelRequestedAt),
   took: (node, { data }) => setTook(node, data.startedAt, data.endedAt),
   version: (node, { version }) => (node.value = version),
+  stackVersion: (node, { data }) => setText(node, String(data.stackVersion)),
+  canceller: (node, { data }) => setText(node, data.cancelRequestedBy ?? "Somebody"),
   seenStatus: (node, { status }) => (node.value = status),
 };
 
@@ -76,6 +78,7 @@ const SHOWN_WHEN = {
   cancellable: ({ status, data }) => !ENDED.has(status) && !data.cancelRequestedAt,
   cancelling: ({ status, data }) => !ENDED.has(status) && Boolean(data.cancelRequestedAt),
   retryable: ({ status }) => status === "failed" || status === "lost",
+  rollbackable: ({ status }) => status === "completed",
   broken: ({ status }) => status === "failed" || status === "lost",
   intact: ({ status }) => status !== "failed" && status !== "lost",
 };
@@ -139,7 +142,9 @@ class DeploymentList extends WaitingList {
     row.id = `deployment-${event.deploymentId}`;
     row.dataset.deployment = event.deploymentId;
     row.dataset.number = event.data.number;
-    row.querySelector("[data-row-link]").href = this.body.dataset.url.replace("/0/", `/${event.data.number}/`);
+    const place = (address) => address.replace("/0/", `/${event.data.number}/`);
+    row.querySelector("[data-row-link]").href = place(this.body.dataset.url);
+    for (const form of row.querySelectorAll("[data-row-form]")) form.setAttribute("action", place(form.getAttribute("action")));
     fill(row, event);
     return row;
   }
@@ -147,17 +152,19 @@ class DeploymentList extends WaitingList {
 
 register("deployments", DeploymentList);
 
-/** A deployment that tries another again stands in that one's history. */
-function addRetry(list, event) {
+/** A deployment that runs another again, to retry it or to roll back to it, stands in that one's history. */
+function addLater(list, event, kind) {
   const number = event.data.number;
-  if (list.querySelector(`[data-retry="${number}"]`)) return;
-  const item = list.parentElement.querySelector("[data-retry-template]").content.firstElementChild.cloneNode(true);
-  item.dataset.retry = number;
+  const known = [...list.querySelectorAll("[data-later]")];
+  if (known.some((item) => Number(item.dataset.later) === number)) return;
+  const template = list.parentElement.querySelector(`[data-later-template="${kind}"]`);
+  const item = template.content.firstElementChild.cloneNode(true);
+  item.dataset.later = number;
   const link = item.querySelector("a");
   link.href = list.dataset.url.replace("/0/", `/${number}/`);
   setText(link, event.data.title);
   setTime(item.querySelector("time"), event.data.createdAt);
-  list.append(item);
+  list.insertBefore(item, known.find((other) => Number(other.dataset.later) > number) ?? null);
 }
 
 /** Apply one `deployment_update` to the whole page. Repeated, late or shuffled, the newest version stays. */
@@ -166,7 +173,8 @@ export function applyUpdate(event, root = document) {
     if (Number(element.dataset.version) < event.version) fill(element, event);
   }
   for (const body of root.querySelectorAll("[data-live-list=deployments]")) listOf(body).take(event);
-  if (event.data.retryOf) {
-    for (const list of root.querySelectorAll(`[data-retries-of="${event.data.retryOf}"]`)) addRetry(list, event);
+  for (const [kind, past] of [["retry", event.data.retryOf], ["rollback", event.data.rollbackOf]]) {
+    if (!past) continue;
+    for (const list of root.querySelectorAll(`[data-later-than="${past}"]`)) addLater(list, event, kind);
   }
 }
