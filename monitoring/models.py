@@ -1,5 +1,6 @@
 """Metrics: raw samples for a day, a roll-up of every minute for a month, and the newest of each by tenant."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar
 
@@ -10,6 +11,7 @@ from events.scoping import TenantManager
 from tenants.models import Tenant
 
 NAME_LENGTH = 64
+NAME_PATTERN = re.compile(r"[a-z][a-z0-9_.]*")
 UNIT_LENGTH = 16
 #: Two `metrics_update` of one tenant are at least this far apart.
 EMIT_INTERVAL = timedelta(milliseconds=100)
@@ -101,3 +103,8 @@ class LatestMetrics(models.Model):
 def minute_of(at: datetime) -> int:
     """The minute that a moment falls into, as roll-ups count them."""
     return int((at - EPOCH) // timedelta(minutes=1))
+
+
+def wire_time(at: datetime | None) -> str | None:
+    """A moment as the API writes it: UTC, milliseconds, Z."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z") if at else None

@@ -11,6 +11,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/", include("realtime.urls")),
     path("api/", include("deployments.api_urls")),
+    path("api/", include("monitoring.api_urls")),
     path("api/schema", openapi.schema, name="schema"),
     path("api/docs", openapi.docs, name="api_docs"),
     path("healthz", health.alive, name="healthz"),

@@ -72,7 +72,8 @@ class Live:
 
     @cached_property
     def _standing(self) -> Standing:
-        return Standing(self._request.user)
+        """Of whom the API let in, a service perhaps; of the signed-in person where pages are asked for."""
+        return Standing(getattr(self._request, "principal", self._request.user))
 
     @property
     def _tenant(self) -> Any:

@@ -7,11 +7,13 @@ from django.contrib.auth.models import AnonymousUser
 from django.db import transaction
 from django.test import RequestFactory
 
+from conftest import Person
 from events import channels, engine_client
 from events.channels import Topic
 from events.engine_client import Position
 from events.live import Following, Live
 from realtime.middleware import FollowedInTransaction, LiveMiddleware
+from tenants.actions import create_api_key
 
 
 @pytest.fixture
@@ -104,3 +106,12 @@ def test_a_page_with_many_panels_costs_three_queries(alice, bob, acme, asked, dj
 def test_a_request_that_asks_for_nothing_costs_nothing(bob, django_assert_num_queries):
     with django_assert_num_queries(0):
         live(bob)
+
+
+def test_a_service_follows_what_its_key_may_read(alice, acme, globex, asked):
+    key, _ = create_api_key(acme, "dashboard", ["events:read"], by=alice.user)
+    request = live(Person(user=None))._request
+    request.principal = key
+    config = request.live.follow(*(channels.tenant(one.id, Topic.DASHBOARD) for one in (acme, globex))).config
+    assert list(config["channels"]) == [f"tenant:{acme.id}:dashboard"]
+    assert list(config["denied"]) == [f"tenant:{globex.id}:dashboard"]
