@@ -13,6 +13,7 @@ import pytest
 from django.http import HttpResponse
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
+from django.utils import timezone
 from django_scopes import scopes_disabled
 
 from conftest import Person, make_person
@@ -84,7 +85,7 @@ def world(acme, globex, alice, bob, charlie, platform_admin, stranger) -> World:
         membership = Membership.objects.create(tenant=acme, user=dora.user, role=Role.TENANT_ADMIN)
         tenants.remove_member(membership, by=alice.user)
         dora.client.force_login(dora.user, backend="allauth.account.auth_backends.AuthenticationBackend")
-        scopes = ["events:read", "events:publish", "deployments:read", "deployments:write"]
+        scopes = ["events:read", "events:publish", "deployments:read", "deployments:write", "metrics:write"]
         keys = {
             "key": tenants.create_api_key(acme, "ci", scopes, by=alice.user),
             "bare_key": tenants.create_api_key(acme, "bare", ["usage:write"], by=alice.user),
@@ -183,6 +184,15 @@ ROWS = [
     page("api/deployments/<uuid:id>/rollback", API_CHANGE | {"alice": 409, "key": 409}, "POST"),
     # What can be deployed is the platform's, offered to every tenant.
     page("api/stacks", API_READ_ADMIN | {"globex_key": 200}),
+    page("api/tenant/metrics", API_READ | {"globex_key": 200}),
+    page("api/monitoring/series", API_READ | {"globex_key": 200}),
+    Row(
+        "api/monitoring/metrics",
+        "POST",
+        lambda world: "/api/monitoring/metrics",
+        API_CHANGE | {"globex_key": 200},
+        lambda world: {"samples": [{"name": "load_1m", "value": 1, "at": timezone.now().isoformat()}]},
+    ),
     page("api/realtime/token", API_PEOPLE, "POST"),
     page("api/realtime/subscriptions", API_PEOPLE, "POST", {"channels": ["system:health"]}),
     page("api/events", FEED),

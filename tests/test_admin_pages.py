@@ -8,6 +8,7 @@ from django.db import connection
 from django.db.models import Model
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 from django_scopes import scopes_disabled
 
 from accounts.actions import add_person
@@ -16,12 +17,15 @@ from deployments import actions as deployments
 from deployments.models import Deployment, Release, Stack
 from events import numbering
 from events.models import Cursor, DeadLetter, Event
+from monitoring import actions as metrics
+from monitoring.actions import Measured
+from monitoring.models import LatestMetrics, MinuteRollup, Sample
 from realtime.models import ChannelPolicy
 from tenants import actions as tenants
 from tenants.models import ApiKey, Membership, Role, Tenant
 
 pytestmark = pytest.mark.django_db
-OURS = ("accounts", "tenants", "events", "realtime", "deployments")
+OURS = ("accounts", "tenants", "events", "realtime", "deployments", "monitoring")
 
 
 @pytest.fixture(autouse=True)
@@ -39,6 +43,7 @@ def grow(number: int, by: Person) -> None:
     steps = [{"name": "say", "command": ["echo", "hello"]}]
     stack = deployments.save_draft(Stack(slug=f"stack{number}", name=f"Stack {number}", steps=steps))
     deployments.request_deployment(tenant, deployments.approve(stack, by=by.user), {}, by=person)
+    metrics.record(tenant, [Measured("load_1m", float(number), at=timezone.now())])
     numbering.number()
     Cursor.objects.create(name=f"handler:{number}")
     DeadLetter.objects.create(cursor=f"handler:{number}", event=Event.objects.latest("id"), error="Away")
@@ -63,6 +68,7 @@ def queries(person: Person, url: str) -> int:
 def test_what_the_platforms_admins_look_after_is_all_there():
     shown = set(admin.site._registry)
     assert {Tenant, Membership, ApiKey, ChannelPolicy, Event, Cursor, DeadLetter, Stack, Release, Deployment} <= shown
+    assert {Sample, MinuteRollup, LatestMetrics} <= shown
     assert {model.__name__ for model in shown - set(listed())} == {"AccessAttempt", "AccessFailureLog", "AccessLog"}
 
 
