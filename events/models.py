@@ -190,3 +190,19 @@ class DueDisconnect(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user_id}.{self.generation - 1}"
+
+
+class Heartbeat(models.Model):
+    """A process that said it is alive, until `expires_at` passes without another word. See `events.heartbeats`."""
+
+    kind = models.CharField(max_length=20)
+    name = models.CharField(max_length=200, help_text="Its machine and number.")
+    detail = models.CharField(max_length=300, blank=True, help_text="What it does, in its own words.")
+    at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["kind", "name"], name="one_heartbeat_per_process")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"

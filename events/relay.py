@@ -13,6 +13,7 @@ from events import cursors, databases, numbering, pushing
 from events.cursors import PUSH, Lease, LeaseLost
 from events.engine_client import EngineAway
 from events.generations import GenerationsAway
+from events.heartbeats import Heart, without_failing
 from events.waking import HandlerWaker
 
 logger = logging.getLogger("events.relay")
@@ -82,6 +83,7 @@ class Relay:
     def __init__(self) -> None:
         self.stop = threading.Event()
         self._waker = HandlerWaker()
+        self._heart = Heart("relay")
         self._said = ""
 
     def run(self) -> None:
@@ -96,6 +98,7 @@ class Relay:
                 connection.close()
                 self.stop.wait(backoff(failures))
                 failures += 1
+        without_failing(self._heart.stop)
         self._say("Stopped.")
 
     def _relay_while_mine(self) -> None:
@@ -118,6 +121,7 @@ class Relay:
             if lease := cursors.take(PUSH, settings.RELAY_LEASE_SECONDS):
                 return lease
             self._say("Standing by: another relay holds the lease, or held it a moment ago.")
+            self._heart.beat(self._said)
             self.stop.wait(STANDBY_SECONDS)
         return None
 
@@ -129,6 +133,7 @@ class Relay:
             if drain.newest > newest:
                 self._waker.wake()
             self._say(f"Waiting. {drain.waits_for}" if drain.waits_for else "Active: numbering and pushing.")
+            self._heart.beat(self._said)
             rung = not busy and doorbell.wait(settings.RELAY_SWEEP_SECONDS)
 
     def _say(self, state: str) -> None:

@@ -1,6 +1,8 @@
 import os
+from typing import Any
 
 from celery import Celery
+from celery.signals import after_task_publish, beat_init, worker_ready, worker_shutdown
 from kombu.transport import sqlalchemy as database_broker
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "neostack.settings")
@@ -12,3 +14,25 @@ database_broker.Transport.polling_interval = 0.1  # seconds
 app = Celery("neostack")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+
+
+# --- Heartbeats, so that people see which of the two has died -------------------------------------------------------
+
+
+@worker_ready.connect(weak=False)
+def beat_as_worker(**_: Any) -> None:
+    from events.heartbeats import BeatingThread
+
+    beating = BeatingThread("worker")
+    worker_shutdown.connect(lambda **_: beating.stop(), weak=False)
+
+
+@beat_init.connect(weak=False)
+def beat_as_beat(**_: Any) -> None:
+    """Its heartbeat is the wake-ups that it really sends."""
+    from django.conf import settings
+
+    from events.heartbeats import Heart, without_failing
+
+    heart = Heart("beat", every=settings.WAKE_UP_SECONDS)
+    after_task_publish.connect(lambda **_: without_failing(heart.beat), weak=False)

@@ -216,6 +216,9 @@ RELAY_LEASE_SECONDS = env.float("RELAY_LEASE_SECONDS", default=4.0)
 RELAY_SWEEP_SECONDS = env.float("RELAY_SWEEP_SECONDS", default=0.05)
 #: Where the relay listens on PostgreSQL. LISTEN needs a connection that no pooler in transaction mode stands before.
 DATABASE_DIRECT_URL = env.str("DATABASE_DIRECT_URL", default="")
+#: Each process says so often that it is alive, and counts as silent when nothing was heard of it for so long.
+HEARTBEAT_SECONDS = env.float("HEARTBEAT_SECONDS", default=2.0)
+HEARTBEAT_SILENT_SECONDS = env.float("HEARTBEAT_SILENT_SECONDS", default=6.0)
 #: A handler that fails is called this often for one event before it becomes a dead letter; the waits double from 1 s.
 HANDLER_MAX_ATTEMPTS = env.int("HANDLER_MAX_ATTEMPTS", default=8)
 #: One call of a handler must end within this; a worker that died holding one is replaced after as long.
@@ -277,9 +280,10 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_DB_REUSE_MAX = 1000
 CELERY_BEAT_SCHEDULE_FILENAME = str(LOCAL_DIR / "celerybeat-schedule")
 #: Seconds between two wake-ups. Each expires before the next, so that none pile up where no worker runs.
+WAKE_UP_SECONDS = 5.0
 CELERY_BEAT_SCHEDULE = {
-    "publish_pending": {"task": "events.tasks.publish_pending", "schedule": 5.0, "options": {"expires": 5}},
-    "wake_handlers": {"task": "events.tasks.wake_handlers", "schedule": 5.0, "options": {"expires": 5}},
+    "publish_pending": {"task": "events.tasks.publish_pending", "schedule": WAKE_UP_SECONDS, "options": {"expires": 5}},
+    "wake_handlers": {"task": "events.tasks.wake_handlers", "schedule": WAKE_UP_SECONDS, "options": {"expires": 5}},
     "prune": {"task": "events.tasks.prune", "schedule": 86_400.0, "options": {"expires": 86_400}},
     "prune_metrics": {"task": "monitoring.tasks.prune", "schedule": 600.0, "options": {"expires": 600}},
     "mark_lost": {"task": "deployments.tasks.mark_lost", "schedule": 5.0, "options": {"expires": 5}},

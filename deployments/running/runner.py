@@ -14,6 +14,7 @@ from django_scopes import scopes_disabled
 from deployments import leases
 from deployments.models import ENDED, Deployment
 from deployments.running.execution import CANCEL, DATABASE_AWAY, SHUTDOWN, Execution
+from events.heartbeats import Heart, without_failing
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +31,7 @@ class Runner:
         self.name = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self.executions: list[Execution] = []
         self._slots = slots or settings.RUNNER_SLOTS
+        self._heart = Heart("runner")
         self._stop_asked = 0
         self._stop_at: float | None = None
         self._renew_at = 0.0
@@ -54,6 +56,7 @@ class Runner:
                 self._database_is_away()
                 pause = DATABASE_RETRY_SECONDS
             time.sleep(pause)
+        without_failing(self._heart.stop)
         connections.close_all()
 
     def _is_over(self) -> bool:
@@ -73,6 +76,7 @@ class Runner:
             execution = Execution(lease)
             self.executions.append(execution)
             execution.start()
+        self._heart.beat(f"{len(self.executions)} of {self._slots} slots in use")
 
     def _shut_down(self) -> None:
         if not self._stop_asked:
