@@ -1,28 +1,21 @@
 """Is it alive, is it ready, and what does it count: for load balancers, supervisors and Prometheus."""
 
 import hmac
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-import redis
 from django.conf import settings
-from django.db import Error as DatabaseError
-from django.db import connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.utils import timezone
 from django.views.decorators.http import require_safe
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from events import engine_client, log
-from events.cursors import PUSH
+from events import log
 from events.models import Cursor, DeadLetter
+from portal.ops import health
+from portal.ops.guides import guide_to
 
 LOOPBACK = ("127.0.0.1", "::1")
-
-
-class NotReady(Exception):
-    """A part does not work now; the message says what was seen."""
 
 
 # --- Liveness and readiness -------------------------------------------------------------------------------------------
@@ -41,51 +34,19 @@ def ready(request: HttpRequest) -> JsonResponse:
     Without the engine or the relay pages are served all the same, as stale ones: that is "degraded", with status 200,
     so that a load balancer doesn't take the pages away as well.
     """
-    parts = {name: _state(check) for name, check in _checks().items()}
-    broken = {name for name, part in parts.items() if part["status"] != "ok"}
+    found = health.look()
+    broken = {part.name for part in found.problems}
     needed = broken & {"database", "redis"}
     status = "failed" if needed else "degraded" if broken else "ok"
+    parts = {part.name: _answer(part) for part in found.parts}
     return JsonResponse({"status": status, "parts": parts}, status=503 if needed else 200)
 
 
-def _checks() -> dict[str, Callable[[], None]]:
-    checks = {"database": _database, "engine": _engine, "relay": _relay}
-    return checks | ({"redis": _redis} if settings.REDIS_URL else {})
-
-
-def _state(check: Callable[[], None]) -> dict[str, str]:
-    try:
-        check()
-    except NotReady as problem:
-        return {"status": "failed", "reason": str(problem)}
-    except DatabaseError:
-        return {"status": "failed", "reason": "The database does not answer."}
-    return {"status": "ok"}
-
-
-def _database() -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT 1")
-
-
-def _engine() -> None:
-    try:
-        engine_client.push([{"info": {}}], timeout=0.5)
-    except (engine_client.EngineAway, engine_client.EngineRefused) as problem:
-        raise NotReady(str(problem)) from None
-
-
-def _relay() -> None:
-    lease_ends = Cursor.objects.filter(name=PUSH).values_list("lease_expires_at", flat=True).first()
-    if lease_ends is None or lease_ends < timezone.now():
-        raise NotReady("No relay holds the lease: start `manage.py relay`.")
-
-
-def _redis() -> None:
-    try:
-        redis.Redis.from_url(settings.REDIS_URL, socket_timeout=0.5, socket_connect_timeout=0.5).ping()
-    except redis.RedisError:
-        raise NotReady("Redis does not answer.") from None
+def _answer(part: health.Part) -> dict[str, str]:
+    """Without `detail`: whoever asks need not know what the machines are called."""
+    if part.is_well:
+        return {"status": part.state}
+    return {"status": part.state, "reason": f"{part.reason} {guide_to(part.name).remedy}".strip()}
 
 
 # --- Metrics ----------------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """Times and durations as people read them. `static/js/times.js` says the same words; `portal/tests/times.json` holds
 them to each other."""
 
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from django.utils import timezone
@@ -53,3 +53,8 @@ def took(duration: timedelta) -> str:
     if seconds < 3600:
         return f"{seconds // 60} min {seconds % 60:02} s"
     return f"{seconds // 3600} h {seconds % 3600 // 60:02} min"
+
+
+def wire(moment: datetime) -> str:
+    """The time as events carry it: UTC, to the millisecond."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,5 +1,6 @@
 """What load balancers, supervisors, Prometheus and developers ask."""
 
+import socket
 from datetime import timedelta
 
 import pytest
@@ -8,10 +9,11 @@ from django.core.management import call_command
 from django.db import DatabaseError
 from django.utils import timezone
 
-from events import engine_client
+from events import cursors, engine_client
 from events.cursors import PUSH
-from events.models import Cursor
-from neostack import health
+from events.heartbeats import Heart
+from events.models import Heartbeat
+from portal.ops import health
 
 
 @pytest.fixture(autouse=True)
@@ -25,10 +27,10 @@ def engine_answers(monkeypatch):
 
 
 @pytest.fixture
-def relay_runs(db):
-    Cursor.objects.update_or_create(
-        name=PUSH, defaults={"owner": "relay", "lease_expires_at": timezone.now() + timedelta(seconds=4)}
-    )
+def everything_runs(db):
+    """Each process has just said that it is alive."""
+    for kind in health.PROCESSES:
+        Heart(kind).beat()
 
 
 def test_a_live_process_says_so_whatever_else_is_away(client):
@@ -36,11 +38,13 @@ def test_a_live_process_says_so_whatever_else_is_away(client):
     assert (response.status_code, response.json()) == (200, {"status": "ok"})
 
 
-def test_ready_names_each_part(client, db, engine_answers, relay_runs):
+def test_ready_names_each_part(client, db, engine_answers, everything_runs):
     response = client.get("/readyz")
     assert response.status_code == 200
     ok = {"status": "ok"}
-    assert response.json() == {"status": "ok", "parts": {"database": ok, "engine": ok, "relay": ok}}
+    assert response.json()["status"] == "ok"
+    named = ["database", "engine", "relay", "runner", "worker", "beat", "pulse", "push", "dead_letters"]
+    assert {name: response.json()["parts"][name] for name in named} == dict.fromkeys(named, ok)
 
 
 def test_without_engine_and_relay_pages_are_still_served(client, db):
@@ -53,9 +57,15 @@ def test_without_engine_and_relay_pages_are_still_served(client, db):
     assert "manage.py relay" in body["parts"]["relay"]["reason"]
 
 
-def test_a_relay_that_stopped_renewing_its_lease_is_noticed(client, relay_runs, engine_answers):
-    Cursor.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
-    assert client.get("/readyz").json()["parts"]["relay"]["status"] == "failed"
+def test_a_relay_that_has_fallen_silent_is_noticed(client, everything_runs, engine_answers):
+    Heartbeat.objects.filter(kind="relay").update(expires_at=timezone.now() - timedelta(seconds=1))
+    relay = client.get("/readyz").json()["parts"]["relay"]
+    assert relay["status"] == "failed"
+    assert relay["reason"].startswith("Silent since")
+
+
+def test_nobody_reads_there_what_the_machines_are_called(client, everything_runs, engine_answers):
+    assert socket.gethostname() not in client.get("/readyz").content.decode()
 
 
 def test_without_the_database_it_is_not_ready(client, db, monkeypatch, engine_answers):
@@ -75,7 +85,8 @@ def test_without_the_redis_that_was_configured_it_is_not_ready(client, db, setti
     assert response.json()["parts"]["redis"]["status"] == "failed"
 
 
-def test_metrics_say_how_far_each_cursor_is(client, relay_runs):
+def test_metrics_say_how_far_each_cursor_is(client, db):
+    cursors.ensure(PUSH)
     text = client.get("/metrics").content.decode()
     assert f'neostack_cursor_lag{{cursor="{PUSH}"}}' in text
     assert "neostack_log_seq" in text

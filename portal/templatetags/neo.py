@@ -80,7 +80,7 @@ def step_took(step: dict[str, Any]) -> str:
 @register.filter
 def iso(moment: datetime) -> str:
     """The time as events carry it."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return times.wire(moment)
 
 
 @register.filter
