@@ -14,6 +14,7 @@ from django.db import Error as DatabaseError
 from django.db import connection
 
 from monitoring import actions as monitoring
+from portal.ops import watch
 
 logger = logging.getLogger("portal.pulse")
 
@@ -30,8 +31,11 @@ class Beat:
     do: Callable[[], object]
 
 
-#: A metrics_update that waits for its turn (100 ms) comes this much later at most.
-BEATS = (Beat("metrics", every=0.025, do=monitoring.say_what_is_due),)
+BEATS = (
+    #: A metrics_update that waits for its turn (100 ms) comes this much later at most.
+    Beat("metrics", every=0.025, do=monitoring.say_what_is_due),
+    Beat("platform", every=watch.EVERY_SECONDS, do=watch.Watch().step),
+)
 
 
 def run(stop: threading.Event, beats: tuple[Beat, ...] = BEATS) -> None:

@@ -95,6 +95,10 @@ class Health:
         """What is not well, the worst first."""
         return sorted((part for part in self.parts if not part.is_well), key=lambda part: part.state != State.FAILED)
 
+    @property
+    def database_is_away(self) -> bool:
+        return any(part.name == "database" and not part.is_well for part in self.parts)
+
     def part(self, name: str) -> Part | None:
         return next((part for part in self.parts if part.name == name), None)
 

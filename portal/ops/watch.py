@@ -1,0 +1,91 @@
+"""What `manage.py pulse` does for the people who look after the platform: says when a part changes, and its figures.
+
+The figures must not be about themselves: an event that says "one event a second" is not counted, and an event on its
+way is no lag, or a platform where nothing happens would have something new to say every second.
+"""
+
+import time
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from django.db import transaction
+
+from events.emit import emit
+from events.heartbeats import Heart
+from events.models import Entry
+from monitoring.events import MetricsUpdate
+from portal import times
+from portal.models import PlatformFigures
+from portal.ops import health
+from portal.ops.health import CursorFacts, Health
+
+EVERY_SECONDS = 1.0
+#: So many values of events a second are kept for the small chart.
+LATELY_KEPT = 120
+#: Without these nothing that is emitted arrives now; to say so every second would only fill the log.
+NEEDED_TO_TELL = ("engine", "relay")
+
+Figures = dict[str, float]
+
+
+@dataclass
+class Watch:
+    """Looks at the platform once a second. Several of them do no harm: what they remember is in the database."""
+
+    heart: Heart = field(default_factory=lambda: Heart("pulse"))
+    _before: tuple[float, int] | None = None
+    _told: Figures | None = None
+
+    def step(self) -> None:
+        """One look: the heartbeat, the parts' states, the figures."""
+        self.heart.beat()
+        found = health.look()
+        if found.database_is_away:
+            return
+        health.note(found)
+        figures = self._figures(found)
+        can_tell = all(part.is_well for part in found.parts if part.name in NEEDED_TO_TELL)
+        if figures != (self._told if can_tell else PlatformFigures.now().metrics):
+            say(figures, found.at, emitting=can_tell)
+            self._told = figures if can_tell else None
+
+    def _figures(self, found: Health) -> Figures:
+        lags = {f"{_plain(cursor)}_lag": float(late(cursor, found.at)) for cursor in found.cursors}
+        figures = {"events_per_second": self._rate(found.newest_seq), "dead_letters": float(found.dead_letters)} | lags
+        if found.engine.connections is not None:
+            figures["connections"] = float(found.engine.connections)
+        return figures
+
+    def _rate(self, newest: int) -> float:
+        """Events a second since the last look, without those that say these figures."""
+        now, before = time.monotonic(), self._before
+        self._before = (now, newest)
+        if before is None or newest <= before[1]:
+            return 0.0
+        own = Entry.objects.filter(
+            seq__gt=before[1], seq__lte=newest, event__type=MetricsUpdate.type, event__tenant=None
+        ).count()
+        rate = (newest - before[1] - own) / (now - before[0])
+        return float(round(rate)) if rate >= 10 else round(rate, 1)
+
+
+def late(cursor: CursorFacts, now: datetime) -> int:
+    """How many events wait for a cursor; 0 while the first of them is only on its way."""
+    return cursor.lag if cursor.is_late(now) else 0
+
+
+def _plain(cursor: CursorFacts) -> str:
+    return cursor.name.removeprefix("handler:")
+
+
+@transaction.atomic
+def say(figures: Figures, at: datetime, *, emitting: bool) -> PlatformFigures:
+    """Store the platform's figures and, where it can arrive, emit the event that says them."""
+    row = PlatformFigures.locked()
+    row.metrics, row.as_of = figures, at
+    row.lately = [*row.lately, [times.wire(at), figures["events_per_second"]]][-LATELY_KEPT:]
+    row.version += 1
+    row.save()
+    if emitting:
+        emit(MetricsUpdate(metrics=figures, version=row.version))
+    return row
