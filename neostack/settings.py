@@ -271,6 +271,12 @@ METRICS_POSTED_PER_SECOND = env.int("METRICS_POSTED_PER_SECOND", default=20)
 #: Different metrics of one tenant. A name that has had no sample for METRIC_ROLLUPS_KEPT_DAYS makes room.
 METRIC_NAMES_PER_TENANT = env.int("METRIC_NAMES_PER_TENANT", default=100)
 
+# --- Notifications ----------------------------------------------------------------------------------------------------
+
+#: For so long what a person removed can be brought back.
+REMOVED_NOTIFICATIONS_KEPT_DAYS = env.int("REMOVED_NOTIFICATIONS_KEPT_DAYS", default=7)
+READ_NOTIFICATIONS_KEPT_DAYS = env.int("READ_NOTIFICATIONS_KEPT_DAYS", default=90)
+
 # --- Celery: wake-ups and schedules, never the work itself -----------------------------------------------------------
 
 CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default=REDIS_URL or f"sqla+sqlite:///{LOCAL_DIR / 'celery.sqlite3'}")
@@ -289,6 +295,11 @@ CELERY_BEAT_SCHEDULE = {
     "mark_lost": {"task": "deployments.tasks.mark_lost", "schedule": 5.0, "options": {"expires": 5}},
     "forget_old_idempotency_keys": {
         "task": "realtime.tasks.forget_old_idempotency_keys",
+        "schedule": 3600.0,
+        "options": {"expires": 3600},
+    },
+    "forget_old_notifications": {
+        "task": "notifications.tasks.forget_old_notifications",
         "schedule": 3600.0,
         "options": {"expires": 3600},
     },

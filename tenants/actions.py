@@ -7,7 +7,6 @@ each other.
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any, TypeVar
-from uuid import UUID
 
 from django.db import transaction
 from django.db.models import F
@@ -20,9 +19,7 @@ from accounts.events import Reason
 from accounts.models import User
 from accounts.signals import disabling
 from events.actors import HasActor
-from events.emit import emit
-from events.models import Event
-from tenants.events import Change, TenantNotice
+from tenants.events import Change
 from tenants.models import ApiKey, Membership, Role, Tenant
 from tenants.signals import tenant_changed
 
@@ -187,30 +184,6 @@ def revoke_api_key(key: ApiKey, by: HasActor | None) -> ApiKey:
         key.save(update_fields=["revoked"])
         _changed(tenant, Change.KEY_REVOKED, by, subject=key.name)
     return key
-
-
-# --- Notices ----------------------------------------------------------------------------------------------------------
-
-
-@action
-def send_notice(
-    tenant: Tenant,
-    by: HasActor | None,
-    title: str,
-    message: str,
-    level: str = "info",
-    notice_id: UUID | None = None,
-) -> Event:
-    """Show a message to everybody who has one of the tenant's pages open. There is no row beside the event.
-
-    Raises pydantic's ValidationError, which names the field.
-    """
-    facts = {"title": title, "message": message, "level": level} | ({"notice_id": notice_id} if notice_id else {})
-    return emit(TenantNotice.model_validate({"tenant_id": tenant.id, **facts}), by=by)
-
-
-#: What POST /api/events/publish does with this type.
-TenantNotice.publish = send_notice
 
 
 # --- Rows -------------------------------------------------------------------------------------------------------------

@@ -1,14 +1,11 @@
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 from uuid import UUID
-
-from pydantic import Field
 
 from events import channels
 from events.catalogue import EventType, register
-from events.channels import Channel, Topic
-from events.ids import new_id
+from events.channels import Channel
 
 if TYPE_CHECKING:
     from tenants.models import Tenant
@@ -75,27 +72,3 @@ class TenantUpdated(EventType):
         acme = {"slug": "acme", "name": "Acme", "time_zone": "Europe/Lisbon"}
         yield cls(tenant_id=_ACME, version=2, change=Change.SETTINGS, suspended=False, **acme)
         yield cls(tenant_id=_ACME, version=3, change=Change.KEY_CREATED, suspended=False, subject="ci", **acme)
-
-
-@register
-class TenantNotice(EventType):
-    """A message to everybody in a tenant, shown as a toast. Nothing is stored beside the event."""
-
-    type: ClassVar[str] = "tenant_notice"
-
-    notice_id: UUID = Field(default_factory=new_id)
-    title: str = Field(min_length=1, max_length=150)
-    message: str = Field(max_length=2000)
-    level: Literal["info", "success", "warning", "error"] = "info"
-
-    def channels(self) -> Sequence[Channel]:
-        assert self.tenant_id, "A notice belongs to a tenant."
-        return [channels.tenant(self.tenant_id, Topic.NOTIFICATIONS)]
-
-    def describe(self, who: str) -> str:
-        return f"{who}: {self.title}"
-
-    @classmethod
-    def samples(cls) -> Iterable["TenantNotice"]:
-        notice = UUID("01900000-0000-7000-8000-0000000000f1")
-        yield cls(tenant_id=_ACME, notice_id=notice, title="Maintenance", message="At 22:00 UTC.", level="warning")

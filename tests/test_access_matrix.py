@@ -27,6 +27,7 @@ from tenants import actions as tenants
 from tenants.models import ApiKey, Membership, Role, Tenant
 
 SIGN_IN = "sign-in"  # a redirect to the sign-in page
+SOME_ID = UUID(int=7)
 #: Everybody, in the order of the table's columns. Dora was removed from acme; the keys are acme's but for the last.
 WHO = ("alice", "bob", "charlie", "ada", "dora", "stranger", "key", "bare_key", "globex_key")
 
@@ -195,6 +196,14 @@ ROWS = [
     ),
     page("api/realtime/token", API_PEOPLE, "POST"),
     page("api/realtime/subscriptions", API_PEOPLE, "POST", {"channels": ["system:health"]}),
+    # A person's inbox. The notification is nobody's: its id is passed over.
+    page("api/notifications", API_PEOPLE),
+    page("api/notifications/count", API_PEOPLE),
+    *(
+        page(f"api/notifications/{change}", API_PEOPLE, "POST", {"ids": [str(SOME_ID)]})
+        for change in ("read", "mark-unread", "remove", "restore")
+    ),
+    page("api/notifications/read-all", API_PEOPLE, "POST"),
     page("api/events", FEED),
     Row(
         "api/events/publish",
@@ -289,7 +298,6 @@ def is_refused_by_the_admin(response: HttpResponse) -> bool:
 
 # --- Channels ---------------------------------------------------------------------------------------------------------
 
-SOME_ID = UUID(int=7)
 NOBODY: tuple[str, ...] = ()
 PEOPLE_OF_ACME_ADMINS = ("alice", "ada", "key")
 

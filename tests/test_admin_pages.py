@@ -20,12 +20,15 @@ from events.models import Cursor, DeadLetter, Event
 from monitoring import actions as metrics
 from monitoring.actions import Measured
 from monitoring.models import LatestMetrics, MinuteRollup, Sample
+from notifications import actions as notifications
+from notifications.handlers import notify_of_notice
+from notifications.models import Inbox, Notice, Notification
 from realtime.models import ChannelPolicy
 from tenants import actions as tenants
 from tenants.models import ApiKey, Membership, Role, Tenant
 
 pytestmark = pytest.mark.django_db
-OURS = ("accounts", "tenants", "events", "realtime", "deployments", "monitoring")
+OURS = ("accounts", "tenants", "events", "realtime", "deployments", "monitoring", "notifications")
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +47,9 @@ def grow(number: int, by: Person) -> None:
     stack = deployments.save_draft(Stack(slug=f"stack{number}", name=f"Stack {number}", steps=steps))
     deployments.request_deployment(tenant, deployments.approve(stack, by=by.user), {}, by=person)
     metrics.record(tenant, [Measured("load_1m", float(number), at=timezone.now())])
+    notice = notifications.send_notice(tenant, person, f"Notice {number}", "")
     numbering.number()
+    notify_of_notice(notice, 1)
     Cursor.objects.create(name=f"handler:{number}")
     DeadLetter.objects.create(cursor=f"handler:{number}", event=Event.objects.latest("id"), error="Away")
 
@@ -69,6 +74,7 @@ def test_what_the_platforms_admins_look_after_is_all_there():
     shown = set(admin.site._registry)
     assert {Tenant, Membership, ApiKey, ChannelPolicy, Event, Cursor, DeadLetter, Stack, Release, Deployment} <= shown
     assert {Sample, MinuteRollup, LatestMetrics} <= shown
+    assert {Inbox, Notice, Notification} <= shown
     assert {model.__name__ for model in shown - set(listed())} == {"AccessAttempt", "AccessFailureLog", "AccessLog"}
 
 

@@ -3,9 +3,10 @@
 import pytest
 
 from events import numbering
+from events.catalogue import get
 from events.models import Event, LogState
 from realtime import feed
-from tenants.actions import remove_member, revoke_api_key, send_notice, suspend
+from tenants.actions import remove_member, revoke_api_key, suspend
 from tenants.models import Membership
 
 URL = "/api/events"
@@ -16,7 +17,7 @@ def notice(acme):
     """Send a numbered notice to a tenant: `notice()`, `notice(globex)`; returns the event."""
 
     def send(tenant=acme, title="Hello") -> Event:
-        event = send_notice(tenant, by=None, title=title, message="")
+        event = get("tenant_notice").publish(tenant, by=None, title=title, message="")
         number()
         return event
 

@@ -1,17 +1,13 @@
 """What can be done to a tenant and its people, what it says of it, and whose access it ends."""
 
-import inspect
-
 import pytest
 from django.core import mail
 from django.core.exceptions import ValidationError
-from pydantic import ValidationError as InvalidEvent
 
 from accounts.actions import Refused, disable_person
 from accounts.events import Reason
 from accounts.models import Invitation, User
 from conftest import make_person
-from events.catalogue import get
 from events.models import Event
 from tenants import actions
 from tenants.actions import LastAdmin
@@ -203,29 +199,6 @@ def test_revoking_is_for_good(acme, alice):
     revoked.revoked = False
     with pytest.raises(ValidationError):
         revoked.save()
-
-
-# --- Notices ----------------------------------------------------------------------------------------------------------
-
-
-def test_a_notice_goes_to_everybody_in_the_tenant(acme, bob):
-    event = actions.send_notice(acme, bob.user, "Maintenance", "At 22:00 UTC.", level="warning")
-    assert event.summary == "Bob: Maintenance"
-    assert f"tenant:{acme.id}:notifications" in event.channels
-    assert event.payload["level"] == "warning"
-
-
-@pytest.mark.parametrize("facts", [{"title": ""}, {"title": "x" * 151}, {"level": "shout"}, {"message": "x" * 2001}])
-def test_a_notice_that_says_nothing_or_too_much_is_refused(acme, bob, facts):
-    with pytest.raises(InvalidEvent):
-        actions.send_notice(acme, bob.user, **({"title": "Maintenance", "message": "Soon."} | facts))
-    assert not Event.objects.with_scopes_disabled().exists()
-
-
-def test_publishers_send_notices_through_the_action(acme, bob):
-    publish = get("tenant_notice").publish
-    assert publish(tenant=acme, by=bob.user, title="Maintenance", message="Soon.").type == "tenant_notice"
-    assert {"title", "message", "level"} <= set(inspect.signature(publish).parameters)
 
 
 def test_reasons_of_the_actions_are_known():

@@ -9,7 +9,8 @@ import json
 import os
 import sys
 import traceback
-from typing import Any
+from typing import Any, ClassVar
+from uuid import UUID
 
 import django
 
@@ -17,13 +18,19 @@ django.setup()
 
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY  # noqa: E402
 from django.contrib.sessions.backends.db import SessionStore  # noqa: E402
+from django.db import transaction  # noqa: E402
 from django.db.models import Max  # noqa: E402
 from django_scopes import scopes_disabled  # noqa: E402
 
 from accounts.models import User  # noqa: E402
 from deployments import actions as deployments  # noqa: E402
 from deployments.models import Deployment, Stack  # noqa: E402
+from events import channels  # noqa: E402
+from events.catalogue import EventType, register  # noqa: E402
+from events.channels import Channel, Topic  # noqa: E402
+from events.emit import emit  # noqa: E402
 from events.models import Cursor, DeadLetter, Entry, Event  # noqa: E402
+from notifications import actions as notifications  # noqa: E402
 from tenants import actions as tenants  # noqa: E402
 from tenants.models import Membership, Role, Tenant  # noqa: E402
 
@@ -52,11 +59,36 @@ def remove_member(tenant: str, person: str) -> None:
 
 
 def send_notices(tenant: str, by: str, count: int, title: str = "Notice") -> list[str]:
-    """So many events, each in a transaction of its own. Returns their ids, in order."""
+    """So many notices, each in a transaction of its own. Returns the ids of their events, in order."""
     who, where = User.objects.get(id=by), Tenant.objects.get(id=tenant)
-    for number in range(count):
-        tenants.send_notice(where, by=who, title=f"{title} {number}", message="Sent by a test.", level="info")
-    return [str(uuid) for uuid in Event.objects.order_by("-id").values_list("uuid", flat=True)[:count]][::-1]
+    told = (f"{title} {number}" for number in range(count))
+    sent = [
+        notifications.send_notice(where, by=who, title=one, message="Sent by a test.", level="info") for one in told
+    ]
+    return [str(event.uuid) for event in sent]
+
+
+@register
+class Said(EventType):
+    """Something that a tenant's open pages hear and nobody handles: what a test counts is then all that happens."""
+
+    type: ClassVar[str] = "said_by_a_test"
+
+    def channels(self) -> list[Channel]:
+        assert self.tenant_id
+        return [channels.tenant(self.tenant_id, Topic.NOTIFICATIONS)]
+
+    def describe(self, who: str) -> str:
+        return f"{who} said something"
+
+
+def say(tenant: str, by: str, count: int) -> list[str]:
+    """So many events, each in a transaction of its own. Returns their ids, in order."""
+    who, said = User.objects.get(id=by), []
+    for _ in range(count):
+        with transaction.atomic():
+            said.append(emit(Said(tenant_id=UUID(tenant)), by=who))
+    return [str(event.uuid) for event in said]
 
 
 def logged(channel: str) -> list[str]:

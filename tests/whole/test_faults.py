@@ -22,7 +22,7 @@ HISTORY = 1000
 
 
 class Sender:
-    """Somebody who sends notices, one transaction each, not far ahead of `subscriber` until `hurry` is set."""
+    """Somebody who says something, one transaction each, not far ahead of `subscriber` until `hurry` is set."""
 
     def __init__(self, company: Company, by: Person, subscriber: Subscriber, count: int = EVENTS) -> None:
         self.company, self.by, self.subscriber, self.count = company, by, subscriber, count
@@ -34,7 +34,7 @@ class Sender:
     def _send(self) -> None:
         hands = self.company.platform.meanwhile
         while len(self.sent) < self.count:
-            self.sent += hands.send_notices(tenant=self.company.id, by=self.by.id, count=CHUNK)
+            self.sent += hands.say(tenant=self.company.id, by=self.by.id, count=CHUNK)
             wait_until(lambda: self.hurry.is_set() or self._is_close(), "the subscriber keeps up")
 
     def _is_close(self) -> bool:
@@ -79,7 +79,7 @@ def test_without_any_relay_celery_publishes_in_order(platform, acme, alice, subs
     channels = [acme.channel("notifications"), acme.channel("activity")]
     subscriber = subscribe(alice, acme, channels)
     platform.kill("relay")
-    platform.inside.send_notices(tenant=acme.id, by=alice.id, count=EVENTS // 4)
+    platform.inside.say(tenant=acme.id, by=alice.id, count=EVENTS // 4)
     expect_what_the_log_has(platform, subscriber)
     assert subscriber.reloads == dict.fromkeys(channels, 0)
 
@@ -105,10 +105,10 @@ def test_a_log_is_whole_when_its_runner_is_killed(platform, acme, alice, subscri
 def test_history_bridges_what_it_holds_and_says_so_when_it_does_not(platform, acme, alice, subscribe, missed, reloads):
     channel = acme.channel("notifications")
     subscriber = subscribe(alice, acme, [channel])
-    platform.inside.send_notices(tenant=acme.id, by=alice.id, count=1)
+    platform.inside.say(tenant=acme.id, by=alice.id, count=1)
     wait_until(lambda: subscriber.ids[channel], "the first arrives")
     subscriber.go_away()
-    platform.inside.send_notices(tenant=acme.id, by=alice.id, count=missed)
+    platform.inside.say(tenant=acme.id, by=alice.id, count=missed)
     platform.wait_caught_up()
     subscriber.come_back()
     expect_what_the_log_has(platform, subscriber)

@@ -32,7 +32,7 @@ def test_a_removed_member_who_keeps_every_token_receives_nothing_and_his_other_t
     news, other_news = acme.channel("notifications"), globex.channel("notifications")
     alices_page = subscribe(alice, acme, [news])
     bobs_other_page = subscribe(bob, globex, [other_news])
-    (before,) = platform.inside.send_notices(tenant=acme.id, by=alice.id, count=1)
+    (before,) = platform.inside.say(tenant=acme.id, by=alice.id, count=1)
     hostile.wait_for(before)
 
     platform.inside.remove_member(tenant=acme.id, person=bob.id)
@@ -40,8 +40,8 @@ def test_a_removed_member_who_keeps_every_token_receives_nothing_and_his_other_t
     attempts, started = hostile.attempts, time.monotonic()
     secret, others = [], []
     while len(secret) < EVENTS:
-        secret += platform.inside.send_notices(tenant=acme.id, by=alice.id, count=CHUNK)
-        others += platform.inside.send_notices(tenant=globex.id, by=charlie.id, count=CHUNK // 5)
+        secret += platform.inside.say(tenant=acme.id, by=alice.id, count=CHUNK)
+        others += platform.inside.say(tenant=globex.id, by=charlie.id, count=CHUNK // 5)
     wait_until(lambda: alices_page.ids[news][-1:] == secret[-1:], "Alice receives the last one", 30)
     wait_until(lambda: bobs_other_page.ids[other_news][-1:] == others[-1:], "Bob's other page goes on", 30)
     seen = hostile.attempts

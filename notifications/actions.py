@@ -1,0 +1,276 @@
+"""What can be done to inboxes, one transaction each, under the inbox's lock.
+
+Every change raises the inbox's version once and counts what is unread anew: nothing is added or subtracted, so nothing
+can drift. Whoever notifies people of a tenant's things locks the tenant first, as every action on its people does:
+nobody is notified who is being removed at that moment.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import Count, Q
+from django.utils import timezone
+from pydantic import ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from accounts.models import User
+from events.actors import HasActor
+from events.emit import emit
+from events.models import Event
+from notifications.events import TenantNotice
+from notifications.models import Inbox, Notice, Notification
+from notifications.signals import inbox_changed, notified
+from tenants.actions import action
+from tenants.models import Membership, Tenant
+
+#: An event stays small, however much changes at once: more ids make more events.
+IDS_IN_ONE_EVENT = 500
+
+
+class Change(StrEnum):
+    """What happens to notifications that are there already. The names are fields of `inbox_update`."""
+
+    READ = "read"
+    MARKED_UNREAD = "marked_unread"
+    REMOVED = "removed"
+    RESTORED = "restored"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What people are told: see Notification for the fields. `source` is the id of the event it comes of."""
+
+    source: UUID
+    kind: str
+    title: str
+    message: str
+    level: str
+    link: str
+    object_key: str
+    group_key: str
+    tenant: Tenant | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """An inbox after an action, and the notifications that the action changed."""
+
+    unread: int
+    version: int
+    ids: list[UUID]
+
+
+# --- Arriving ---------------------------------------------------------------------------------------------------------
+
+
+@action
+def notify(people: Iterable[UUID], message: Message) -> list[Notification]:
+    """Put a message into these people's inboxes, as far as they may see it now. Called again, it does nothing."""
+    told = _allowed(people, message.tenant)
+    told -= set(Notification.objects.filter(source=message.source, user__in=told).values_list("user", flat=True))
+    inboxes = _lock_all(told)
+    made = [_notification(inbox, message) for inbox in inboxes]
+    Notification.objects.bulk_create(made)
+    _count_anew(inboxes)
+    for inbox, notification in zip(inboxes, made, strict=True):
+        notified.send(Notification, notification=notification, inbox=inbox)
+    return made
+
+
+def _allowed(people: Iterable[UUID], tenant: Tenant | None) -> set[UUID]:
+    """Those who may sign in and, where it is about a tenant, belong to it. The tenant stays locked: so it remains."""
+    active = User.objects.filter(pk__in=list(people), is_active=True)
+    if tenant is None:
+        return set(active.values_list("pk", flat=True))
+    # Without a key's lock: rows that point to the tenant go on being written.
+    if Tenant.objects.select_for_update(no_key=True).get(pk=tenant.pk).is_suspended:
+        return set()
+    members = Membership.objects.filter(tenant=tenant, user__in=active)
+    return set(members.values_list("user", flat=True))
+
+
+def _notification(inbox: Inbox, message: Message) -> Notification:
+    inbox.version += 1
+    return Notification(
+        user_id=inbox.user_id,
+        tenant=message.tenant,
+        number=inbox.version,
+        source=message.source,
+        kind=message.kind,
+        title=message.title[:150],
+        message=message.message[:2000],
+        level=message.level,
+        link=message.link,
+        object_key=message.object_key,
+        group_key=message.group_key,
+    )
+
+
+# --- What a person does ---------------------------------------------------------------------------------------------
+
+
+@action
+def mark_read(user: User, ids: Sequence[UUID]) -> Outcome:
+    """Ids that are not this person's, or are read already, are passed over; so it is in all of these."""
+    return _apply(user, Change.READ, Q(pk__in=ids))
+
+
+@action
+def mark_unread(user: User, ids: Sequence[UUID]) -> Outcome:
+    return _apply(user, Change.MARKED_UNREAD, Q(pk__in=ids))
+
+
+@action
+def mark_all_read(user: User, tenant: str | None = None, up_to: int | None = None) -> Outcome:
+    """All, or those of the tenant with this slug; with `up_to` only what had arrived by that version of the inbox."""
+    which = Q(tenant__slug=tenant) if tenant else Q()
+    return _apply(user, Change.READ, which if up_to is None else which & Q(number__lte=up_to))
+
+
+@action
+def remove(user: User, ids: Sequence[UUID]) -> Outcome:
+    return _apply(user, Change.REMOVED, Q(pk__in=ids))
+
+
+@action
+def restore(user: User, ids: Sequence[UUID]) -> Outcome:
+    """Bring back what was removed, read or unread as it was."""
+    return _apply(user, Change.RESTORED, Q(pk__in=ids))
+
+
+def _apply(user: User, change: Change, which: Q) -> Outcome:
+    inbox = _lock(user)
+    now = timezone.now()
+    before, after = _STEPS[change](now)
+    changing = Notification.objects.of(user).filter(which, before).order_by("number")
+    ids = list(changing.values_list("pk", flat=True))
+    for some in _chunks(ids):
+        Notification.objects.filter(pk__in=some).update(**after)
+        _announce(inbox, change, some)
+    return Outcome(inbox.unread, inbox.version, ids)
+
+
+#: What must be so before each change, and what is so after it.
+_STEPS: dict[Change, Any] = {
+    Change.READ: lambda now: (Q(removed_at=None, read_at=None), {"read_at": now}),
+    Change.MARKED_UNREAD: lambda now: (Q(removed_at=None, read_at__isnull=False), {"read_at": None}),
+    Change.REMOVED: lambda now: (Q(removed_at=None), {"removed_at": now}),
+    Change.RESTORED: lambda now: (Q(removed_at__isnull=False), {"removed_at": None}),
+}
+
+
+# --- What access decides ----------------------------------------------------------------------------------------------
+
+
+@action
+def follow_access(user: User, tenant: Tenant) -> None:
+    """Make the inbox agree with whether this person may see the tenant now.
+
+    What belongs to a tenant they left is deleted; while it is suspended its things are only out of reach.
+    """
+    locked = Tenant.objects.select_for_update(no_key=True).get(pk=tenant.pk)
+    inbox = _lock(user)
+    theirs = Notification.objects.filter(user=user, tenant=tenant).order_by("number")
+    ids = list(theirs.kept().values_list("pk", flat=True))
+    is_member = Membership.objects.filter(user=user, tenant=tenant).exists()
+    if not is_member:
+        theirs.delete()
+    change = Change.RESTORED if is_member and not locked.is_suspended else Change.REMOVED
+    for some in _chunks(ids):
+        _announce(inbox, change, some)
+
+
+# --- Notices ----------------------------------------------------------------------------------------------------------
+
+
+@action
+def send_notice(
+    tenant: Tenant,
+    by: HasActor | None,
+    title: str,
+    message: str,
+    level: str = "info",
+    notice_id: UUID | None = None,
+) -> Event:
+    """Tell everybody in a tenant something: at once on the pages they have open, and then in their inboxes.
+
+    Raises pydantic's ValidationError, which names the field; also for a `notice_id` that was used before.
+    """
+    facts = {"title": title, "message": message, "level": level} | ({"notice_id": notice_id} if notice_id else {})
+    told = TenantNotice.model_validate({"tenant_id": tenant.id, **facts})
+    _store(
+        Notice(
+            id=told.notice_id,
+            tenant=tenant,
+            title=told.title,
+            message=told.message,
+            level=told.level,
+            sender_name=by.actor.name if by else "",
+        )
+    )
+    return emit(told, by=by)
+
+
+#: What POST /api/events/publish does with this type.
+TenantNotice.publish = send_notice
+
+
+def _store(notice: Notice) -> None:
+    try:
+        with transaction.atomic():
+            notice.save(force_insert=True)
+    except IntegrityError:
+        taken = PydanticCustomError("taken", "A notice with this id was sent before. Nothing was sent: take a new id.")
+        problem = InitErrorDetails(type=taken, loc=("noticeId",), input=str(notice.id))
+        raise ValidationError.from_exception_data("TenantNotice", [problem]) from None
+
+
+# --- Retention --------------------------------------------------------------------------------------------------------
+
+
+def forget_old() -> int:
+    """Delete what was removed or read long ago; how many they were. No count of unread ones changes by it."""
+    now = timezone.now()
+    removed = Q(removed_at__lt=now - timedelta(days=settings.REMOVED_NOTIFICATIONS_KEPT_DAYS))
+    read = Q(read_at__lt=now - timedelta(days=settings.READ_NOTIFICATIONS_KEPT_DAYS))
+    return Notification.objects.filter(removed | read).delete()[0]
+
+
+# --- Rows -------------------------------------------------------------------------------------------------------------
+
+
+def _lock(user: User) -> Inbox:
+    return _lock_all({user.pk})[0]
+
+
+def _lock_all(people: set[UUID]) -> list[Inbox]:
+    """The inboxes of these people, in one order, so that two who lock several wait for each other."""
+    Inbox.objects.bulk_create([Inbox(user_id=person) for person in sorted(people)], ignore_conflicts=True)
+    return list(Inbox.objects.select_for_update().filter(pk__in=people).order_by("pk"))
+
+
+def _announce(inbox: Inbox, change: Change, ids: Sequence[UUID]) -> None:
+    inbox.version += 1
+    _count_anew([inbox])
+    inbox_changed.send(Inbox, inbox=inbox, change=change.value, ids=ids)
+
+
+def _count_anew(inboxes: Sequence[Inbox]) -> None:
+    """Store how many each has unread, and its version."""
+    people = [inbox.user_id for inbox in inboxes]
+    counted = Notification.objects.in_reach().unread().filter(user__in=people).order_by().values("user")
+    unread = dict(counted.annotate(unread=Count("pk")).values_list("user", "unread"))
+    for inbox in inboxes:
+        inbox.unread = unread.get(inbox.user_id, 0)
+    Inbox.objects.bulk_update(inboxes, ["unread", "version"])
+
+
+def _chunks(ids: Sequence[UUID]) -> Iterator[Sequence[UUID]]:
+    for first in range(0, len(ids), IDS_IN_ONE_EVENT):
+        yield ids[first : first + IDS_IN_ONE_EVENT]

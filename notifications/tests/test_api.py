@@ -1,0 +1,118 @@
+"""/api/notifications, as scripts and the page's own script use it."""
+
+from uuid import uuid4
+
+import pytest
+from django.test import Client
+
+from notifications.models import Notification
+from notifications.tests.conftest import inbox
+from tenants.actions import create_api_key
+from tenants.models import Membership, Role
+
+URL = "/api/notifications"
+
+
+def listed(person, query="") -> list[str]:
+    answer = person.api_get(URL + query)
+    assert answer.status_code == 200, answer.content
+    return [one["title"] for one in answer.json()["results"]]
+
+
+def test_bob_reads_his_inbox_newest_first_and_nobody_elses(bob, alice, acme, tell):
+    tell(bob, "first", tenant=acme, level="error", link="/t/acme/deployments/1/")
+    tell(bob, "second")
+    tell(alice, "hers")
+    assert listed(bob) == ["second", "first"]
+    one = bob.api_get(URL).json()["results"][1]
+    assert one["tenant"] == "acme"
+    assert (one["level"], one["link"], one["readAt"]) == ("error", "/t/acme/deployments/1/", None)
+    assert bob.api_get(f"{URL}/count").json() == {"unread": 2, "version": 2}
+
+
+def test_pages_of_fifty_follow_each_other_whatever_arrives_meanwhile(bob, tell):
+    for number in range(60):
+        tell(bob, f"{number}")
+    first = bob.api_get(URL).json()
+    tell(bob, "later")
+    second = bob.api_get(first["next"]).json()
+    found = [one["title"] for one in first["results"] + second["results"]]
+    assert found == [f"{number}" for number in reversed(range(60))]
+    assert second["next"] is None
+
+
+def test_filters(bob, acme, globex, tell):
+    Membership.objects.create(tenant=globex, user=bob.user, role=Role.TENANT_USER)
+    read = tell(bob, "read", tenant=acme)
+    tell(bob, "of acme", tenant=acme)
+    tell(bob, "of globex", tenant=globex)
+    bob.api_post(f"{URL}/read", {"ids": [str(read.id)]})
+    assert listed(bob, "?unread=true") == ["of globex", "of acme"]
+    assert listed(bob, "?tenant=acme") == ["of acme", "read"]
+    assert listed(bob, "?tenant=acme&unread=true") == ["of acme"]
+    assert listed(bob, "?tenant=never-used") == []
+
+
+def test_each_change_answers_with_the_inbox_as_it_is_then(bob, tell):
+    one = str(tell(bob).id)
+    answers = [
+        bob.api_post(f"{URL}/{name}", {"ids": [one]}).json() for name in ("read", "mark-unread", "remove", "restore")
+    ]
+    assert answers == [
+        {"unread": 0, "version": 2, "ids": [one]},
+        {"unread": 1, "version": 3, "ids": [one]},
+        {"unread": 0, "version": 4, "ids": [one]},
+        {"unread": 1, "version": 5, "ids": [one]},
+    ]
+    everything = bob.api_post(f"{URL}/read-all", {"upTo": 5}).json()
+    assert everything == {"unread": 0, "version": 6, "ids": [one]}
+    assert bob.api_post(f"{URL}/read-all").json() == {"unread": 0, "version": 6, "ids": []}
+
+
+def test_somebody_elses_ids_are_passed_over_like_those_that_never_existed(bob, alice, tell):
+    hers = tell(alice)
+    for name in ("read", "mark-unread", "remove", "restore"):
+        theirs = bob.api_post(f"{URL}/{name}", {"ids": [str(hers.id)]})
+        never = bob.api_post(f"{URL}/{name}", {"ids": [str(uuid4())]})
+        assert (theirs.status_code, theirs.json()) == (never.status_code, never.json())
+    assert inbox(alice).unread == 1
+    assert Notification.objects.get(pk=hers.pk).removed_at is None
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        ("read", {}, "ids"),
+        ("read", {"ids": []}, "ids"),
+        ("read", {"ids": ["one"]}, "ids.0"),
+        ("remove", {"ids": [str(uuid4())] * 501}, "ids"),
+        ("remove", {"ids": [str(uuid4())], "all": True}, "all"),
+        ("read-all", {"upTo": -1}, "upTo"),
+        ("read-all", {"up_to": 1}, "up_to"),
+    ],
+)
+def test_what_is_wrong_is_named(bob, path, body, field):
+    answer = bob.api_post(f"{URL}/{path}", body)
+    assert answer.status_code == 400
+    assert field in {error["attr"] for error in answer.json()["errors"]}
+
+
+def test_a_key_has_no_inbox_and_a_stranger_is_asked_who_they_are(stranger, acme, alice):
+    _, secret = create_api_key(acme, "ci", ["events:read"], by=alice.user)
+    answer = Client().get(URL, headers={"Authorization": f"Api-Key {secret}"})
+    assert answer.status_code == 403
+    assert "no inbox" in answer.content.decode()
+    assert stranger.api_get(URL).status_code == 401
+
+
+def test_a_page_of_fifty_costs_as_many_queries_as_one_of_one(bob, acme, tell, django_assert_num_queries):
+    tell(bob, tenant=acme)
+    bob.api_get(URL)
+    with django_assert_num_queries(3):  # session, person, the page
+        bob.api_get(URL)
+    for number in range(60):
+        tell(bob, f"{number}", tenant=acme)
+    with django_assert_num_queries(3):
+        bob.api_get(URL)
+    with django_assert_num_queries(3):
+        bob.api_get(f"{URL}/count")

@@ -1,0 +1,152 @@
+"""An inbox: what arrives, what its person does with it, and that its count never drifts."""
+
+import random
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+from django.utils import timezone
+
+from conftest import make_person
+from events.models import Event
+from notifications import actions, tasks
+from notifications.actions import Message
+from notifications.models import Inbox, Notification
+from notifications.tests.conftest import emitted, inbox, titles
+from tenants.models import Membership, Role
+
+
+def test_what_arrives_counts_and_is_said_to_its_person_only(bob, acme, tell):
+    one = tell(bob, tenant=acme)
+    assert (inbox(bob).unread, inbox(bob).version) == (1, 1)
+    (said,) = emitted("notification")
+    assert said["notificationId"] == str(one.id)
+    assert (said["unread"], said["version"]) == (1, 1)
+    assert said["title"] == "web #1 failed"
+    event = Event.objects.with_scopes_disabled().get(type="notification")
+    assert event.channels == [f"user:{bob.user.id}:inbox", "admin:platform:events"]
+    assert event.tenant_id == acme.id
+
+
+def test_one_event_notifies_a_person_once(bob, tell):
+    source = uuid4()
+    assert tell(bob, source=source)
+    assert tell(bob, source=source) is None
+    assert inbox(bob).version == 1
+    assert len(emitted("notification")) == 1
+
+
+def test_nobody_is_told_of_a_tenant_they_are_not_in(charlie, platform_admin, acme, tell):
+    assert tell(charlie, tenant=acme) is None
+    assert tell(platform_admin, tenant=acme) is None
+    assert not Notification.objects.exists()
+    assert emitted("notification") == []
+
+
+def test_nobody_is_told_of_a_suspended_tenant_nor_after_they_were_disabled(bob, acme, tell):
+    acme.suspended_at = timezone.now()
+    acme.save()
+    assert tell(bob, tenant=acme) is None
+    bob.user.is_active = False
+    bob.user.save()
+    assert tell(bob) is None
+
+
+def test_read_unread_removed_and_restored_each_say_what_is_so_then(bob, tell):
+    first, second = tell(bob, "first"), tell(bob, "second")
+    actions.mark_read(bob.user, [first.id])
+    actions.remove(bob.user, [second.id])
+    actions.restore(bob.user, [second.id])
+    outcome = actions.mark_unread(bob.user, [first.id])
+    assert (outcome.unread, outcome.version, outcome.ids) == (2, 6, [first.id])
+    said = [
+        {key: value for key, value in event.items() if value not in ([], str(bob.user.id))}
+        for event in emitted("inbox_update")
+    ]
+    assert said == [
+        {"unread": 1, "version": 3, "read": [str(first.id)]},
+        {"unread": 0, "version": 4, "removed": [str(second.id)]},
+        {"unread": 1, "version": 5, "restored": [str(second.id)]},
+        {"unread": 2, "version": 6, "markedUnread": [str(first.id)]},
+    ]
+
+
+def test_what_changes_nothing_says_nothing(bob, charlie, tell):
+    one = tell(bob)
+    others = tell(charlie)
+    actions.mark_read(bob.user, [one.id])
+    before = inbox(bob).version
+    for act in (actions.mark_read, actions.restore):
+        outcome = act(bob.user, [one.id, others.id, uuid4()])
+        assert outcome.ids == []
+    assert inbox(bob).version == before
+    assert inbox(charlie).unread == 1
+
+
+def test_somebody_who_was_never_told_anything_has_an_empty_inbox(bob):
+    outcome = actions.mark_all_read(bob.user)
+    assert (outcome.unread, outcome.version, outcome.ids) == (0, 0, [])
+
+
+def test_read_all_leaves_what_came_after_the_page_was_made(bob, acme, globex, tell):
+    Membership.objects.create(tenant=globex, user=bob.user, role=Role.TENANT_USER)
+    tell(bob, "seen", tenant=acme)
+    tell(bob, "of globex", tenant=globex)
+    seen = inbox(bob).version
+    tell(bob, "came later", tenant=acme)
+    assert actions.mark_all_read(bob.user, tenant="acme", up_to=seen).unread == 2
+    assert actions.mark_all_read(bob.user).unread == 0
+
+
+def test_however_much_changes_at_once_no_event_is_large(bob, tell, monkeypatch):
+    monkeypatch.setattr(actions, "IDS_IN_ONE_EVENT", 2)
+    for number in range(5):
+        tell(bob, f"{number}")
+    assert actions.mark_all_read(bob.user).unread == 0
+    said = [(event["unread"], event["version"], len(event["read"])) for event in emitted("inbox_update")]
+    assert said == [(3, 6, 2), (1, 7, 2), (0, 8, 1)]
+
+
+def test_a_thousand_random_operations_leave_the_count_that_the_rows_have(bob, acme, tell):
+    """On the database alone. In two tabs of a browser: tests/whole/test_inbox.py."""
+    chance = random.Random(4)
+    ids = []
+    for _ in range(1_000):
+        some = chance.sample(ids, min(len(ids), chance.randint(1, 4)))
+        act = chance.choice(["arrive", "arrive", "mark_read", "mark_unread", "remove", "restore", "mark_all_read"])
+        if act == "arrive":
+            ids.append(tell(bob, f"{len(ids)}", tenant=chance.choice([acme, None])).id)
+        elif act == "mark_all_read":
+            actions.mark_all_read(bob.user, up_to=chance.choice([None, len(ids) // 2]))
+        else:
+            getattr(actions, act)(bob.user, some)
+    rows = Notification.objects.filter(user=bob.user, removed_at=None, read_at=None).count()
+    assert inbox(bob).unread == rows
+    said = emitted("notification") + emitted("inbox_update")
+    assert sorted(event["version"] for event in said) == list(range(1, inbox(bob).version + 1))
+    assert max(said, key=lambda event: event["version"])["unread"] == rows
+
+
+@pytest.mark.parametrize("people", [1, 20])
+def test_telling_many_costs_few_more_queries_than_telling_one(acme, people, django_assert_max_num_queries):
+    members = [make_person(f"P{n}", f"p{n}@acme.example").user for n in range(people)]
+    for user in members:
+        Membership.objects.create(tenant=acme, user=user, role=Role.TENANT_USER)
+    message = Message(uuid4(), "test", "t", "m", "info", "/", "o:1", "g", acme)
+    with django_assert_max_num_queries(12 + people):  # an event each
+        assert len(actions.notify([user.pk for user in members], message)) == people
+
+
+def test_what_was_removed_or_read_long_ago_is_deleted_and_nothing_else(bob, tell, settings):
+    settings.REMOVED_NOTIFICATIONS_KEPT_DAYS, settings.READ_NOTIFICATIONS_KEPT_DAYS = 7, 90
+    old = {name: tell(bob, name).id for name in ("removed", "read", "unread")}
+    tell(bob, "removed lately")
+    long_ago = timezone.now() - timedelta(days=91)
+    Notification.objects.filter(pk=old["removed"]).update(removed_at=long_ago)
+    Notification.objects.filter(pk=old["read"]).update(read_at=long_ago)
+    Notification.objects.filter(pk=old["unread"]).update(created_at=long_ago)
+    Notification.objects.filter(title="removed lately").update(removed_at=timezone.now())
+    tasks.forget_old_notifications()
+    assert set(Notification.objects.values_list("title", flat=True)) == {"unread", "removed lately"}
+    assert Inbox.objects.get().version == 4
+    assert titles(bob) == ["unread"]
