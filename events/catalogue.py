@@ -94,3 +94,7 @@ def get(name: str) -> type[EventType]:
 
 def all_types() -> list[type[EventType]]:
     return [_TYPES[name] for name in sorted(_TYPES)]
+
+
+def high_volume_types() -> list[str]:
+    return [kind.type for kind in all_types() if kind.high_volume]

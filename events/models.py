@@ -35,11 +35,7 @@ class Event(models.Model):
 
     class Meta:
         ordering = ["id"]
-        indexes = [
-            models.Index(fields=["tenant", "id"]),
-            models.Index(fields=["type", "id"]),
-            models.Index(fields=["actor_id", "id"]),
-        ]
+        indexes = [models.Index(fields=["type", "id"])]
 
     def __str__(self) -> str:
         return f"{self.type} {self.uuid}"
@@ -49,16 +45,37 @@ class Event(models.Model):
         return wire(seq, **{name: getattr(self, name) for name in WIRE_FIELDS})
 
 
+_ACTIVITY = models.Q(is_activity=True)
+_ACTED = models.Q(is_activity=True, actor_id__isnull=False)
+
+
 class Entry(models.Model):
-    """A committed event's place in the log. Insert-only: `seq` is given after the commit, without gaps, in order."""
+    """A committed event's place in the log. Insert-only: `seq` is given after the commit, without gaps, in order.
+
+    It repeats what the log is searched by, so that a page of it in the order of `seq` is one walk along one index,
+    however long the log is (see `events.log.activity`). Log lines and metrics are in none of these indexes.
+    """
 
     seq = models.BigIntegerField(primary_key=True)
     event = models.OneToOneField(Event, on_delete=models.CASCADE, related_name="entry")
     numbered_at = models.DateTimeField(default=timezone.now)
+    type = models.CharField(max_length=64)
+    tenant_id = models.UUIDField(null=True)
+    actor_id = models.UUIDField(null=True)
+    occurred_at = models.DateTimeField()
+    is_activity = models.BooleanField(help_text="False for log lines and metrics, as on the platform's own channel.")
 
     class Meta:
         ordering = ["seq"]
         verbose_name_plural = "entries"
+        indexes = [
+            models.Index(fields=["seq"], name="entry_activity", condition=_ACTIVITY),
+            models.Index(fields=["type", "seq"], name="entry_type", condition=_ACTIVITY),
+            models.Index(fields=["tenant_id", "seq"], name="entry_tenant", condition=_ACTIVITY),
+            models.Index(fields=["occurred_at", "seq"], name="entry_day", condition=_ACTIVITY),
+            models.Index(fields=["tenant_id", "seq"], name="entry_tenant_acts", condition=_ACTED),
+            models.Index(fields=["actor_id", "seq"], name="entry_actor", condition=_ACTED),
+        ]
 
     def __str__(self) -> str:
         return str(self.seq)

@@ -21,11 +21,14 @@ from django.db.backends.utils import CursorWrapper
 from django.utils import timezone
 
 from events import databases
+from events.catalogue import high_volume_types
 from events.models import LogState
 
 BATCH = 500
 #: A transaction gets its number a moment after it has taken its first event id; the check below can't see it before.
 HOLE_KEPT_SECONDS = 60.0
+#: What an entry repeats of its event.
+_REPEATED = "type, tenant_id, actor_id, occurred_at"
 
 
 class Hole(TypedDict):
@@ -105,14 +108,15 @@ def _insert_entries(cursor: CursorWrapper, state: State, limit: int) -> list[int
     """Give the next events their entries, in one statement. Returns the events' ids, ascending."""
     unnumbered, parameters = _unnumbered(state)
     now = connection.ops.adapt_datetimefield_value(timezone.now())
+    quiet = ["", *high_volume_types()]  # never empty: an empty list is no SQL
     cursor.execute(
         f"""
-        INSERT INTO events_entry (seq, event_id, numbered_at)
-        SELECT %s + row_number() OVER (ORDER BY id), id, %s
-        FROM (SELECT id FROM events_event WHERE {unnumbered} ORDER BY id LIMIT %s) AS found
+        INSERT INTO events_entry (seq, event_id, numbered_at, {_REPEATED}, is_activity)
+        SELECT %s + row_number() OVER (ORDER BY id), id, %s, {_REPEATED}, type NOT IN ({", ".join(["%s"] * len(quiet))})
+        FROM (SELECT id, {_REPEATED} FROM events_event WHERE {unnumbered} ORDER BY id LIMIT %s) AS found
         RETURNING event_id
-        """,  # noqa: S608 - the condition is ours, its values are parameters
-        [state.last_seq, now, *parameters, limit],
+        """,  # noqa: S608 - the names and the condition are ours, its values are parameters
+        [state.last_seq, now, *quiet, *parameters, limit],
     )
     return sorted(event_id for (event_id,) in cursor.fetchall())
 

@@ -18,7 +18,7 @@ CHUNK = 1000
 @scopes_disabled()
 def prune() -> int:
     """Delete events past their retention, a chunk a transaction. Returns how many."""
-    high_volume = [kind.type for kind in catalogue.all_types() if kind.high_volume]
+    high_volume = catalogue.high_volume_types()
     now = timezone.now()
     deleted = _prune(Q(type__in=high_volume), now - timedelta(days=settings.HIGH_VOLUME_EVENTS_KEPT_DAYS))
     deleted += _prune(~Q(type__in=high_volume), now - timedelta(days=settings.EVENTS_KEPT_DAYS))
