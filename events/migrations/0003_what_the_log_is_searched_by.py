@@ -24,7 +24,7 @@ def fill(apps, schema_editor):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ("events", "0001_initial"),
+        ("events", "0002_heartbeats"),
     ]
 
     operations = [
