@@ -212,9 +212,8 @@ class DeploymentListView(DeploymentsAPIView):
             found = found.filter(release__stack__slug=wanted["stack"])
         pages = Newest()
         page = pages.paginate_queryset(found, request, view=self) or []
-        tenant = request.tenant  # type: ignore[attr-defined]
-        places = queue_places(tenant) if any(one.status == Status.QUEUED for one in page) else {}
-        return pages.get_paginated_response([resource(one, queue_position=places.get(one.number)) for one in page])
+        places = queue_places(one.tenant_id for one in page if one.status == Status.QUEUED)
+        return pages.get_paginated_response([resource(one, queue_position=places.get(one.id)) for one in page])
 
     @extend_schema(request=DeployBody, parameters=[IDEMPOTENCY], responses={201: DeploymentResource})
     def post(self, request: Request) -> Response:

@@ -3,14 +3,15 @@
 `static/js/rows.js` says the same words from events; `deployments/tests/words.json` holds the two to each other.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlencode
+from uuid import UUID
 
-from django.db.models import CharField, F, QuerySet, Value
-from django.db.models.functions import Cast, Concat
+from django.db.models import CharField, F, Model, Q, QuerySet, Value, Window
+from django.db.models.functions import Cast, Concat, RowNumber
 from django.http import QueryDict
 from django.urls import reverse
 
@@ -18,6 +19,8 @@ from deployments.models import ACTIVE, QUEUE_PLACES_SHOWN, Deployment, Status, S
 from tenants.models import Tenant
 
 PAGE_SIZE = 50
+#: What a list is ordered and cut by: a tenant's by number, that of all tenants by id, which rises with time.
+Key = int | UUID
 #: What the list's tabs hold; "all" is everything.
 GROUPS: dict[str, tuple[str, ...]] = {
     "all": (),
@@ -48,7 +51,7 @@ class Filters:
 
     @property
     def is_set(self) -> bool:
-        return self != Filters()
+        return self != type(self)()
 
     def apply(self, deployments: QuerySet[Deployment]) -> QuerySet[Deployment]:
         if self.statuses:
@@ -60,11 +63,14 @@ class Filters:
             deployments = deployments.alias(shown_title=title).filter(shown_title__icontains=self.query)
         return deployments
 
-    def address(self, **changed: str | int) -> str:
+    def address(self, **changed: str | Key) -> str:
         """The query string of these filters with some of them changed; empty values are left out."""
-        values = {"status": self.group, "stack": self.stack, "q": self.query} | changed
-        kept = {name: value for name, value in values.items() if value and value != "all"}
+        kept = {name: value for name, value in (self.values() | changed).items() if value and value != "all"}
         return f"?{urlencode(kept)}" if kept else "?"
+
+    def values(self) -> dict[str, str | Key]:
+        """Each filter by its name in the address."""
+        return {"status": self.group, "stack": self.stack, "q": self.query}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +79,7 @@ class Row:
 
     id: str = ""
     url: str = ""
+    tenant: str = ""
     number: int = 0
     version: int = 0
     status: str = Status.QUEUED
@@ -91,10 +98,12 @@ class Row:
         return Status(self.status).label
 
 
-def row(deployment: Deployment, place: int | None, slug: str) -> Row:
+def row(deployment: Deployment, place: int | None, url: str, tenant: str = "") -> Row:
+    """`tenant` is its name, where a list has those of several."""
     return Row(
         id=str(deployment.id),
-        url=reverse("deployment", args=[slug, deployment.number]),
+        url=url,
+        tenant=tenant,
         number=deployment.number,
         version=deployment.version,
         status=deployment.status,
@@ -113,15 +122,28 @@ def row(deployment: Deployment, place: int | None, slug: str) -> Row:
 def rows(deployments: Iterable[Deployment], tenant: Tenant) -> list[Row]:
     """One row each; the queue is read once, however many wait in it."""
     found = list(deployments)
-    places = queue_places(tenant) if any(deployment.status == Status.QUEUED for deployment in found) else {}
-    return [row(deployment, places.get(deployment.number), tenant.slug) for deployment in found]
+    places = queue_places(each.tenant_id for each in found if each.status == Status.QUEUED)
+    return [row(each, places.get(each.id), page_of(each, tenant)) for each in found]
 
 
-def queue_places(tenant: Tenant) -> dict[int, int]:
-    """Place in the queue by number, 1 for the next; only the first QUEUE_PLACES_SHOWN have one."""
-    waiting = Deployment.objects.filter(tenant=tenant, status=Status.QUEUED).order_by("number")
-    numbers = waiting.values_list("number", flat=True)[:QUEUE_PLACES_SHOWN]
-    return {number: place for place, number in enumerate(numbers, start=1)}
+def page_of(deployment: Deployment, tenant: Tenant) -> str:
+    """The address of its tenant's page of it."""
+    return reverse("deployment", args=[tenant.slug, deployment.number])
+
+
+def later_than(deployment: Deployment) -> QuerySet[Deployment]:
+    """The deployments that ran this one again, to retry it or to roll back to it."""
+    return Deployment.objects.filter(Q(retry_of=deployment) | Q(rollback_of=deployment)).order_by("number")
+
+
+def queue_places(tenants: Iterable[UUID]) -> dict[UUID, int]:
+    """Place in its tenant's queue by the deployment's id, 1 for the next; of each only the first QUEUE_PLACES_SHOWN."""
+    if not (wanted := set(tenants)):
+        return {}
+    place = Window(RowNumber(), partition_by="tenant_id", order_by="number")
+    waiting = Deployment.objects.filter(tenant__in=wanted, status=Status.QUEUED).order_by()
+    first = waiting.annotate(place=place).filter(place__lte=QUEUE_PLACES_SHOWN)
+    return dict(first.values_list("id", "place"))
 
 
 def progress(deployment: Deployment, place: int | None) -> str:
@@ -153,32 +175,42 @@ def ordinal(number: int) -> str:
     return f"{number}{ {1: 'st', 2: 'nd', 3: 'rd'}.get(number % 10, 'th') }"
 
 
+M = TypeVar("M", bound=Model)
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Up to PAGE_SIZE rows, newest first. A page holds the numbers from `low` to `high`; None is without end."""
+    """Up to PAGE_SIZE rows, newest first. A page holds the keys from `low` to `high`; None is without end."""
 
-    rows: list[Row]
-    low: int | None
-    high: int | None
-    older: int | None
-    newer: int | None
+    rows: list[Any]
+    low: Key | None
+    high: Key | None
+    older: Key | None
+    newer: Key | None
 
 
 def page(deployments: QuerySet[Deployment], tenant: Tenant, given: QueryDict) -> Page:
-    """The page that the address asks for: `before` or `after` a number, else the newest."""
+    """The page of a tenant's list that the address asks for: `before` or `after` a number, else the newest."""
     before, after = number_in(given.get("before")), number_in(given.get("after"))
+    return cut(deployments, "number", before, after, lambda found: rows(found, tenant))
+
+
+def cut(
+    listed: QuerySet[M], key: str, before: Key | None, after: Key | None, as_rows: Callable[[list[M]], list[Any]] = list
+) -> Page:
+    """The page before or after a value of the unique field `key`, else the newest. Of whatever is listed."""
     if after is not None:
-        found = list(deployments.filter(number__gt=after).order_by("number")[: PAGE_SIZE + 1])
+        found = list(listed.filter(**{f"{key}__gt": after}).order_by(key)[: PAGE_SIZE + 1])
         more_newer, more_older = len(found) > PAGE_SIZE, True
         found = found[:PAGE_SIZE][::-1]
     else:
-        within = deployments if before is None else deployments.filter(number__lt=before)
-        found = list(within.order_by("-number")[: PAGE_SIZE + 1])
+        within = listed if before is None else listed.filter(**{f"{key}__lt": before})
+        found = list(within.order_by(f"-{key}")[: PAGE_SIZE + 1])
         more_newer, more_older = before is not None, len(found) > PAGE_SIZE
         found = found[:PAGE_SIZE]
-    first, last = (found[0].number, found[-1].number) if found else (None, None)
+    first, last = (getattr(found[0], key), getattr(found[-1], key)) if found else (None, None)
     return Page(
-        rows=rows(found, tenant),
+        rows=as_rows(found),
         low=last if more_older else None,
         high=first if more_newer else None,
         older=last if more_older else None,
@@ -186,6 +218,6 @@ def page(deployments: QuerySet[Deployment], tenant: Tenant, given: QueryDict) ->
     )
 
 
-def number_in(text: str | None) -> int | None:
+def number_in(text: str | None, digits: int = 9) -> int | None:
     """The whole number that somebody gave; None for anything else, and for one longer than any of ours."""
-    return int(text) if text and text.isdecimal() and len(text) < 10 else None
+    return int(text) if text and text.isdecimal() and len(text) <= digits else None

@@ -8,16 +8,16 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID, uuid4
 
-from django.db.models import Q
 from django.http import Http404, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from deployments import actions, logs
 from deployments.forms import DeployForm
 from deployments.models import Deployment, Level, Stack, Status
-from deployments.rows import GROUPS, PAGE_SIZE, Filters, Row, number_in, page, queue_places, row
+from deployments.rows import GROUPS, PAGE_SIZE, Filters, Row, later_than, number_in, page, page_of, queue_places, row
 from events import channels
 from events.channels import Channel, Topic
 from events.live import Following, Live
@@ -237,14 +237,15 @@ def _deployment(tenant: Tenant, number: int) -> Deployment:
 
 
 def _detail(request: PageRequest, deployment: Deployment, live: Following) -> dict[str, Any]:
-    place = queue_places(request.tenant).get(deployment.number) if deployment.status == Status.QUEUED else None
+    place = queue_places([request.tenant.id]).get(deployment.id) if deployment.status == Status.QUEUED else None
     release = deployment.release
     return {
         "section": "deployments",
         "live": live,
         "deployment": deployment,
-        "row": row(deployment, place, request.tenant.slug),
-        "later": Deployment.objects.filter(Q(retry_of=deployment) | Q(rollback_of=deployment)).order_by("number"),
+        "row": row(deployment, place, page_of(deployment, request.tenant)),
+        "later": [(each, page_of(each, request.tenant)) for each in later_than(deployment)],
+        "any_url": reverse("deployment", args=[request.tenant.slug, 0]),
         "parameters": [
             (name, "hidden" if isinstance(value, dict) else value) for name, value in sorted(release.parameters.items())
         ],

@@ -10,6 +10,7 @@ const WORDS = {
 };
 const ENDED = new Set(["completed", "failed", "cancelled", "lost"]);
 const DIGEST_SHOWN = 12;
+const NO_ID = "00000000-0000-0000-0000-000000000000";
 
 export const statusWord = (status) => WORDS[status] ?? status;
 
@@ -40,6 +41,12 @@ export function matches(filters, status, data) {
 
 // --- Filling ---------------------------------------------------------------------------------------------------------
 
+/** Events carry a tenant's id. Where a page lists several tenants' rows, it knows their names. */
+function tenantName(id) {
+  const names = document.getElementById("tenant-names");
+  return names ? JSON.parse(names.textContent)[id] : undefined;
+}
+
 function setIcon(svgUse, name) {
   const href = svgUse.getAttribute("href").replace(/#.*/, `#${name}`);
   if (svgUse.getAttribute("href") !== href) svgUse.setAttribute("href", href);
@@ -62,6 +69,7 @@ const FIELDS = {
   reason: (node, { data }) => setText(node, data.reason),
   title: (node, { data }) => setText(node, data.title),
   requestedBy: (node, { data }) => setText(node, data.requestedBy),
+  tenant: (node, { tenantId }) => setText(node, tenantName(tenantId) ?? node.textContent),
   digest: (node, { data }) => setText(node, data.digest.replace("sha256:", "").slice(0, DIGEST_SHOWN)),
   createdAt: (node, { data }) => setTime(node, data.createdAt),
   startedAt: (node, { data }) => setTime(node, data.startedAt),
@@ -102,17 +110,31 @@ export function fill(element, event) {
   if (element.dataset.pageTitle) document.title = `${statusWord(event.status)} · ${element.dataset.pageTitle}`;
 }
 
+/** The address of an event's deployment: its number stands in the place of 0, or its id in that of the id of nothing. */
+const addressOf = (pattern, { deploymentId, data }) => pattern.replace("/0/", `/${data.number}/`).replace(NO_ID, deploymentId);
+
 // --- Lists -----------------------------------------------------------------------------------------------------------
 
-/** Deployments: rows change in place, and what the filters let in or out waits. */
+/**
+ * Deployments: rows change in place, and what the filters let in or out waits. A tenant's are ordered by number; with
+ * `data-order-by="id"` those of all tenants, or of the one in `data-tenant`, by id: these rise with time.
+ */
 class DeploymentList extends WaitingList {
   static rows = "[data-deployment]";
   key = (row) => row.dataset.deployment;
-  order = (row) => row.dataset.number;
+  order = (row) => (this.isById ? row.dataset.deployment : row.dataset.number);
   seen = new Map(); // id -> newest version heard of, for deployments that are not here
 
   heard(id, version) {
     this.seen.set(id, version);
+  }
+
+  get isById() {
+    return this.body.dataset.orderBy === "id";
+  }
+
+  isOurs({ tenantId }) {
+    return !this.body.dataset.tenant || this.body.dataset.tenant === tenantId;
   }
 
   get filters() {
@@ -123,7 +145,7 @@ class DeploymentList extends WaitingList {
   /** An event's row has been filled already, if it is here. */
   take(event) {
     const id = event.deploymentId;
-    const fits = matches(this.filters, event.status, event.data);
+    const fits = this.isOurs(event) && matches(this.filters, event.status, event.data);
     const row = this.row(id);
     if (row) {
       if (this.version(row) > event.version) return;
@@ -131,8 +153,8 @@ class DeploymentList extends WaitingList {
     } else if ((this.seen.get(id) ?? 0) < event.version) {
       this.heard(id, event.version);
       this.incoming.delete(id);
-      const { number } = event.data;
-      if (fits && isOnPage(this.interval(), number)) this.wait(id, number, () => this.made(event));
+      const order = this.isById ? id : event.data.number;
+      if (fits && isOnPage(this.interval(), order)) this.wait(id, order, () => this.made(event));
     }
     this.announce();
   }
@@ -142,9 +164,8 @@ class DeploymentList extends WaitingList {
     row.id = `deployment-${event.deploymentId}`;
     row.dataset.deployment = event.deploymentId;
     row.dataset.number = event.data.number;
-    const place = (address) => address.replace("/0/", `/${event.data.number}/`);
-    row.querySelector("[data-row-link]").href = place(this.body.dataset.url);
-    for (const form of row.querySelectorAll("[data-row-form]")) form.setAttribute("action", place(form.getAttribute("action")));
+    row.querySelector("[data-row-link]").href = addressOf(this.body.dataset.url, event);
+    for (const form of row.querySelectorAll("[data-row-form]")) form.setAttribute("action", addressOf(form.getAttribute("action"), event));
     fill(row, event);
     return row;
   }
@@ -155,13 +176,14 @@ register("deployments", DeploymentList);
 /** A deployment that runs another again, to retry it or to roll back to it, stands in that one's history. */
 function addLater(list, event, kind) {
   const number = event.data.number;
+  if (list.dataset.tenant !== event.tenantId) return; // numbers are a tenant's own
   const known = [...list.querySelectorAll("[data-later]")];
   if (known.some((item) => Number(item.dataset.later) === number)) return;
   const template = list.parentElement.querySelector(`[data-later-template="${kind}"]`);
   const item = template.content.firstElementChild.cloneNode(true);
   item.dataset.later = number;
   const link = item.querySelector("a");
-  link.href = list.dataset.url.replace("/0/", `/${number}/`);
+  link.href = addressOf(list.dataset.url, event);
   setText(link, event.data.title);
   setTime(item.querySelector("time"), event.data.createdAt);
   list.insertBefore(item, known.find((other) => Number(other.dataset.later) > number) ?? null);
