@@ -1,13 +1,20 @@
 """The journey of one event: what became of it, for the people who look after the platform."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 
 from events import handling
 from events.cursors import PUSH
 from events.models import Cursor, DeadLetter, Entry, Event, Handled, Push
 from events.pushing import REFUSED, REPEAT
+
+
+class State(StrEnum):
+    DONE = "done"
+    WAITS = "waits"
+    FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +23,18 @@ class Step:
 
     at: datetime | None
     text: str
+    has_failed: bool = False
+
+    @property
+    def state(self) -> State:
+        if self.has_failed:
+            return State.FAILED
+        return State.WAITS if self.at is None else State.DONE
+
+
+def is_complete(steps: Iterable[Step]) -> bool:
+    """Whether nothing more will happen to the event by itself: a dead letter waits for a person."""
+    return all(step.state != State.WAITS for step in steps)
 
 
 def journey(event: Event) -> list[Step]:
@@ -67,11 +86,15 @@ def _handlers(event: Event, entry: Entry, cursors: Cursors, letters: Letters) ->
 
 def _dead(letter: DeadLetter | None, at: datetime, what: str) -> Step:
     if letter is None:
-        return Step(at, f"{what} failed")
+        return Step(at, f"{what} failed", has_failed=True)
     if letter.is_waiting:
-        return Step(at, f"{what} failed after {letter.attempts} attempts: {letter.error}")
+        return Step(at, f"{what} failed after {_attempts(letter)}: {letter.error}", has_failed=True)
     resolution = f"{letter.get_resolution_display().lower()} by {letter.resolved_by}"
     return Step(letter.resolved_at, f"{what} failed ({letter.error}), {resolution}")
+
+
+def _attempts(letter: DeadLetter) -> str:
+    return "1 attempt" if letter.attempts == 1 else f"{letter.attempts} attempts"
 
 
 def _because(cursor: Cursor | None) -> str:

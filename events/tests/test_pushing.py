@@ -77,7 +77,7 @@ def test_one_refused_channel_is_a_dead_letter_and_the_rest_goes_out(engine, acme
     assert engine.seqs(dashboard) == [1, 2]
     letter = DeadLetter.objects.get()
     assert (letter.event, letter.channel, letter.error) == (event, activity, "unknown channel (102)")
-    assert f"Push on {activity} failed after 1 attempts: unknown channel (102)" in steps(event)
+    assert f"Push on {activity} failed after 1 attempt: unknown channel (102)" in steps(event)
 
 
 def test_a_dead_letter_is_delivered_later_although_newer_events_have_passed_it(engine, happen, dashboard, alice):
