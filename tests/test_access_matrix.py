@@ -21,6 +21,7 @@ from deployments import actions as deployments
 from deployments.models import Deployment, Stack
 from events import channels
 from events.channels import Channel, Topic
+from events.models import DeadLetter, Event
 from realtime.models import Action
 from realtime.policies import authorize
 from tenants import actions as tenants
@@ -142,6 +143,15 @@ def post_redirects(expected: dict[str, int | str]) -> dict[str, int | str]:
     return {who: 302 if status == 200 else status for who, status in expected.items()}
 
 
+@scopes_disabled()
+def newest_event() -> Event:
+    return Event.objects.latest("id")
+
+
+def dead_letter() -> DeadLetter:
+    return DeadLetter.objects.get_or_create(cursor="handler:gone", event=newest_event(), error="Away")[0]
+
+
 RESET_KEY = r"accounts/^password/reset/key/(?P<uidb36>[0-9a-f]{32})-(?P<key>[0-9A-Za-z-]+)/$"
 
 ROWS = [
@@ -174,6 +184,25 @@ ROWS = [
     page("t/<slug:slug>/deployments/stacks/<slug:stack>/", MEMBERS),
     # The operations portal.
     page("ops/", PLATFORM_ADMINS),
+    page("ops/deployments/", PLATFORM_ADMINS),
+    page("ops/deployments/<uuid:deployment_id>/", PLATFORM_ADMINS),
+    page("ops/events/", PLATFORM_ADMINS),
+    Row("ops/events/<uuid:event_id>/", "GET", lambda world: f"/ops/events/{newest_event().uuid}/", PLATFORM_ADMINS),
+    page("ops/access/", PLATFORM_ADMINS),
+    page("ops/dead-letters/", PLATFORM_ADMINS),
+    page("ops/dead-letters/retry/", post_redirects(PLATFORM_ADMINS), "POST"),
+    Row(
+        "ops/dead-letters/<int:letter_id>/retry/",
+        "POST",
+        lambda world: f"/ops/dead-letters/{dead_letter().pk}/retry/",
+        post_redirects(PLATFORM_ADMINS),
+    ),
+    Row(
+        "ops/dead-letters/<int:letter_id>/skip/",
+        "POST",
+        lambda world: f"/ops/dead-letters/{dead_letter().pk}/skip/",
+        post_redirects(PLATFORM_ADMINS),
+    ),
     # The API.
     # A key names no tenant: it is its own tenant's list that globex's gets.
     page("api/deployments", API_READ | {"globex_key": 200}),

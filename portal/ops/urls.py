@@ -1,7 +1,16 @@
 from django.urls import path
 
-from portal.ops import home
+from portal.ops import access, dead_letters, deployments, events, home
 
 urlpatterns = [
     path("", home.ops_home, name="ops_home"),
+    path("deployments/", deployments.ops_deployments, name="ops_deployments"),
+    path("deployments/<uuid:deployment_id>/", deployments.ops_deployment, name="ops_deployment"),
+    path("events/", events.ops_events, name="ops_events"),
+    path("events/<uuid:event_id>/", events.ops_event, name="ops_event"),
+    path("dead-letters/", dead_letters.ops_dead_letters, name="ops_dead_letters"),
+    path("dead-letters/retry/", dead_letters.retry_waiting, name="ops_retry_waiting"),
+    path("dead-letters/<int:letter_id>/retry/", dead_letters.retry_letter, name="ops_retry_letter"),
+    path("dead-letters/<int:letter_id>/skip/", dead_letters.skip_letter, name="ops_skip_letter"),
+    path("access/", access.ops_access, name="ops_access"),
 ]

@@ -55,6 +55,15 @@ def clock(moment: datetime | None, field: str = "") -> SafeString:
 
 
 @register.simple_tag
+def moment(at: datetime) -> SafeString:
+    """An exact time of day, to the millisecond, for what is compared with others that close."""
+    at = at.astimezone(UTC)
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>', iso(at), times.exact(at), at.time().isoformat("milliseconds")
+    )
+
+
+@register.simple_tag
 def took(started: datetime | None, ended: datetime | None, field: str = "took") -> SafeString:
     """How long it ran, or has been running: the page counts on from `data-from` while there is no `data-to`."""
     words = times.took((ended or datetime.now(UTC)) - started) if started else ""

@@ -190,8 +190,11 @@ function start() {
 
 /** What stands in an element with `data-module`: `start(element, live, bind)` of the module of that name. */
 const MODULES = {
+  batches: () => import("./batches.js"),
   feed: () => import("./feed.js"),
+  journey: () => import("./journey.js"),
   log: () => import("./log.js"),
+  tenants: () => import("./tenants.js"),
 };
 
 /** The live parts load only where the server rendered something to follow. */

@@ -1,0 +1,141 @@
+"""The deployments of every tenant: the tenants' own list and page, for who looks after all of them."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.db.models import QuerySet
+from django.http import Http404, HttpResponse, QueryDict
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET
+
+from deployments.events import DeploymentUpdate
+from deployments.models import Deployment, Stack, Status
+from deployments.rows import GROUPS, PAGE_SIZE, Filters, Key, Row, cut, later_than, queue_places, row
+from events import channels, ids
+from events.models import Event
+from portal.ops.journeys import journey_of
+from tenants.access import PlatformRequest, platform_page
+from tenants.models import Tenant
+
+#: In an address, where a page's script puts the id of a deployment it hears of.
+NO_ID = UUID(int=0)
+
+
+@dataclass(frozen=True, slots=True)
+class OpsFilters(Filters):
+    """The list's filters, and a tenant by its slug."""
+
+    tenant: str = ""
+
+    @classmethod
+    def of(cls, given: QueryDict) -> "OpsFilters":
+        own = Filters.of(given)
+        return cls(own.group, own.stack, own.query, given.get("tenant", "").replace("\x00", "")[:50])
+
+    def apply(self, deployments: QuerySet[Deployment]) -> QuerySet[Deployment]:
+        found = Filters.apply(self, deployments)
+        return found.filter(tenant__slug=self.tenant) if self.tenant else found
+
+    def values(self) -> dict[str, str | Key]:
+        return Filters.values(self) | {"tenant": self.tenant}
+
+
+@require_GET
+@platform_page
+@never_cache
+def ops_deployments(request: PlatformRequest) -> HttpResponse:
+    live = request.live.follow(channels.ADMIN_DEPLOYMENTS, channels.ADMIN_TENANTS)
+    filters = OpsFilters.of(request.GET)
+    tenants = list(Tenant.objects.order_by("name", "slug"))
+    chosen = next((tenant for tenant in tenants if tenant.slug == filters.tenant), None)
+    before, after = id_in(request.GET.get("before")), id_in(request.GET.get("after"))
+    shown = cut(filters.apply(_all()), "id", before, after, _rows)
+    deployed = Stack.objects.filter(releases__isnull=False).order_by("slug")
+    context = {
+        "section": "ops_deployments",
+        "live": live,
+        "updates": channels.ADMIN_DEPLOYMENTS,
+        "filters": filters,
+        "tabs": [(name, name.capitalize(), filters.address(status=name)) for name in GROUPS],
+        **tenant_filter(tenants),
+        "stacks": deployed.values_list("slug", flat=True).distinct(),
+        "page": shown,
+        "older": filters.address(before=str(shown.older)) if shown.older else None,
+        "newer": filters.address(after=str(shown.newer)) if shown.newer else None,
+        "page_size": PAGE_SIZE,
+        "blank": Row(),
+        "of_all": {"url": address(NO_ID), "tenant_id": chosen.id if chosen else ""},
+    }
+    return render(request, "portal/ops/deployments.html", context)
+
+
+@require_GET
+@platform_page
+@never_cache
+def ops_deployment(request: PlatformRequest, deployment_id: UUID) -> HttpResponse:
+    """One deployment, and how far the last event about it has come."""
+    live = request.live.follow(channels.ADMIN_DEPLOYMENTS)
+    deployment = _all().select_related("retry_of", "rollback_of").filter(pk=deployment_id).first()
+    if deployment is None:
+        raise Http404
+    return render(request, "portal/ops/deployment.html", _detail(deployment) | {"live": live})
+
+
+def tenant_filter(tenants: list[Tenant]) -> dict[str, Any]:
+    """For `portal/ops/tenant_filter.html`: events carry a tenant's id, people know its name."""
+    return {"tenants": tenants, "tenant_names": {str(tenant.id): tenant.name for tenant in tenants}}
+
+
+def address(deployment_id: UUID) -> str:
+    return reverse("ops_deployment", args=[deployment_id])
+
+
+def id_in(text: str | None) -> UUID | None:
+    """The id that somebody gave; None for anything else."""
+    try:
+        return UUID(text) if text else None
+    except ValueError:
+        return None
+
+
+def _all() -> QuerySet[Deployment]:
+    """With everything a row says, in one query."""
+    return Deployment.objects.select_related("release__stack", "tenant")
+
+
+def _rows(deployments: list[Deployment]) -> list[Row]:
+    places = queue_places(each.tenant_id for each in deployments if each.status == Status.QUEUED)
+    return [row(each, places.get(each.id), address(each.id), each.tenant.name) for each in deployments]
+
+
+def _detail(deployment: Deployment) -> dict[str, Any]:
+    event = _last_event(deployment)
+    return {
+        "section": "ops_deployments",
+        "updates": channels.ADMIN_DEPLOYMENTS,
+        "deployment": deployment,
+        "row": _rows([deployment])[0],
+        "later": [(each, address(each.id)) for each in later_than(deployment)],
+        "runs_again": deployment.retry_of or deployment.rollback_of,
+        "any_url": address(NO_ID),
+        "event": event,
+        **(journey_of(event) if event else {"journey_is_complete": True}),
+    }
+
+
+def _last_event(deployment: Deployment) -> Event | None:
+    """The event that says what the row says; None once it is pruned. Looked for among those made since the deployment.
+
+    The range of ids keeps the search short: no index holds what is in a payload.
+    """
+    told = Event.objects.filter(
+        tenant=deployment.tenant,
+        type=DeploymentUpdate.type,
+        uuid__gte=ids.first_at(deployment.created_at),
+        payload__deploymentId=str(deployment.id),
+        payload__version=deployment.version,
+    )
+    return told.order_by("-id").first()
