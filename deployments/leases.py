@@ -12,7 +12,8 @@ from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Count, Min, Q
+from django.db.models import Count, Exists, F, OuterRef, Subquery
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 from django_scopes import scope, scopes_disabled
 
@@ -54,31 +55,36 @@ class OutputBlock:
 def claim(runner: str) -> Lease | None:
     """The next deployment that may run, now this runner's; None when there is none.
 
-    A tenant runs settings.DEPLOYMENTS_AT_ONCE_PER_TENANT at a time, in the order of their numbers; among tenants the
-    one that has waited longest comes first.
+    A tenant runs as many at a time as it is allowed, in the order of their numbers, but never two of one name: the
+    later would not know what it replaces. Among tenants the one with the fewest running comes first, then the one whose
+    last start is longest ago: however many one has waiting, another's first does not wait behind them.
     """
-    for tenant_id, _ in _tenants_with_work():
-        if lease := _claim_for(tenant_id, runner):
+    for tenant in _tenants_with_work():
+        if lease := _claim_for(tenant.pk, runner):
             return lease
     return None
 
 
-def _tenants_with_work() -> list[tuple[UUID, datetime]]:
-    """Read without a lock: whether a claim holds is decided under the tenant's lock."""
+def _tenants_with_work() -> list[Tenant]:
+    """Whose turn it is. Read without a lock: whether a claim holds is decided under the tenant's lock."""
     with scopes_disabled():
-        waiting = Deployment.objects.filter(Q(status=Status.QUEUED) | Q(status__in=ACTIVE))
-        found = (
-            waiting.filter(tenant__suspended_at__isnull=True)
-            .order_by()
-            .values("tenant_id")
-            .annotate(
-                since=Min("created_at", filter=Q(status=Status.QUEUED)),
-                active=Count("pk", filter=Q(status__in=ACTIVE)),
-            )
-            .filter(since__isnull=False, active__lt=settings.DEPLOYMENTS_AT_ONCE_PER_TENANT)
-            .order_by("since")
+        of_tenant = Deployment.objects.filter(tenant=OuterRef("pk")).order_by()
+        active = of_tenant.filter(status__in=ACTIVE).values("tenant")
+        waiting = Deployment.objects.filter(status=Status.QUEUED).exclude(
+            Exists(Deployment.objects.filter(tenant=OuterRef("tenant"), name=OuterRef("name"), status__in=ACTIVE))
         )
-        return [(row["tenant_id"], row["since"]) for row in found[:CANDIDATES]]
+        found = (
+            Tenant.objects.filter(suspended_at__isnull=True, pk__in=waiting.order_by().values("tenant"))
+            .annotate(
+                running=Coalesce(Subquery(active.annotate(count=Count("pk")).values("count")), 0),
+                served=Subquery(
+                    of_tenant.values("started_at").filter(started_at__isnull=False).order_by("-started_at")[:1]
+                ),
+            )
+            .filter(running__lt=Coalesce("deployments_at_once", settings.DEPLOYMENTS_AT_ONCE_PER_TENANT))
+            .order_by("running", F("served").asc(nulls_first=True), "pk")
+        )
+        return list(found[:CANDIDATES])
 
 
 @transaction.atomic
@@ -87,10 +93,12 @@ def _claim_for(tenant_id: UUID, runner: str) -> Lease | None:
     if tenant is None or tenant.is_suspended:
         return None
     with scope(tenant=tenant):
-        active = Deployment.objects.filter(status__in=ACTIVE).count()
+        names = list(Deployment.objects.filter(status__in=ACTIVE).values_list("name", flat=True))
+        if len(names) >= (tenant.deployments_at_once or settings.DEPLOYMENTS_AT_ONCE_PER_TENANT):
+            return None
         queue = Deployment.objects.select_for_update(of=("self",), skip_locked=True).filter(status=Status.QUEUED)
-        deployment = queue.select_related("release__stack").order_by("number").first()
-        if deployment is None or active >= settings.DEPLOYMENTS_AT_ONCE_PER_TENANT:
+        deployment = queue.exclude(name__in=names).select_related("release__stack").order_by("number").first()
+        if deployment is None:
             return None
         deployment.move_to(Status.STARTING)
         deployment.runner = runner

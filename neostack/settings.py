@@ -231,8 +231,8 @@ HIGH_VOLUME_EVENTS_KEPT_DAYS = env.int("HIGH_VOLUME_EVENTS_KEPT_DAYS", default=3
 
 #: Encrypts the values of secret parameters. Under another one, what was stored cannot be read again.
 PARAMETER_SECRET = secret("PARAMETER_SECRET")
-#: Deployments of one tenant that may run together; the others wait in order.
-DEPLOYMENTS_AT_ONCE_PER_TENANT = env.int("DEPLOYMENTS_AT_ONCE_PER_TENANT", default=1)
+#: Deployments of a tenant that may run together, where the tenant itself is not given another number.
+DEPLOYMENTS_AT_ONCE_PER_TENANT = env.int("DEPLOYMENTS_AT_ONCE_PER_TENANT", default=2)
 #: Deployments of one tenant that may wait.
 DEPLOYMENT_QUEUE_LIMIT = env.int("DEPLOYMENT_QUEUE_LIMIT", default=50)
 #: Of a deployment's output this much is kept; the place where it was cut says so.

@@ -66,6 +66,17 @@ def update_tenant(
 
 
 @action
+def allow_deployments(tenant: Tenant, at_once: int | None, by: HasActor | None) -> Tenant:
+    """Let so many of its deployments run together; None: the platform's own number. What already runs goes on."""
+    tenant = _lock(tenant)
+    if tenant.deployments_at_once == at_once:
+        return tenant
+    tenant.deployments_at_once = at_once
+    tenant.full_clean()
+    return _changed(tenant, Change.SETTINGS, by)
+
+
+@action
 def suspend(tenant: Tenant, by: HasActor | None) -> Tenant:
     """End the access of every member and every key until `resume`. Nothing is deleted."""
     tenant = _lock(tenant)

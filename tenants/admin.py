@@ -50,6 +50,7 @@ class TenantAdmin(NoDelete):
             actions.update_tenant(obj, by, name=obj.name, time_zone=obj.time_zone)
         else:
             obj.pk = actions.create_tenant(obj.slug, obj.name, by, time_zone=obj.time_zone).pk
+        actions.allow_deployments(obj, obj.deployments_at_once, by)
         obj.refresh_from_db()
 
     @admin.action(description="Suspend: end the access of all members and keys")

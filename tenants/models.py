@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.core.validators import RegexValidator
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.utils import timezone
 from rest_framework_api_key.models import AbstractAPIKey, BaseAPIKeyManager
@@ -59,6 +59,12 @@ class Tenant(models.Model):
     )
     name = models.CharField(max_length=150)
     time_zone = models.CharField(max_length=64, default="UTC", validators=[validate_time_zone])
+    deployments_at_once = models.PositiveSmallIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(50)],
+        help_text="How many of its deployments may run together. Empty: as many as the platform gives everybody.",
+    )
     suspended_at = models.DateTimeField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     version = models.PositiveBigIntegerField(default=1, editable=False)
