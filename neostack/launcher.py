@@ -94,6 +94,7 @@ class Launcher:
             host=options.host,
             port=options.port,
             local_dir=LOCAL_DIR,
+            demo=options.demo,
         )
         self.running: dict[str, asyncio.subprocess.Process] = {}
         self.stopping = asyncio.Event()

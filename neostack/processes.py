@@ -21,10 +21,10 @@ SECRETS = ("SECRET_KEY", "ENGINE_API_KEY", "ENGINE_TOKEN_SECRET", "GATE_KEY", "P
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
-def commands(*, engine: str, host: str, port: int, local_dir: Path) -> dict[str, list[str]]:
+def commands(*, engine: str, host: str, port: int, local_dir: Path, demo: bool = False) -> dict[str, list[str]]:
     """The command line of every process, by name, in the order to start them.
 
-    `local_dir` holds the engine's configuration and the schedule's state.
+    `local_dir` holds the engine's configuration and the schedule's state; for the demo also its agent's key.
     """
     python = sys.executable
     celery = [python, "-m", "celery", "--app", "neostack", "--quiet"]
@@ -48,6 +48,11 @@ def commands(*, engine: str, host: str, port: int, local_dir: Path) -> dict[str,
             *("--schedule", str(local_dir / "celerybeat-schedule"), "--pidfile", ""),
         ],
     }
+    if demo:  # `manage.py agent`, without Django: it needs a fifth of the memory
+        found["agent"] = [
+            *(python, "-m", "monitoring.agent", "--url", f"http://127.0.0.1:{port}", "--every", "2"),
+            *("--key-file", str(agent_key(local_dir))),
+        ]
     config = str(engine_config(local_dir))
     match engine:
         case "process":
@@ -60,6 +65,11 @@ def commands(*, engine: str, host: str, port: int, local_dir: Path) -> dict[str,
 
 def engine_config(local_dir: Path) -> Path:
     return local_dir / "engine.json"
+
+
+def agent_key(local_dir: Path) -> Path:
+    """Where the key of the demo's agent is kept."""
+    return local_dir / "agent-key"
 
 
 def environment(*, engine: str, port: int, engine_port: int | None) -> dict[str, str]:

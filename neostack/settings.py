@@ -10,6 +10,8 @@ from pathlib import Path
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+from neostack import processes
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 env = environ.Env()
@@ -270,6 +272,8 @@ METRICS_BATCH_LIMIT = env.int("METRICS_BATCH_LIMIT", default=500)
 METRICS_POSTED_PER_SECOND = env.int("METRICS_POSTED_PER_SECOND", default=20)
 #: Different metrics of one tenant. A name that has had no sample for METRIC_ROLLUPS_KEPT_DAYS makes room.
 METRIC_NAMES_PER_TENANT = env.int("METRIC_NAMES_PER_TENANT", default=100)
+#: Where the demo's agent finds its API key. Only its owner may read the file.
+AGENT_KEY_FILE = processes.agent_key(LOCAL_DIR)
 
 # --- Notifications ----------------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ LOCAL_DIR.mkdir(exist_ok=True)
 if "sqlite" in DATABASES["default"]["ENGINE"]:
     # A file, as in the product: an in-memory database has no second writer to wait for.
     DATABASES["default"]["TEST"] = {"NAME": str(LOCAL_DIR / f"test-{os.getpid()}.sqlite3")}
+AGENT_KEY_FILE = LOCAL_DIR / f"test-{os.getpid()}-agent-key"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 WHITENOISE_AUTOREFRESH = True  # as with DEBUG: there is no collected directory to look for
 EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
