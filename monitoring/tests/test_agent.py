@@ -31,6 +31,7 @@ class Stub:
         self.keys: set[str] = set()
         self.hangs = threading.Event()
         self.asked = threading.Event()
+        self.over = threading.Event()
         stub = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -39,7 +40,8 @@ class Stub:
                 stub.keys.add(self.headers["Authorization"])
                 stub.asked.set()
                 if stub.hangs.is_set():
-                    time.sleep(30)
+                    stub.over.wait(60)
+                    return
                 status, headers, answer = stub.answers.pop(0) if stub.answers else (200, {}, {})
                 if status == 200:
                     stub.batches.append(body["samples"])
@@ -66,6 +68,7 @@ class Stub:
 def stub() -> Iterator[Stub]:
     stub = Stub()
     yield stub
+    stub.over.set()
     stub.server.shutdown()
     stub.server.server_close()
 
