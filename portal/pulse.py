@@ -33,7 +33,7 @@ class Beat:
 
 BEATS = (
     #: A metrics_update that waits for its turn (100 ms) comes this much later at most.
-    Beat("metrics", every=0.025, do=monitoring.say_what_is_due),
+    Beat("metrics", every=0.05, do=monitoring.say_what_is_due),
     Beat("platform", every=watch.EVERY_SECONDS, do=watch.Watch().step),
 )
 
