@@ -46,7 +46,8 @@ def _answer(part: health.Part) -> dict[str, str]:
     """Without `detail`: whoever asks need not know what the machines are called."""
     if part.is_well:
         return {"status": part.state}
-    return {"status": part.state, "reason": f"{part.reason} {guide_to(part.name).remedy}".strip()}
+    guide = guide_to(part.name)
+    return {"status": part.state, "reason": f"{guide.title}: {part.reason}. {guide.remedy}"}
 
 
 # --- Metrics ----------------------------------------------------------------------------------------------------------

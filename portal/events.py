@@ -52,7 +52,7 @@ class HealthUpdate(EventType):
         since = {"database": "2026-11-23T15:00:00.000Z", "relay": "2026-11-23T15:04:05.000Z"}
         well = {"database": "ok", "relay": "ok"}
         yield cls.model_validate({"parts": well, "reasons": {}, "since": since, "version": 1})
-        reasons = {"relay": "Silent since 15:04:05 UTC."}
+        reasons = {"relay": "silent since 15:04:05 UTC"}
         yield cls.model_validate(
             {"parts": well | {"relay": "failed"}, "reasons": reasons, "since": since, "version": 2}
         )

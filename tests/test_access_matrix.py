@@ -203,6 +203,7 @@ ROWS = [
         lambda world: f"/ops/dead-letters/{dead_letter().pk}/skip/",
         post_redirects(PLATFORM_ADMINS),
     ),
+    page("ops/health/", PLATFORM_ADMINS),
     # The API.
     # A key names no tenant: it is its own tenant's list that globex's gets.
     page("api/deployments", API_READ | {"globex_key": 200}),

@@ -61,7 +61,7 @@ def test_a_relay_that_has_fallen_silent_is_noticed(client, everything_runs, engi
     Heartbeat.objects.filter(kind="relay").update(expires_at=timezone.now() - timedelta(seconds=1))
     relay = client.get("/readyz").json()["parts"]["relay"]
     assert relay["status"] == "failed"
-    assert relay["reason"].startswith("Silent since")
+    assert relay["reason"].startswith("Relay: silent since")
 
 
 def test_nobody_reads_there_what_the_machines_are_called(client, everything_runs, engine_answers):

@@ -41,7 +41,10 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part of the platform. `reason` says what was seen where it is not well, `detail` what it is like now."""
+    """One part of the platform. `detail` says what it is like now; `reason`, where it is not well, what was seen.
+
+    A reason goes on after the part's name and a colon.
+    """
 
     name: str
     state: State = State.OK
@@ -121,7 +124,7 @@ def look() -> Health:
         cursors = _cursors(newest, letters)
         processes = heartbeats.all_processes()
     except DatabaseError:
-        away = Part("database", State.FAILED, "The database does not answer.")
+        away = Part("database", State.FAILED, "does not answer")
         return Health(now, [away, *outside], engine=engine)
     parts = [
         Part("database", detail=connection.vendor),
@@ -142,19 +145,25 @@ def _engine() -> Engine:
     try:
         (reply,) = engine_client.push([{"info": {}}], timeout=ENGINE_ANSWERS_WITHIN_SECONDS)
     except (engine_client.EngineAway, engine_client.EngineRefused) as problem:
-        return Engine(problem=str(problem))
+        text = str(problem).rstrip(".")
+        return Engine(problem=text[:1].lower() + text[1:])
     if "error" in reply:
-        return Engine(problem=f"The engine answers with the error {reply['error'].get('code')}.")
+        return Engine(problem=f"answers with the error {reply['error'].get('code')}")
     nodes = reply["info"].get("nodes", [])
     return Engine(sum(node.get("num_clients", 0) for node in nodes), _describe(nodes))
+
+
+_KINDS = {"embedded": "In the web processes", "process": "A process of its own", "centrifugo": "Centrifugo"}
 
 
 def _describe(nodes: list[dict[str, Any]]) -> str:
     if not nodes:
         return ""
-    oldest = max(int(node.get("uptime", 0)) for node in nodes)
+    kind = _KINDS.get(settings.ENGINE, settings.ENGINE)
+    version = f" {nodes[0].get('version', '')}" if settings.ENGINE == "centrifugo" else ""
     count = "" if len(nodes) == 1 else f", {len(nodes)} nodes"
-    return f"{settings.ENGINE} {nodes[0].get('version', '')}{count}, up {times.took(timedelta(seconds=oldest))}"
+    uptime = times.took(timedelta(seconds=max(int(node.get("uptime", 0)) for node in nodes)))
+    return f"{kind}{version}{count}, up {uptime}"
 
 
 def _part_of_engine(engine: Engine) -> Part:
@@ -169,7 +178,7 @@ def _redis() -> Part:
     try:
         client.ping()
     except redis.RedisError:
-        return Part("redis", State.FAILED, "Redis does not answer.")
+        return Part("redis", State.FAILED, "does not answer")
     finally:
         client.close()
     return Part("redis")
@@ -227,9 +236,9 @@ def judge_process(kind: str, processes: Iterable[Process]) -> Part:
         detail = alive[0].detail if len(alive) == 1 else f"{len(alive)} running"
         return Part(kind, detail=detail + silent)
     if not mine:
-        return Part(kind, PROCESSES[kind], "None is running.")
+        return Part(kind, PROCESSES[kind], "none is running")
     last = max(process.at for process in mine)
-    return Part(kind, PROCESSES[kind], f"Silent since {moment(last)}.", since=last)
+    return Part(kind, PROCESSES[kind], f"silent since {moment(last)}", since=last)
 
 
 def judge_cursor(cursor: CursorFacts, now: datetime) -> Part:
@@ -238,14 +247,14 @@ def judge_cursor(cursor: CursorFacts, now: datetime) -> Part:
         return Part(cursor.name)
     assert cursor.waiting_since
     tried = f", after {cursor.attempts} failed attempts" if cursor.attempts > 1 else ""
-    reason = f"Events wait since {moment(cursor.waiting_since)}{tried}."
+    reason = f"events wait since {moment(cursor.waiting_since)}{tried}"
     return Part(cursor.name, State.DEGRADED, reason, since=cursor.waiting_since)
 
 
 def judge_dead_letters(waiting: int) -> Part:
     if not waiting:
         return Part("dead_letters")
-    return Part("dead_letters", State.DEGRADED, "Some wait for somebody to retry or skip them.")
+    return Part("dead_letters", State.DEGRADED, "some wait for somebody to retry or skip them")
 
 
 def moment(at: datetime) -> str:

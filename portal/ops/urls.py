@@ -13,4 +13,5 @@ urlpatterns = [
     path("dead-letters/<int:letter_id>/retry/", dead_letters.retry_letter, name="ops_retry_letter"),
     path("dead-letters/<int:letter_id>/skip/", dead_letters.skip_letter, name="ops_skip_letter"),
     path("access/", access.ops_access, name="ops_access"),
+    path("health/", home.ops_health, name="ops_health"),
 ]

@@ -1,5 +1,6 @@
 """What templates need to say the same thing the same way everywhere: icons, times, statuses, coloured log lines."""
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -119,3 +120,15 @@ def control(field: BoundField) -> SafeString:
         getattr(widget, "input_type", ""), "form-control"
     )
     return field.as_widget(attrs={"class": f"{css} is-invalid" if field.errors else css})
+
+
+@register.filter
+def figure(value: float | None) -> str:
+    """A number as the pages' figures show it: 12.5, 340; a dash where there is none."""
+    return "—" if value is None else f"{value:g}" if value < 10_000 else f"{value:.0f}"
+
+
+@register.filter(name="json")
+def as_json(value: Any) -> str:
+    """For a data attribute; the template escapes it."""
+    return json.dumps(value, separators=(",", ":"))

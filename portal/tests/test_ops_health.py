@@ -51,7 +51,7 @@ def test_a_relay_that_is_heard_is_well():
 def test_a_silent_relay_says_since_when():
     part = health.judge_process("relay", [process(is_alive=False), process("runner")])
     assert (part.state, part.since) == (State.FAILED, NOW)
-    assert "Silent since" in part.reason
+    assert "silent since" in part.reason
     assert "15:04:05 UTC" in part.reason
 
 
@@ -62,7 +62,7 @@ def test_one_runner_of_two_is_enough_and_the_silent_one_is_mentioned():
 
 
 def test_no_runner_at_all_is_said_so():
-    assert health.judge_process("runner", []).reason == "None is running."
+    assert health.judge_process("runner", []).reason == "none is running"
 
 
 def test_without_beat_the_platform_is_only_degraded():
@@ -79,7 +79,7 @@ def test_an_engine_that_is_away_is_named_with_what_was_seen(monkeypatch):
 
     monkeypatch.setattr(engine_client, "push", away)
     found = health.look()
-    assert found.part("engine") == Part("engine", State.FAILED, "The engine did not answer in time.")
+    assert found.part("engine") == Part("engine", State.FAILED, "the engine did not answer in time")
     assert found.engine.connections is None
 
 

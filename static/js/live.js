@@ -496,7 +496,7 @@ async function fetchPage() {
 }
 
 /** Put a fresh page's regions into this one, without moving rows and never back to something older. */
-async function mergePage(fresh) {
+export async function mergePage(fresh) {
   const { Idiomorph } = await import("../vendor/idiomorph.esm.js");
   const isOlder = (now, next) => Number(now.dataset?.version) > Number(next.dataset?.version);
   const morph = (now, next) =>

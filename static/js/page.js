@@ -195,6 +195,7 @@ const MODULES = {
   journey: () => import("./journey.js"),
   log: () => import("./log.js"),
   tenants: () => import("./tenants.js"),
+  ops: () => import("./ops.js"),
 };
 
 /** The live parts load only where the server rendered something to follow. */
