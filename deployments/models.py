@@ -241,7 +241,7 @@ class Deployment(models.Model):
     ended_at = models.DateTimeField(null=True, blank=True)
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
     canceller_name = models.CharField(max_length=200, blank=True, help_text="Who asked first to cancel it.")
-    failure_mailed_at = models.DateTimeField(null=True, blank=True)
+    failure_mailed_to = models.JSONField(default=list, blank=True, help_text="Ids of the people mailed that it failed.")
 
     idempotency_key = models.CharField(max_length=255, blank=True)
     request_hash = models.CharField(max_length=64, blank=True, help_text="Keyed hash of what was asked for.")
