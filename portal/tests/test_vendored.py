@@ -21,4 +21,5 @@ def test_every_vendored_library_names_its_version_and_licence():
         "bootstrap": ("5.3.9", "MIT"),
         "centrifuge": ("5.8.0", "MIT"),
         "idiomorph": ("0.8.0", "0BSD"),
+        "uplot": ("1.6.32", "MIT"),
     }
