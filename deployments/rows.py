@@ -83,6 +83,7 @@ class Row:
     number: int = 0
     version: int = 0
     status: str = Status.QUEUED
+    name: str = ""
     title: str = ""
     stack: str = ""
     stack_version: int = 0
@@ -107,6 +108,7 @@ def row(deployment: Deployment, place: int | None, url: str, tenant: str = "") -
         number=deployment.number,
         version=deployment.version,
         status=deployment.status,
+        name=deployment.name,
         title=deployment.title,
         stack=deployment.release.stack.slug,
         stack_version=deployment.release.stack_version,

@@ -1,4 +1,4 @@
-"""The pages round every tenant's: where a person lands, the theme, a tenant's home."""
+"""The pages round every tenant's: where a person lands, the theme, the jump dialog."""
 
 from typing import cast
 
@@ -11,16 +11,11 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
 from accounts.models import User
-from deployments.models import ENDED, Stack
-from deployments.rows import GROUPS, PAGE_SIZE, Row, rows
-from deployments.views import PageRequest, may_change, shown_deployments, updates_channel
 from portal.context import THEMES, tenants_to_open
 from portal.jump import targets
 from tenants.access import TenantRequest, tenant_page
 
 THEME_MAX_AGE_SECONDS = 365 * 86_400
-#: How many ended deployments a tenant's home shows.
-ENDED_SHOWN = 8
 
 
 @require_GET
@@ -48,34 +43,6 @@ def set_theme(request: HttpRequest) -> HttpResponse:
             "theme", theme, max_age=THEME_MAX_AGE_SECONDS, samesite="Lax", secure=settings.SESSION_COOKIE_SECURE
         )
     return response
-
-
-@require_GET
-@tenant_page()
-@never_cache
-def tenant_home(request: PageRequest) -> HttpResponse:
-    """What runs and waits now, and how the last ones ended."""
-    updates = updates_channel(request)
-    live = request.live.follow(updates)
-    shown = shown_deployments(request.tenant)
-    active = list(shown.filter(status__in=GROUPS["active"]).order_by("-number")[:PAGE_SIZE])
-    ended = list(shown.filter(status__in=ENDED).order_by("-number")[:ENDED_SHOWN])
-    context = {
-        "section": "home",
-        "live": live,
-        "updates": updates,
-        "active": rows(active, request.tenant),
-        "active_statuses": GROUPS["active"],
-        "ended": rows(ended, request.tenant),
-        "ended_statuses": ENDED,
-        "ended_low": ended[-1].number if len(ended) == ENDED_SHOWN else None,
-        "ended_size": ENDED_SHOWN,
-        "page_size": PAGE_SIZE,
-        "blank": Row(),
-        "stacks": [] if active or ended else Stack.objects.offered().order_by("name"),
-        "may_change": may_change(request),
-    }
-    return render(request, "portal/home.html", context)
 
 
 @require_GET

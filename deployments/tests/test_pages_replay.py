@@ -30,7 +30,7 @@ SITE = "http://page.test"
 NORMALISED = """root => {
   for (const node of root.querySelectorAll("[name=csrfmiddlewaretoken], [name=idempotency_key]")) node.remove();
   for (const node of root.querySelectorAll("[data-relative], [data-elapsed]")) node.textContent = "";
-  for (const node of root.querySelectorAll("template")) node.remove();
+  for (const node of root.querySelectorAll("template, [data-tallies]")) node.remove();
   for (const node of root.querySelectorAll("[data-live-list]")) { delete node.dataset.low; delete node.dataset.high; }
   for (const node of root.querySelectorAll("[class='']")) node.removeAttribute("class");
   for (const node of root.querySelectorAll("[data-live-word]")) node.textContent = "";

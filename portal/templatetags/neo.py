@@ -132,3 +132,16 @@ def figure(value: float | None) -> str:
 def as_json(value: Any) -> str:
     """For a data attribute; the template escapes it."""
     return json.dumps(value, separators=(",", ":"))
+
+
+@register.filter
+def needs_words(count: int) -> str:
+    """The answer to "is anything wrong?". Also said by rows.js: portal/tests/needs.json holds both."""
+    if not count:
+        return "Nothing needs you"
+    return f"{count} thing needs you" if count == 1 else f"{count} things need you"
+
+
+@register.filter
+def failures_words(count: int) -> str:
+    return f"{count} failed or lost, not tried again" if count else "No failed deployment waits for you"

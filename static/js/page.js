@@ -191,6 +191,7 @@ function start() {
 /** What stands in an element with `data-module`: `start(element, live, bind)` of the module of that name. */
 const MODULES = {
   batches: () => import("./batches.js"),
+  chart: () => import("./chart.js"),
   feed: () => import("./feed.js"),
   journey: () => import("./journey.js"),
   log: () => import("./log.js"),

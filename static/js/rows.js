@@ -142,10 +142,14 @@ class DeploymentList extends WaitingList {
     return { statuses: statuses.split(" ").filter(Boolean), stack, query };
   }
 
+  fits(event) {
+    return this.isOurs(event) && matches(this.filters, event.status, event.data);
+  }
+
   /** An event's row has been filled already, if it is here. */
   take(event) {
     const id = event.deploymentId;
-    const fits = this.isOurs(event) && matches(this.filters, event.status, event.data);
+    const fits = this.fits(event);
     const row = this.row(id);
     if (row) {
       if (this.version(row) > event.version) return;
@@ -173,6 +177,108 @@ class DeploymentList extends WaitingList {
 
 register("deployments", DeploymentList);
 
+/** What failed or was lost and was not tried again: of each name only the newest deployment counts. */
+class AttentionList extends DeploymentList {
+  names = new Map(); // id -> name, of what waits
+  newest = new Map(); // name -> highest number heard of
+
+  fits(event) {
+    return super.fits(event) && this.newest.get(event.data.name) <= event.data.number;
+  }
+
+  take(event) {
+    const { name, number } = event.data;
+    this.names.set(event.deploymentId, name);
+    this.newest.set(name, Math.max(number, this.newest.get(name) ?? 0));
+    for (const row of this.rows()) if (this.isPast(row.dataset.name, this.order(row))) this.mark(row, true);
+    for (const [id, { order }] of this.incoming) if (this.isPast(this.names.get(id), order)) this.incoming.delete(id);
+    super.take(event);
+  }
+
+  isPast(name, number) {
+    return (this.newest.get(name) ?? 0) > Number(number);
+  }
+
+  merge(fresh, morph) {
+    for (const row of this.rows(fresh)) this.names.set(this.key(row), row.dataset.name);
+    super.merge(fresh, morph);
+  }
+
+  made(event) {
+    const row = super.made(event);
+    row.id = `trouble-${event.deploymentId}`;
+    row.dataset.name = event.data.name;
+    return row;
+  }
+
+  announce() {
+    super.announce();
+    const check = document.querySelector(`[data-live-count="${this.body.id}"]`);
+    if (check) sayFailures(check, this.rows().length - this.gone.size + this.incoming.size);
+  }
+}
+
+register("attention", AttentionList);
+
+function sayFailures(check, count) {
+  check.dataset.state = count ? "bad" : "ok";
+  check.dataset.count = count;
+  setIcon(check.querySelector("use"), `check-${check.dataset.state}`);
+  setText(check.querySelector("[data-field=failures]"), failuresWords(count));
+  sayVerdict();
+}
+
+/** The words of portal/templatetags/neo.py, which portal/tests/needs.json holds to these. */
+export const failuresWords = (count) => (count ? `${count} failed or lost, not tried again` : "No failed deployment waits for you");
+export const needsWords = (count) => (count ? `${count} ${count === 1 ? "thing needs" : "things need"} you` : "Nothing needs you");
+
+/** The answer to "is anything wrong?": failures, and samples that have stopped. */
+export function sayVerdict(root = document) {
+  const verdict = root.querySelector("[data-verdict]");
+  if (!verdict) return;
+  const failures = Number(root.querySelector("[data-live-count=attention]").dataset.count);
+  const isSilent = root.querySelector("[data-samples]")?.dataset.state === "warn";
+  setText(verdict, needsWords(failures + isSilent));
+}
+
+/** How many deployments run and wait: each is counted by the newest that was heard of it. */
+class Tally {
+  constructor() {
+    this.known = new Map(); // id -> [version, status]; what has ended too, so that nothing late brings it back
+    this.text = null;
+  }
+
+  /** What the server counted, when the page was made or read anew. */
+  read(text) {
+    if (text === this.text) return;
+    this.text = text;
+    const fresh = JSON.parse(text);
+    for (const [id, [, status]] of this.known) if (!fresh[id] && !ENDED.has(status)) this.known.delete(id);
+    for (const [id, [version, status]] of Object.entries(fresh)) this.hear(id, version, status);
+  }
+
+  hear(id, version, status) {
+    if ((this.known.get(id)?.[0] ?? 0) < version) this.known.set(id, [version, status]);
+  }
+
+  count(...statuses) {
+    return [...this.known.values()].filter(([, status]) => statuses.includes(status)).length;
+  }
+}
+
+const tallies = new WeakMap();
+
+function count(event, root) {
+  const script = root.querySelector("[data-tallies]");
+  if (!script) return;
+  if (!tallies.has(script)) tallies.set(script, new Tally());
+  const tally = tallies.get(script);
+  tally.read(script.textContent);
+  tally.hear(event.deploymentId, event.version, event.status);
+  setText(root.querySelector("[data-tally=running]"), String(tally.count("starting", "running")));
+  setText(root.querySelector("[data-tally=waiting]"), String(tally.count("queued")));
+}
+
 /** A deployment that runs another again, to retry it or to roll back to it, stands in that one's history. */
 function addLater(list, event, kind) {
   const number = event.data.number;
@@ -194,7 +300,8 @@ export function applyUpdate(event, root = document) {
   for (const element of root.querySelectorAll(`[data-deployment="${CSS.escape(event.deploymentId)}"]`)) {
     if (Number(element.dataset.version) < event.version) fill(element, event);
   }
-  for (const body of root.querySelectorAll("[data-live-list=deployments]")) listOf(body).take(event);
+  for (const body of root.querySelectorAll("[data-live-list=deployments], [data-live-list=attention]")) listOf(body).take(event);
+  count(event, root);
   for (const [kind, past] of [["retry", event.data.retryOf], ["rollback", event.data.rollbackOf]]) {
     if (!past) continue;
     for (const list of root.querySelectorAll(`[data-later-than="${past}"]`)) addLater(list, event, kind);

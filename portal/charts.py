@@ -1,0 +1,332 @@
+"""A tenant's metrics as a page shows them: figures of now, and charts with their history.
+
+One chart a unit, so that its lines share an axis; `static/js/chart.js` draws what `Charts.data` holds.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
+
+from django.http import QueryDict
+from django.utils import timezone
+
+from monitoring.models import LatestMetrics
+from monitoring.series import RANGES, Series, recent
+from portal import figures
+from tenants.models import Tenant
+
+DEFAULT_RANGE = "1h"
+#: How a range is said in a caption: "the last hour".
+SPANS = {"15m": "15 minutes", "1h": "hour", "24h": "24 hours", "7d": "7 days", "30d": "30 days"}
+#: A chart with more lines can't be read; what is beyond has its figure only.
+LINES_SHOWN = 4
+CHARTS_SHOWN = 3
+FIGURES_SHOWN = 12
+#: Rows of the table that stands for the charts: steps are put together until it has no more.
+TABLE_ROWS = 60
+UNIT_WORDS = {"%": "percent", "B/s": "bytes a second", "B": "bytes", "ms": "milliseconds", "s": "seconds"}
+#: Without a sample for so long, a page says since when.
+SILENT_AFTER_SECONDS = 60
+#: What a machine's metrics are called comes first, in this order.
+ORDER = {name: place for place, name in enumerate(figures.WORDS)}
+
+
+def first_known(name: str) -> tuple[int, str]:
+    return ORDER.get(name, len(ORDER)), name
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """The newest value of a metric."""
+
+    name: str
+    number: float
+    unit: str
+    at: datetime
+
+    @property
+    def word(self) -> str:
+        return figures.word(self.name)
+
+    @property
+    def value(self) -> str:
+        return figures.value(self.number, self.unit)
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """All a tenant's metrics, as they are now."""
+
+    figures: Sequence[Figure]
+    version: int
+    as_of: datetime | None
+
+    @property
+    def shown(self) -> Sequence[Figure]:
+        return self.figures[:FIGURES_SHOWN]
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether samples came and have stopped."""
+        return self.as_of is not None and timezone.now() - self.as_of >= timedelta(seconds=SILENT_AFTER_SECONDS)
+
+    @property
+    def samples_state(self) -> str:
+        """The mark beside it: see `samplesState` in chart.js."""
+        return "idle" if self.as_of is None else "warn" if self.is_silent else "ok"
+
+    @property
+    def samples_word(self) -> str:
+        if self.as_of is None:
+            return "No samples yet"
+        return f"No samples since {self.as_of.astimezone(UTC):%H:%M:%S} UTC" if self.is_silent else "Samples arrive"
+
+
+def metrics_now(tenant: Tenant) -> Now:
+    latest = LatestMetrics.objects.filter(pk=tenant.pk).first()
+    if latest is None:
+        return Now([], 0, None)
+    found = [
+        Figure(name, one["value"], one["unit"], datetime.fromisoformat(one["at"]))
+        for name, one in sorted(latest.metrics.items(), key=lambda item: first_known(item[0]))
+    ]
+    return Now(found, latest.version, latest.as_of)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What the address asks of the charts. An unknown value counts as not given: an old link still opens."""
+
+    span: str
+    is_utc: bool
+    is_table: bool
+
+    @classmethod
+    def of(cls, given: QueryDict) -> "View":
+        span = given.get("range", DEFAULT_RANGE)
+        return cls(
+            span=span if span in RANGES else DEFAULT_RANGE,
+            is_utc=given.get("zone") == "utc",
+            is_table=given.get("view") == "table",
+        )
+
+    def address(self, *, span: str | None = None, is_utc: bool | None = None, is_table: bool | None = None) -> str:
+        """The query string of this view with something changed; what is the default is left out."""
+        span = self.span if span is None else span
+        values = {
+            "range": span if span != DEFAULT_RANGE else "",
+            "zone": "utc" if (self.is_utc if is_utc is None else is_utc) else "",
+            "view": "table" if (self.is_table if is_table is None else is_table) else "",
+        }
+        kept = {name: value for name, value in values.items() if value}
+        return f"?{urlencode(kept)}" if kept else "?"
+
+    @property
+    def in_utc(self) -> str:
+        return self.address(is_utc=True)
+
+    @property
+    def in_own_zone(self) -> str:
+        return self.address(is_utc=False)
+
+    @property
+    def other_form(self) -> str:
+        """As a table, or as charts again."""
+        return self.address(is_table=not self.is_table)
+
+    @property
+    def ranges(self) -> list[tuple[str, str]]:
+        """Each range with its address."""
+        return [(span, self.address(span=span)) for span in RANGES]
+
+    @property
+    def span_words(self) -> str:
+        return f"the last {SPANS[self.span]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """`place` counts from 1: its colour and dash. `path` is its way over a square of 100 by 100, gaps left open."""
+
+    name: str
+    place: int
+    newest: str
+    path: str
+
+    @property
+    def word(self) -> str:
+        return figures.word(self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """Lines of one unit."""
+
+    id: str
+    unit: str
+    lines: Sequence[Line]
+
+    @property
+    def names(self) -> str:
+        return ", ".join(line.word for line in self.lines)
+
+    @property
+    def unit_words(self) -> str:
+        return UNIT_WORDS.get(self.unit, self.unit)
+
+    @property
+    def title(self) -> str:
+        """Always with the unit, where there is one."""
+        if len(self.lines) == 1:
+            return f"{self.names} · {self.unit_words}" if self.unit else self.names
+        return f"In {self.unit_words}" if self.unit else self.names
+
+
+@dataclass(frozen=True, slots=True)
+class TableRow:
+    """`at` is where its steps begin, in the zone of the page."""
+
+    at: datetime
+    cells: Sequence[str]
+    has_day: bool
+
+    @property
+    def when(self) -> str:
+        return f"{self.at.day} {self.at:%b, %H:%M}" if self.has_day else f"{self.at:%H:%M:%S}"
+
+
+class Charts:
+    """The charts of a tenant's metrics over a range."""
+
+    def __init__(self, tenant: Tenant, now: Now, view: View) -> None:
+        self.now, self.view = now, view
+        self.zone_name = "UTC" if view.is_utc else tenant.time_zone
+        self.own_zone = tenant.time_zone
+        self.own_zone_word = tenant.time_zone.rpartition("/")[2].replace("_", " ")
+        chosen = list(self._chosen(now.figures))
+        self._series: Series = recent(tenant, [figure.name for group in chosen for figure in group], view.span)
+        self.charts = [self._chart(number, group) for number, group in enumerate(chosen, start=1)]
+
+    @staticmethod
+    def _chosen(found: Sequence[Figure]) -> Iterable[Sequence[Figure]]:
+        by_unit: dict[str, list[Figure]] = {}
+        for figure in found:
+            by_unit.setdefault(figure.unit, []).append(figure)
+        return [group[:LINES_SHOWN] for group in by_unit.values()][:CHARTS_SHOWN]
+
+    def _chart(self, number: int, group: Sequence[Figure]) -> Chart:
+        unit = group[0].unit
+        averages = [[average for _, average, _, _ in self._series.points[figure.name]] for figure in group]
+        low, high = bounds([one for line in averages for one in line if one is not None], unit)
+        lines = [
+            Line(figure.name, place, newest(line, unit), path(line, low, high))
+            for place, (figure, line) in enumerate(zip(group, averages, strict=True), start=1)
+        ]
+        return Chart(f"chart-{number}", unit, lines)
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What chart.js reads: means on one grid of time, in seconds since 1970; null where there was no sample."""
+        points = self._series.points
+        times = next(iter(points.values()), [])
+        return {
+            "zone": self.zone_name,
+            "now": timezone.now().timestamp(),
+            "version": self.now.version,
+            "start": times[0][0] if times else 0,
+            "step": self._series.step,
+            "size": len(times),
+            "values": {name: [_short(average) for _, average, _, _ in found] for name, found in points.items()},
+            "charts": [
+                {
+                    "id": chart.id,
+                    "unit": chart.unit,
+                    "lines": [{"name": line.name, "word": line.word} for line in chart.lines],
+                }
+                for chart in self.charts
+            ],
+        }
+
+    @property
+    def own_step_words(self) -> str:
+        """How far two points of a chart are apart."""
+        return length(self._series.step)
+
+    @property
+    def step_words(self) -> str:
+        """How far two rows of the table are apart."""
+        return length(self._series.step * self._steps_a_row)
+
+    @property
+    def _steps_a_row(self) -> int:
+        steps = max((len(found) for found in self._series.points.values()), default=0)
+        return max(1, -(-steps // TABLE_ROWS))
+
+    @property
+    def columns(self) -> list[tuple[str, str]]:
+        """Of the table: name in words, and unit."""
+        return [(line.word, chart.unit) for chart in self.charts for line in chart.lines]
+
+    def rows(self) -> list[TableRow]:
+        """The charts as a table, newest first."""
+        units = {line.name: chart.unit for chart in self.charts for line in chart.lines}
+        found = [self._series.points[name] for name in units]
+        times = [at for at, *_ in found[0]] if found else []
+        size, zone = self._steps_a_row, ZoneInfo(self.zone_name)
+        parts = [range(first, min(first + size, len(times))) for first in range(0, len(times), size)]
+        return [
+            TableRow(
+                datetime.fromtimestamp(times[part[0]], zone),
+                [
+                    _cell([points[place][1] for place in part], unit)
+                    for points, unit in zip(found, units.values(), strict=True)
+                ],
+                has_day=self.view.span not in ("15m", "1h"),
+            )
+            for part in reversed(parts)
+        ]
+
+
+def length(seconds: int) -> str:
+    if seconds < 60:
+        return f"{seconds} s"
+    return f"{seconds // 60} min" if seconds < 3600 else f"{seconds / 3600:g} h"
+
+
+def newest(averages: Sequence[float | None], unit: str) -> str:
+    known = next((average for average in reversed(averages) if average is not None), None)
+    return "no samples" if known is None else figures.value(known, unit)
+
+
+def bounds(known: Sequence[float], unit: str) -> tuple[float, float]:
+    """Of the axis: percent is of a hundred, what can't be below zero starts there. As in chart.js."""
+    low, high = min(known, default=0), max(known, default=0)
+    if unit == "%" and high <= 100:
+        return min(0, low), 100
+    return min(0, low), high * 1.1 if high > 0 else 1 if low >= 0 else 0
+
+
+def path(averages: Sequence[float | None], low: float, high: float) -> str:
+    """As an SVG path: what stands in the chart's place until its script draws, and without JavaScript."""
+    width = max(1, len(averages) - 1)
+    parts, letter = [], "M"
+    for place, average in enumerate(averages):
+        if average is None:
+            letter = "M"
+            continue
+        parts.append(f"{letter}{100 * place / width:.1f} {100 * (high - average) / (high - low):.1f}")
+        letter = "L"
+    return "".join(parts)
+
+
+def _cell(averages: Iterable[float | None], unit: str) -> str:
+    known = [average for average in averages if average is not None]
+    return figures.value(sum(known) / len(known), unit) if known else "no samples"
+
+
+def _short(number: float | None) -> float | None:
+    """Six digits: what a chart can show, in fewer bytes."""
+    return None if number is None else float(f"{number:.6g}")
