@@ -21,6 +21,10 @@ run-services: ## The same on PostgreSQL, Redis and Centrifugo in Docker (docker-
 	docker compose up --detach --wait
 	@exec env $(SERVICES) $(PYTHON_HERE) -m neostack.launcher
 
+demo-reset: ## Put the demo back to its start, while nothing runs (asks first)
+	@sh scripts/setup
+	@$(PYTHON_HERE) -m neostack.launcher demo-reset
+
 engine-stop: ## Pull the plug on the engine of a `make run ENGINE=process`, and watch the pages
 	@$(PYTHON_HERE) -m neostack.launcher engine-stop
 
@@ -54,4 +58,4 @@ centrifugo: ## Build the real Centrifugo into .local/bin (needs Go)
 clean: ## Forget the demo: remove .local (database, secrets, logs); .venv stays
 	rm -rf .local
 
-.PHONY: help run run-services engine-stop engine-start test lint format screenshots lock centrifugo clean
+.PHONY: help run run-services demo-reset engine-stop engine-start test lint format screenshots lock centrifugo clean

@@ -4,6 +4,7 @@
     python -m neostack.launcher engine-stop         pull the plug on the engine of a running one (ENGINE=process)
     python -m neostack.launcher engine-start        and put it back
     python -m neostack.launcher engine-config       only write the configuration of an engine that runs elsewhere
+    python -m neostack.launcher demo-reset          put the demo back to its start, while nothing runs
 
 A process that ends by itself is started again; one that keeps ending brings everything down with a sentence that says
 which. The engine is different: whoever stops it wants to see what the pages do, so it stays down until asked back.
@@ -13,6 +14,7 @@ import asyncio
 import fcntl
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -22,7 +24,7 @@ import urllib.error
 import urllib.request
 from collections import deque
 from collections.abc import Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import IO, Any
 
@@ -258,6 +260,8 @@ def main(arguments: list[str]) -> int:
                 return _tell_running_one(signal.SIGUSR2)
             case ["engine-config"]:
                 return _write_engine_config()
+            case ["demo-reset"]:
+                return _reset_demo()
             case _:
                 print(__doc__, file=sys.stderr)
                 return 2
@@ -303,12 +307,53 @@ def _write_engine_config() -> int:
         return subprocess.run(command, cwd=processes.BASE_DIR, env=environ, stdout=file).returncode
 
 
+def _reset_demo() -> int:
+    """Delete the database of this checkout, and what belongs to it, and make the demo anew. Secrets are kept."""
+    LOCAL_DIR.mkdir(parents=True, exist_ok=True)
+    options = replace(Options.from_environment(), demo=True)
+    environ = environment(options)
+    if database := environ.get("DATABASE_URL") or _dot_env().get("DATABASE_URL"):
+        raise CannotStart(
+            f"Nothing was changed: DATABASE_URL names {_without_password(database)}, and only the SQLite database in "
+            f"{LOCAL_DIR} is reset. Empty that one yourself; `make run` then makes the demo in it."
+        )
+    with _lock():
+        if sys.stdin.isatty() and not _confirmed(f"Delete every tenant, person and deployment in {LOCAL_DIR}? [y/N] "):
+            print("Nothing was changed.")
+            return 1
+        _remove_data()
+        _prepare(options, environ)
+    print("The demo is as it was at first. Start it with: make run")
+    return 0
+
+
+def _confirmed(question: str) -> bool:
+    return input(question).strip().lower() in {"y", "yes"}
+
+
+def _remove_data() -> None:
+    for name in ("neostack.sqlite3", "celery.sqlite3", "celerybeat-schedule", processes.agent_key(LOCAL_DIR).name):
+        for file in LOCAL_DIR.glob(f"{name}*"):  # with SQLite's -wal and -shm
+            file.unlink()
+    shutil.rmtree(LOCAL_DIR / "runs", ignore_errors=True)
+
+
+def _dot_env() -> dict[str, str]:
+    """What settings read from .env."""
+    file = processes.BASE_DIR / ".env"
+    return processes.read_env_file(file) if file.exists() else {}
+
+
+def _without_password(url: str) -> str:
+    return re.sub(r"//[^@/]*@", "//...@", url)
+
+
 def environment(options: Options) -> dict[str, str]:
     """The caller's environment comes first, then the secrets kept in .local/env, then what the options imply."""
     engine_port = _free_port(near=options.port + 1) if options.starts_engine else None
     implied = processes.environment(engine=options.engine, port=options.port, engine_port=engine_port)
     given = {name: value for name, value in os.environ.items() if value}
-    return {"DEBUG": "1"} | _kept_secrets() | implied | given
+    return {"DEBUG": "1"} | _kept_secrets() | implied | given | {"DEMO": "1" if options.demo else "0"}
 
 
 def _kept_secrets() -> dict[str, str]:

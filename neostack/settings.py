@@ -23,6 +23,8 @@ LOCAL_DIR = Path(env.str("LOCAL_DIR", default=str(BASE_DIR / ".local"))).resolve
 
 DEBUG = env.bool("DEBUG", default=False)
 IN_PRODUCTION = not DEBUG  # of its own, because a test run switches DEBUG off
+#: With the demo's data comes its life: the agent's metrics, a deployment now and then.
+DEMO = DEBUG and env.bool("DEMO", default=False)
 DEVELOPMENT_SECRET = "development-only-not-a-secret-"  # noqa: S105  checks.py refuses it without DEBUG
 
 
@@ -308,6 +310,13 @@ CELERY_BEAT_SCHEDULE = {
         "options": {"expires": 3600},
     },
 }
+
+if DEMO:
+    CELERY_BEAT_SCHEDULE["live_demo"] = {
+        "task": "deployments.tasks.live_demo",
+        "schedule": 15.0,
+        "options": {"expires": 15},
+    }
 
 # --- HTTP API -------------------------------------------------------------------------------------------------------
 

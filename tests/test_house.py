@@ -1,8 +1,10 @@
 """What a newcomer meets first: each way of not starting says what to do, and the files agree with each other."""
 
+import fcntl
 import os
 import re
 import socket
+import sqlite3
 import subprocess
 from pathlib import Path
 
@@ -21,6 +23,7 @@ def make(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
         ["make", "--no-print-directory", *arguments],
         cwd=ROOT,
         env=inherited | environ,
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=60,
@@ -64,6 +67,40 @@ def test_stopping_the_engine_of_nothing_says_what_to_start(local):
     result = make("engine-stop", **local)
     assert result.returncode != 0
     assert "make run ENGINE=process" in result.stderr
+
+
+def test_the_demo_is_put_back_to_its_start_and_keeps_its_secrets(local, tmp_path):
+    first = make("demo-reset", **local)
+    assert first.returncode == 0, first.stderr
+    assert "Start it with: make run" in first.stdout
+    secrets, key = (tmp_path / "env").read_text(), (tmp_path / "agent-key").read_text()
+    with sqlite3.connect(tmp_path / "neostack.sqlite3") as database:
+        database.execute("UPDATE tenants_tenant SET name = 'Bankrupt' WHERE slug = 'acme'")
+    database.close()
+    (tmp_path / "runs" / "left").mkdir(parents=True)
+    assert make("demo-reset", **local).returncode == 0
+    with sqlite3.connect(tmp_path / "neostack.sqlite3") as database:
+        tenants = database.execute("SELECT slug, name FROM tenants_tenant ORDER BY slug").fetchall()
+    database.close()
+    assert tenants == [("acme", "Acme"), ("globex", "Globex")]
+    assert not (tmp_path / "runs").exists()
+    assert (tmp_path / "env").read_text() == secrets
+    assert (tmp_path / "agent-key").read_text() != key
+
+
+def test_a_demo_that_runs_or_is_kept_elsewhere_is_not_reset(local, tmp_path):
+    (tmp_path / "neostack.sqlite3").write_text("precious")
+    elsewhere = make("demo-reset", DATABASE_URL="postgres://me:secret@db.example/neostack", **local)
+    assert elsewhere.returncode != 0
+    assert "Nothing was changed: DATABASE_URL names postgres://...@db.example/neostack" in elsewhere.stderr
+    with (tmp_path / "run.lock").open("w") as lock:
+        lock.write("123 http://localhost:8000 embedded")
+        lock.flush()
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        running = make("demo-reset", **local)
+    assert running.returncode != 0
+    assert "already runs from this directory: http://localhost:8000" in running.stderr
+    assert (tmp_path / "neostack.sqlite3").read_text() == "precious"
 
 
 def test_an_old_python_is_told_which_one_is_needed(tmp_path):

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -67,3 +68,18 @@ def test_a_checkout_keeps_its_secrets_and_gets_the_ones_that_are_new(start):
     assert first["SECRET_KEY"] == "kept"
     assert len(first["GATE_KEY"]) >= 32
     assert start().environ["GATE_KEY"] == first["GATE_KEY"]
+
+
+def test_whoever_sits_at_a_terminal_is_asked_before_the_demo_is_reset(start, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(launcher, "LOCAL_DIR", tmp_path)
+    monkeypatch.setattr(launcher, "LOCK_FILE", tmp_path / "run.lock")
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True))
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    questions = []
+    monkeypatch.setattr("builtins.input", lambda question: questions.append(question) or "")
+    (tmp_path / "neostack.sqlite3").write_text("precious")
+    assert launcher.main(["demo-reset"]) == 1
+    assert len(questions) == 1
+    assert str(tmp_path) in questions[0]
+    assert "Nothing was changed." in capsys.readouterr().out
+    assert (tmp_path / "neostack.sqlite3").read_text() == "precious"
