@@ -347,7 +347,7 @@ export class Live {
   }
 
   sayEnded(reason) {
-    const note = document.getElementById("ended").content.firstElementChild.cloneNode(true);
+    const note = document.getElementById("access-ended").content.firstElementChild.cloneNode(true);
     note.querySelector("[data-field=reason]").textContent = `${reason[0].toUpperCase()}${reason.slice(1)}. What stands here is as old as the mark says.`;
     document.getElementById("main").prepend(note);
   }
