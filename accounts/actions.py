@@ -187,12 +187,15 @@ def _keep_a_platform_admin(leaving: User) -> None:
 
 
 @transaction.atomic
-def invite(user: User, by: HasActor | None, place: str = "") -> Invitation:
+def invite(user: User, by: HasActor | None, place: str = "", tenant_id: UUID | None = None) -> Invitation:
     """Tell a person by mail that they were added to `place`; who has no password gets a link to set one.
 
-    The mail leaves after the commit. Should that fail, the invitation stays and says why.
+    `tenant_id` is the tenant that `place` names. The mail leaves after the commit. Should that fail, the invitation
+    stays and says why.
     """
-    invitation = Invitation.objects.create(user=user, place=place, invited_by=by.actor.name if by else "")
+    invitation = Invitation.objects.create(
+        user=user, place=place, tenant_id=tenant_id, invited_by=by.actor.name if by else ""
+    )
     transaction.on_commit(_delivery(invitation))
     return invitation
 

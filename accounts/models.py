@@ -79,6 +79,9 @@ class Invitation(models.Model):
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="invitations")
     place = models.CharField(max_length=150, blank=True, help_text="The tenant's name; empty for the platform itself.")
+    tenant_id = models.UUIDField(
+        null=True, blank=True, editable=False, help_text="The tenant's id, where one is meant."
+    )
     invited_by = models.CharField(max_length=150, blank=True, help_text="The name that the mail gives.")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     sent_at = models.DateTimeField(null=True, blank=True, editable=False)
@@ -86,6 +89,7 @@ class Invitation(models.Model):
 
     class Meta:
         ordering = ["-id"]
+        indexes = [models.Index(fields=["tenant_id", "user"])]
 
     def __str__(self) -> str:
         return f"{self.user}: {self.state}"

@@ -178,6 +178,11 @@ AXES_LOCKOUT_CALLABLE = "accounts.lockout.response"
 
 #: An API key's last use is kept to this precision: one write in so many seconds at most.
 API_KEY_USE_NOTED_SECONDS = env.int("API_KEY_USE_NOTED_SECONDS", default=60)
+#: A tenant's admins can send somebody's invitation again after so long.
+INVITATION_AGAIN_SECONDS = env.int("INVITATION_AGAIN_SECONDS", default=60)
+#: A page offers to undo a removal for so long; the server takes an undo somewhat later too, from who was pressing it.
+UNDO_SHOWN_SECONDS = 10
+UNDO_TAKEN_SECONDS = 60
 
 # --- The real-time engine -----------------------------------------------------------------------------------------
 

@@ -4,19 +4,27 @@ Every action locks the tenant first, then people in the order of their ids: two 
 each other.
 """
 
-from collections.abc import Callable, Iterable
-from datetime import datetime
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import F
 from django.dispatch import receiver
 from django.utils import timezone
 from django_scopes import scopes_disabled
 
-from accounts.actions import Refused, announce_access, find_or_add_person, invite, raise_generation
+from accounts.actions import (
+    Refused,
+    announce_access,
+    find_or_add_person,
+    invite,
+    raise_generation,
+    resend_invitation,
+)
 from accounts.events import Reason
-from accounts.models import User
+from accounts.models import Invitation, User
 from accounts.signals import disabling
 from events.actors import HasActor
 from tenants.events import Change
@@ -32,6 +40,24 @@ class LastAdmin(Refused):
     def __init__(self, tenant: Tenant, user: User) -> None:
         super().__init__(
             f"{user} is the last admin of {tenant}. Nothing was changed: make somebody else an admin of it first."
+        )
+
+
+class StaleVersion(Refused):
+    """What the caller saw has been changed since. `now` is the row as it is."""
+
+    code = "stale_version"
+
+    def __init__(self, what: str, now: Membership | Tenant) -> None:
+        super().__init__(f"{what} since you opened the page. Nothing was changed now.")
+        self.now = now
+
+
+class SentAlready(Refused):
+    def __init__(self, person: User) -> None:
+        super().__init__(
+            f"{person}'s invitation was sent less than {settings.INVITATION_AGAIN_SECONDS} s ago. "
+            "Nothing was sent now: give it a moment to arrive."
         )
 
 
@@ -55,10 +81,21 @@ def create_tenant(slug: str, name: str, by: HasActor | None, *, time_zone: str =
 
 @action
 def update_tenant(
-    tenant: Tenant, by: HasActor | None, *, name: str | None = None, time_zone: str | None = None
+    tenant: Tenant,
+    by: HasActor | None,
+    *,
+    name: str | None = None,
+    time_zone: str | None = None,
+    seen: Mapping[str, str] | None = None,
 ) -> Tenant:
-    """Change what may be changed. The slug stays: it is in people's bookmarks and in their scripts."""
+    """Change what may be changed. The slug stays: it is in people's bookmarks and in their scripts.
+
+    `seen` is what the caller was shown of these fields; raises StaleVersion if they are something else by now. It is
+    the values and not `version`, which rises with each API key too. Raises ValidationError for what is not valid.
+    """
     tenant = _lock(tenant)
+    if any(getattr(tenant, field) != value for field, value in (seen or {}).items()):
+        raise StaleVersion(f"The settings of {tenant} were changed", tenant)
     tenant.name = tenant.name if name is None else name
     tenant.time_zone = tenant.time_zone if time_zone is None else time_zone
     tenant.full_clean()
@@ -113,8 +150,32 @@ def add_member(tenant: Tenant, email: str, role: Role, by: HasActor | None, *, n
     tenant = _lock(tenant)
     person, _ = find_or_add_person(email, name, by)
     membership = join(tenant, person, role, by)
-    invite(person, by, place=tenant.name)
+    invite(person, by, place=tenant.name, tenant_id=tenant.id)
     return membership
+
+
+@action
+def send_invitation_again(membership: Membership, by: HasActor | None) -> None:
+    """Mail somebody who has not accepted yet, or whom the mail did not reach, again, with a fresh link.
+
+    Raises SentAlready within INVITATION_AGAIN_SECONDS (a mailbox is not to be flooded), Refused for who has accepted,
+    and Membership.DoesNotExist if it has ended.
+    """
+    tenant = _lock(membership.tenant)
+    person = _fresh(membership).user
+    latest = Invitation.objects.filter(user=person, tenant_id=tenant.id).first()
+    if latest is None and not person.has_usable_password():
+        invite(person, by, place=tenant.name, tenant_id=tenant.id)
+        return
+    if latest is None:
+        raise Refused(f"{person} has accepted already. Nothing was sent.")
+    if (
+        not latest.error
+        and latest.sent_at
+        and timezone.now() - latest.sent_at < timedelta(seconds=settings.INVITATION_AGAIN_SECONDS)
+    ):
+        raise SentAlready(person)
+    resend_invitation(latest)
 
 
 @action
@@ -132,15 +193,18 @@ def join(tenant: Tenant, person: User, role: Role, by: HasActor | None) -> Membe
 
 
 @action
-def change_role(membership: Membership, role: Role, by: HasActor | None) -> Membership:
-    """Raises LastAdmin, and Membership.DoesNotExist if it has ended."""
+def change_role(
+    membership: Membership, role: Role, by: HasActor | None, *, expected_version: int | None = None
+) -> Membership:
+    """Raises LastAdmin, StaleVersion if it is not the version expected, Membership.DoesNotExist if it has ended."""
     tenant = _lock(membership.tenant)
-    membership = _fresh(membership)
+    membership = _fresh(membership, expected_version)
     if membership.role == role:
         return membership
     _keep_an_admin(tenant, membership)
     membership.role = Role(role)
-    membership.save(update_fields=["role"])
+    membership.version += 1
+    membership.save(update_fields=["role", "version"])
     tell, reason = (
         (announce_access, Reason.PROMOTED) if role == Role.TENANT_ADMIN else (raise_generation, Reason.DEMOTED)
     )
@@ -149,10 +213,10 @@ def change_role(membership: Membership, role: Role, by: HasActor | None) -> Memb
 
 
 @action
-def remove_member(membership: Membership, by: HasActor | None) -> None:
-    """Raises LastAdmin, and Membership.DoesNotExist if it has ended."""
+def remove_member(membership: Membership, by: HasActor | None, *, expected_version: int | None = None) -> None:
+    """Raises LastAdmin, StaleVersion if it is not the version expected, Membership.DoesNotExist if it has ended."""
     tenant = _lock(membership.tenant)
-    membership = _fresh(membership)
+    membership = _fresh(membership, expected_version)
     _keep_an_admin(tenant, membership)
     membership.delete()
     raise_generation(membership.user, Reason.REMOVED, by, tenant_id=tenant.id, place=tenant.name)
@@ -191,8 +255,8 @@ def revoke_api_key(key: ApiKey, by: HasActor | None) -> ApiKey:
     tenant = _lock(key.tenant)
     key = ApiKey.objects.get(pk=key.pk)
     if not key.revoked:
-        key.revoked = True
-        key.save(update_fields=["revoked"])
+        key.revoked, key.revoked_at = True, timezone.now()
+        key.save(update_fields=["revoked", "revoked_at"])
         _changed(tenant, Change.KEY_REVOKED, by, subject=key.name)
     return key
 
@@ -204,8 +268,12 @@ def _lock(tenant: Tenant) -> Tenant:
     return Tenant.objects.select_for_update().get(pk=tenant.pk)
 
 
-def _fresh(membership: Membership) -> Membership:
-    return Membership.objects.select_related("user").get(pk=membership.pk)
+def _fresh(membership: Membership, expected_version: int | None = None) -> Membership:
+    """The row as it is now: its tenant is locked, so it stays so."""
+    now = Membership.objects.select_related("user").get(pk=membership.pk)
+    if expected_version not in (None, now.version):
+        raise StaleVersion(f"{now.user}'s role was changed", now)
+    return now
 
 
 def _people(tenant: Tenant) -> list[User]:
