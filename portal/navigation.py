@@ -32,6 +32,7 @@ class Link:
 TENANT_PAGES = [
     Page("home", "Home", "tenant_home", "home", "h"),
     Page("deployments", "Deployments", "deployments", "deployments", "d"),
+    Page("members", "Members", "members", "people", "m", Role.TENANT_ADMIN),
 ]
 
 #: What platform admins have at /ops/.

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from portal import views
+from portal import members, views
 from portal.home import tenant_home
 
 urlpatterns = [
@@ -8,4 +8,10 @@ urlpatterns = [
     path("theme/", views.set_theme, name="theme"),
     path("t/<slug:slug>/", tenant_home, name="tenant_home"),
     path("t/<slug:slug>/jump/", views.jump, name="jump"),
+    path("t/<slug:slug>/members/", members.members, name="members"),
+    path("t/<slug:slug>/members/invite/", members.invite, name="invite"),
+    path("t/<slug:slug>/members/undo/", members.undo_removal, name="undo_removal"),
+    path("t/<slug:slug>/members/<int:membership>/role/", members.change_role, name="change_role"),
+    path("t/<slug:slug>/members/<int:membership>/remove/", members.remove, name="remove_member"),
+    path("t/<slug:slug>/members/<int:membership>/invite/", members.invite_again, name="invite_again"),
 ]

@@ -61,6 +61,7 @@ class World:
     acme: Tenant
     globex: Tenant
     deployment: Deployment
+    membership: Membership  # Bob's
     people: dict[str, Person]
     keys: dict[str, tuple[ApiKey, str]]
 
@@ -95,8 +96,9 @@ def world(acme, globex, alice, bob, charlie, platform_admin, stranger) -> World:
         }
         deployment = deployments.request_deployment(acme, stack, {}, by=alice.user)
         deployment = deployments.cancel(deployment, by=alice.user)
+        bobs = Membership.objects.get(tenant=acme, user=bob.user)
     people = dict(zip(WHO, (alice, bob, charlie, platform_admin, dora, stranger), strict=False))
-    return World(acme, globex, deployment, people, keys)
+    return World(acme, globex, deployment, bobs, people, keys)
 
 
 def make_stack(admin: Person) -> Stack:
@@ -129,6 +131,7 @@ def page(route: str, expected: dict[str, int | str], method: str = "GET", data: 
             "<slug:slug>": "acme",
             "<slug:stack>": "web",
             "<int:number>": str(world.deployment.number),
+            "<int:membership>": str(world.membership.pk),
             "<uuid:deployment_id>": str(world.deployment.id),
             "<uuid:id>": str(world.deployment.id),
         }.items():
@@ -152,6 +155,7 @@ def dead_letter() -> DeadLetter:
     return DeadLetter.objects.get_or_create(cursor="handler:gone", event=newest_event(), error="Away")[0]
 
 
+STALE_ROLE = {"role": "tenant_admin", "version": 99}
 RESET_KEY = r"accounts/^password/reset/key/(?P<uidb36>[0-9a-f]{32})-(?P<key>[0-9A-Za-z-]+)/$"
 
 ROWS = [
@@ -182,6 +186,15 @@ ROWS = [
     page("t/<slug:slug>/deployments/<int:number>/retry/", TENANT_ADMINS | {"alice": 409}, "POST"),
     page("t/<slug:slug>/deployments/<int:number>/rollback/", TENANT_ADMINS | {"alice": 409}, "POST"),
     page("t/<slug:slug>/deployments/stacks/<slug:stack>/", MEMBERS),
+    page("t/<slug:slug>/members/", TENANT_ADMINS),
+    page("t/<slug:slug>/members/invite/", TENANT_ADMINS),
+    page("t/<slug:slug>/members/invite/", TENANT_ADMINS, "POST", {"email": "no address"}),
+    page("t/<slug:slug>/members/<int:membership>/remove/", TENANT_ADMINS),
+    # 409: nobody has seen that version, Bob has accepted already, and nothing was removed that could be undone.
+    page("t/<slug:slug>/members/<int:membership>/remove/", TENANT_ADMINS | {"alice": 409}, "POST", {"version": 99}),
+    page("t/<slug:slug>/members/<int:membership>/role/", TENANT_ADMINS | {"alice": 409}, "POST", STALE_ROLE),
+    page("t/<slug:slug>/members/<int:membership>/invite/", TENANT_ADMINS | {"alice": 409}, "POST"),
+    page("t/<slug:slug>/members/undo/", TENANT_ADMINS | {"alice": 409}, "POST"),
     # The operations portal.
     page("ops/", PLATFORM_ADMINS),
     page("ops/deployments/", PLATFORM_ADMINS),

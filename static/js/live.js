@@ -132,7 +132,7 @@ export class Live {
     this.config = config;
     this.freshness = new Map(); // channel -> Freshness
     this.handlers = []; // (event, channel)
-    this.catchUps = []; // async (): run after a page's state was read anew, before its positions are used
+    this.catchUps = []; // async (fresh page): run after a page's state was read anew, before its positions are used
     this.denials = {}; // channel -> why the server gave no token
     this.heardAt = Date.now();
     this.connectionToken = null;
@@ -287,7 +287,8 @@ export class Live {
       applyUpdate(event);
       this.announcements.say(event.summary);
     } else if (event.type === "tenant_notice") this.toasts.show(event);
-    else if (event.type === "access_changed") this.verifyAccess();
+    else if (event.type === "access_changed" && event.userId === this.config.user) this.verifyAccess();
+    else if (event.type === "tenant_updated") showTenantName(event);
     for (const handler of this.handlers) handler(event, channel);
   }
 
@@ -314,7 +315,7 @@ export class Live {
     try {
       const fresh = await fetchPage();
       await mergePage(fresh);
-      for (const catchUp of this.catchUps) await catchUp();
+      for (const catchUp of this.catchUps) await catchUp(fresh);
       const { channels } = JSON.parse(fresh.getElementById("live-config").textContent);
       this.lastReload = { at: Date.now(), channels, users: new Set() };
       for (const freshness of this.freshness.values()) freshness.polled(Date.now());
@@ -464,6 +465,15 @@ function lockFor(button, top) {
 }
 
 // --- Helpers ---------------------------------------------------------------------------------------------------------
+
+/** Where the page's frame names its tenant, it says the new name. */
+function showTenantName({ tenantId, version, name }) {
+  for (const node of document.querySelectorAll(`[data-tenant-name="${CSS.escape(tenantId)}"]`)) {
+    if (Number(node.dataset.version) >= version) continue;
+    node.dataset.version = version;
+    node.textContent = name;
+  }
+}
 
 function socketAddress(url) {
   const address = new URL(url, location.href);

@@ -197,6 +197,8 @@ const MODULES = {
   log: () => import("./log.js"),
   tenants: () => import("./tenants.js"),
   ops: () => import("./ops.js"),
+  reread: () => import("./reread.js"),
+  undo: () => import("./undo.js"),
 };
 
 /** The live parts load only where the server rendered something to follow. */

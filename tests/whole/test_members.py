@@ -1,0 +1,65 @@
+"""Members, keys, settings: what one admin changes shows in another's open page, and what is taken away is gone."""
+
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.whole.conftest import Window
+
+pytestmark = pytest.mark.browser
+
+PATIENCE = 30_000  # milliseconds
+
+
+def mark(page: Page) -> Any:
+    return page.get_by_test_id("live-mark")
+
+
+def open_live(window: Window, path: str) -> Page:
+    page = window.open(path)
+    expect(mark(page)).to_have_text("Live", timeout=PATIENCE)
+    return page
+
+
+def row(page: Page, name: str) -> Any:
+    return page.get_by_test_id("member-row").filter(has_text=name)
+
+
+def test_a_member_removed_by_the_page_loses_the_open_page_and_undo_lets_back_in(window, acme, alice, bob):
+    bobs: Window = window(bob)
+    bobs.expects_outage = True  # his last look at the page is a 404, which Chromium reports
+    bobs_page = open_live(bobs, acme.path)
+    page = open_live(window(alice), f"{acme.path}members/")
+    page.get_by_role("button", name="Remove Bob").click()
+    expect(page.get_by_test_id("undo")).to_contain_text("Bob was removed from Acme.", timeout=PATIENCE)
+    undo = page.get_by_role("button", name="Undo")
+    undo.hover()  # which keeps it there for longer than its ten seconds
+    expect(bobs_page.get_by_test_id("ended")).to_contain_text("Nothing more comes to this page", timeout=PATIENCE)
+    expect(mark(bobs_page)).to_contain_text("No access", timeout=PATIENCE)
+    assert bob.get(acme.path).status_code == 404
+    undo.click()
+    expect(row(page, "Bob")).to_contain_text("Tenant user", timeout=PATIENCE)
+    assert bob.get(acme.path).status_code == 200
+
+
+def test_another_admins_changes_show_without_moving_a_row(window, acme, alice, bob):
+    dora = acme.hire("Dora", "tenant_admin")
+    alices_page = open_live(window(alice), f"{acme.path}members/")
+    page = open_live(window(dora), f"{acme.path}members/")
+    rows = alices_page.get_by_test_id("member-row")
+    expect(rows).to_have_count(3)
+    page.get_by_role("button", name="Make Bob admin").click()
+    expect(row(alices_page, "Bob").get_by_test_id("role")).to_have_text("Tenant admin", timeout=PATIENCE)
+    expect(row(alices_page, "Bob").get_by_role("button", name="Make Bob user")).to_be_visible()
+
+    page.get_by_role("link", name="Invite", exact=True).click()
+    page.get_by_label("E-mail").fill(f"anna@{acme.slug}.example")
+    page.get_by_label("Name").fill("Anna")
+    page.get_by_role("button", name="Invite").click()
+    expect(row(page, "Anna")).to_contain_text("Invited", timeout=PATIENCE)
+    expect(alices_page.get_by_test_id("pending")).to_contain_text("1 new", timeout=PATIENCE)
+    expect(rows).to_have_count(3)
+    alices_page.get_by_test_id("pending").get_by_role("link", name="Show").click()
+    expect(rows).to_have_count(4)
+    expect(alices_page.get_by_test_id("pending")).to_be_hidden()
