@@ -17,6 +17,10 @@ class Live(Protocol):
         """Whether this person may subscribe to the channel: a panel fed by it is shown only then."""
         ...
 
+    def may_publish(self, channel: Channel) -> bool:
+        """Whether this person may publish on the channel: a form that does so is offered only then."""
+        ...
+
     def follow(self, *channels: Channel) -> Following:
         """Authorise and read the positions to subscribe from. Call it before reading the page's data."""
         ...

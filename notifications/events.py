@@ -44,7 +44,10 @@ class TenantNotice(EventType):
 
 @register
 class NotificationArrived(EventType):
-    """Something new in a person's inbox, and the inbox as it is then. `object` names what it speaks of."""
+    """Something new in a person's inbox, and the inbox as it is then.
+
+    `object` names what it speaks of, `group` what stands together; `version` is its place in the inbox, too.
+    """
 
     type: ClassVar[str] = "notification"
 
@@ -56,6 +59,7 @@ class NotificationArrived(EventType):
     level: NoticeLevel
     link: str
     object: str
+    group: str
     unread: Count
     version: int
 
@@ -72,6 +76,7 @@ class NotificationArrived(EventType):
                 "level": notification.level,
                 "link": notification.link,
                 "object": notification.object_key,
+                "group": notification.group_key,
                 "unread": inbox.unread,
                 "version": inbox.version,
             }
@@ -95,6 +100,7 @@ class NotificationArrived(EventType):
             level="error",
             link="/t/acme/deployments/104/",
             object="deployment:01900000-0000-7000-8000-000000000104",
+            group=f"{_ACME}:deployments:web",
             unread=3,
             version=17,
         )

@@ -7,7 +7,7 @@ from django.urls import reverse
 
 from deployments.models import Deployment, Stack
 from deployments.rows import Filters
-from portal.navigation import tenant_links
+from portal.navigation import person_links, tenant_links
 from tenants.models import Role, Tenant
 
 DEPLOYMENTS_SHOWN = 10
@@ -31,6 +31,8 @@ def targets(tenant: Tenant, role: str, query: str) -> list[Target]:
 def _pages(tenant: Tenant, role: str) -> Iterator[Target]:
     for link in tenant_links(tenant.slug, role):
         yield Target("Page", link.page.title, tenant.name, link.url)
+    for link in person_links():
+        yield Target("Page", link.page.title, "All your companies", link.url)
     if role == Role.TENANT_ADMIN:
         yield Target("Page", "Deploy", "Choose a stack", reverse("deploy", args=[tenant.slug]))
 

@@ -33,6 +33,12 @@ TENANT_PAGES = [
     Page("home", "Home", "tenant_home", "home", "h"),
     Page("deployments", "Deployments", "deployments", "deployments", "d"),
     Page("members", "Members", "members", "people", "m", Role.TENANT_ADMIN),
+    Page("notices", "Notices", "notices", "notices"),
+]
+
+#: What everybody who is signed in has, wherever they are: the top bar leads there.
+PERSON_PAGES = [
+    Page("notifications", "Notifications", "notifications", "bell", "n"),
 ]
 
 #: What platform admins have at /ops/.
@@ -47,6 +53,10 @@ OPS_PAGES = [
 def tenant_links(slug: str, role: str) -> list[Link]:
     """The pages of a tenant that this role may open."""
     return [Link(page, reverse(page.view, args=[slug])) for page in TENANT_PAGES if Rule(page.role).admits(role)]
+
+
+def person_links() -> list[Link]:
+    return [Link(page, reverse(page.view)) for page in PERSON_PAGES]
 
 
 def ops_links() -> list[Link]:

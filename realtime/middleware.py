@@ -40,6 +40,10 @@ class Live:
         """Whether to show a panel that this channel feeds."""
         return self._decide(channel).allowed
 
+    def may_publish(self, channel: Channel) -> bool:
+        """Whether to offer a form that publishes on this channel."""
+        return authorize(self._standing.principal, Action.PUBLISH, channel, self._standing).allowed
+
     def follow(self, *wanted: Channel) -> Following:
         """Authorise channels and read where they stand now, in one request to the engine of 200 ms at most.
 

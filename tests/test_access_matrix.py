@@ -195,6 +195,17 @@ ROWS = [
     page("t/<slug:slug>/members/<int:membership>/role/", TENANT_ADMINS | {"alice": 409}, "POST", STALE_ROLE),
     page("t/<slug:slug>/members/<int:membership>/invite/", TENANT_ADMINS | {"alice": 409}, "POST"),
     page("t/<slug:slug>/members/undo/", TENANT_ADMINS | {"alice": 409}, "POST"),
+    page("t/<slug:slug>/notices/", MEMBERS),
+    page("t/<slug:slug>/notices/new/", MEMBERS),
+    page(
+        "t/<slug:slug>/notices/new/",
+        post_redirects(MEMBERS),
+        "POST",
+        {"title": "Hello", "message": "", "level": "info", "notice_id": str(SOME_ID)},
+    ),
+    # A person's inbox, over all their tenants.
+    page("notifications/", PEOPLE),
+    page("notifications/change/", post_redirects(PEOPLE), "POST", {"do": "read", "id": str(SOME_ID)}),
     # The operations portal.
     page("ops/", PLATFORM_ADMINS),
     page("ops/deployments/", PLATFORM_ADMINS),

@@ -70,6 +70,14 @@ def test_panels_are_shown_to_those_who_may_listen(alice, bob, acme, asked):
     assert asked == []
 
 
+def test_a_form_that_publishes_is_offered_to_those_who_may(alice, bob, charlie, acme):
+    notices, figures = channels.tenant(acme.id, Topic.NOTIFICATIONS), channels.tenant(acme.id, Topic.DASHBOARD)
+    assert live(bob, acme).may_publish(notices)
+    assert not live(bob, acme).may_publish(figures)
+    assert live(alice, acme).may_publish(figures)
+    assert not live(charlie).may_publish(notices)
+
+
 def test_while_the_engine_is_away_the_page_still_knows_its_channels(bob, acme):
     config = live(bob, acme).follow().config
     assert config["engine"] == "away"

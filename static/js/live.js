@@ -14,8 +14,6 @@ const TOKENS_AGE_MS = 10_000;
 const AWAY_TAB_MS = 10_000;
 const RECONNECT_MAX_MS = 10_000;
 const ANNOUNCE_MS = 5_000;
-const TOAST_MS = 6_000;
-const TOASTS_SHOWN = 3;
 // The SDK's codes: we asked for it ourselves; a token was refused; forget tokens and positions, then come back.
 const OURS = 0;
 const UNAUTHORIZED = 1;
@@ -141,7 +139,6 @@ export class Live {
     this.lastReload = null;
     this.isOver = false;
     this.announcements = new Announcer(document.getElementById("announcer"));
-    this.toasts = new Toasts(document.getElementById("toasts"));
   }
 
   onEvent(handler) {
@@ -269,7 +266,7 @@ export class Live {
   post(url, body = {}) {
     const headers = { "Content-Type": "application/json", "X-CSRFToken": csrfToken() };
     if (this.config.tenant) headers["X-Tenant"] = this.config.tenant;
-    return fetch(url, { method: "POST", headers, body: JSON.stringify(body), credentials: "same-origin" });
+    return fetch(url, { method: "POST", headers, body: JSON.stringify(body), credentials: "same-origin", keepalive: true });
   }
 
   receive(event, channel) {
@@ -286,8 +283,7 @@ export class Live {
     if (event.type === "deployment_update") {
       applyUpdate(event);
       this.announcements.say(event.summary);
-    } else if (event.type === "tenant_notice") this.toasts.show(event);
-    else if (event.type === "access_changed" && event.userId === this.config.user) this.verifyAccess();
+    } else if (event.type === "access_changed" && event.userId === this.config.user) this.verifyAccess();
     else if (event.type === "tenant_updated") showTenantName(event);
     for (const handler of this.handlers) handler(event, channel);
   }
@@ -555,63 +551,5 @@ class Announcer {
     this.region.textContent = others ? `${last.replace(/\.$/, "")}. And ${others} more change${others === 1 ? "" : "s"}.` : last;
     this.waiting = [];
     this.timer = null;
-  }
-}
-
-/** At most three, then "5 more"; good news leaves by itself, errors stay. Only the tab that is looked at shows them. */
-class Toasts {
-  constructor(region) {
-    this.region = region;
-    this.seen = new Set();
-    this.waiting = [];
-  }
-
-  show(notice) {
-    if (document.hidden || this.seen.has(notice.noticeId)) return;
-    this.seen.add(notice.noticeId);
-    if (this.region.querySelectorAll(".toast-note").length < TOASTS_SHOWN) this.put(notice);
-    else this.waiting.push(notice);
-    this.count();
-  }
-
-  put({ title, message, level }) {
-    const toast = document.getElementById("toast").content.firstElementChild.cloneNode(true);
-    toast.dataset.level = level;
-    toast.setAttribute("role", level === "error" ? "alert" : "status");
-    toast.querySelector("[data-field=title]").textContent = title;
-    toast.querySelector("[data-field=message]").textContent = message;
-    toast.querySelector("[data-closes]").addEventListener("click", () => this.close(toast));
-    this.region.append(toast);
-    if (level === "success" || level === "info") this.leaveLater(toast);
-  }
-
-  leaveLater(toast) {
-    let left = TOAST_MS;
-    let last = Date.now();
-    const timer = setInterval(() => {
-      const now = Date.now();
-      if (!toast.matches(":hover, :focus-within")) left -= now - last;
-      last = now;
-      if (left > 0 && toast.isConnected) return;
-      clearInterval(timer);
-      this.close(toast);
-    }, 200);
-  }
-
-  close(toast) {
-    if (!toast.isConnected) return; // dismissed before its time was up
-    toast.remove();
-    const next = this.waiting.shift();
-    if (next) this.put(next);
-    this.count();
-  }
-
-  count() {
-    this.region.querySelector(".more")?.remove();
-    if (!this.waiting.length) return;
-    const more = document.createElement("div");
-    more.className = "more";
-    more.textContent = `${this.waiting.length} more`;
-    this.region.append(more);
   }
 }

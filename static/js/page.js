@@ -191,13 +191,15 @@ function start() {
 /** What stands in an element with `data-module`: `start(element, live, bind)` of the module of that name. */
 const MODULES = {
   batches: () => import("./batches.js"),
+  bell: () => import("./bell.js"),
   chart: () => import("./chart.js"),
   feed: () => import("./feed.js"),
+  inbox: () => import("./inbox.js"),
   journey: () => import("./journey.js"),
   log: () => import("./log.js"),
-  tenants: () => import("./tenants.js"),
   ops: () => import("./ops.js"),
   reread: () => import("./reread.js"),
+  tenants: () => import("./tenants.js"),
   undo: () => import("./undo.js"),
 };
 
