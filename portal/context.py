@@ -5,6 +5,7 @@ from typing import Any
 from django.http import HttpRequest
 from django.utils.functional import SimpleLazyObject
 
+from portal.jump import jump_of
 from portal.navigation import links_of
 from tenants.access import memberships_of
 from tenants.models import Tenant
@@ -23,10 +24,11 @@ def tenants_to_open(request: HttpRequest) -> list[Tenant]:
 
 
 def layout(request: HttpRequest) -> dict[str, Any]:
-    """The theme, the menu, and the tenants a person can switch to."""
+    """The theme, the menu, where the jump dialog asks, and the tenants a person can switch to."""
     return {
         "theme": chosen_theme(request),
         "themes": THEMES,
         "links": SimpleLazyObject(lambda: links_of(request)),
+        "jump": SimpleLazyObject(lambda: jump_of(request)),
         "my_tenants": SimpleLazyObject(lambda: tenants_to_open(request)),
     }

@@ -1,16 +1,40 @@
-"""What a person may jump to in a tenant: its pages, its stacks, its deployments."""
+"""What a person may jump to: in a tenant its pages, stacks and deployments; in the operations portal its pages, tenants
+and events."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from uuid import UUID
 
+from django.db.models import Q
+from django.http import HttpRequest
 from django.urls import reverse
 
 from deployments.models import Deployment, Stack
 from deployments.rows import Filters
-from portal.navigation import person_links, tenant_links
+from events.models import Entry, Event
+from portal.navigation import ops_links, person_links, tenant_links
 from tenants.models import Role, Tenant
 
 DEPLOYMENTS_SHOWN = 10
+TENANTS_SHOWN = 10
+LARGEST_SEQ = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Jump:
+    """Where the dialog of this page asks, and what for."""
+
+    url: str
+    words: str
+
+
+def jump_of(request: HttpRequest) -> Jump | None:
+    """The jump dialog of the tenant or of the operations portal this page belongs to; elsewhere there is none."""
+    if tenant := getattr(request, "tenant", None):
+        return Jump(reverse("jump", args=[tenant.slug]), "Page, stack or deployment")
+    if getattr(request, "is_operations", False):
+        return Jump(reverse("ops_jump"), "Page, tenant, event id or number")
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,3 +72,37 @@ def _deployments(tenant: Tenant, query: str) -> Iterator[Target]:
     for deployment in found[:DEPLOYMENTS_SHOWN]:
         url = reverse("deployment", args=[tenant.slug, deployment.number])
         yield Target("Deployment", deployment.title, deployment.get_status_display(), url)
+
+
+# --- The operations portal --------------------------------------------------------------------------------------------
+
+
+def ops_targets(query: str) -> list[Target]:
+    """Pages and tenants by name, and the one event that has exactly this id or number."""
+    wanted = query.strip()
+    pages = [Target("Page", link.page.title, "Operations", link.url) for link in ops_links()]
+    named = [page for page in pages if wanted.lower() in page.title.lower()]
+    return [*_event(wanted), *named, *_tenants(wanted)]
+
+
+def _tenants(wanted: str) -> Iterator[Target]:
+    found = Tenant.objects.filter(Q(name__icontains=wanted) | Q(slug__icontains=wanted)).order_by("name", "pk")
+    for tenant in found[:TENANTS_SHOWN]:
+        detail = "Suspended" if tenant.is_suspended else tenant.slug
+        yield Target("Tenant", tenant.name, detail, reverse("ops_tenant", args=[tenant.slug]))
+
+
+def _event(wanted: str) -> Iterator[Target]:
+    event = _event_of(wanted)
+    if event:
+        yield Target("Event", event.summary, event.type, reverse("ops_event", args=[event.uuid]))
+
+
+def _event_of(wanted: str) -> Event | None:
+    if wanted.isdecimal() and int(wanted) <= LARGEST_SEQ:
+        entry = Entry.objects.filter(seq=int(wanted)).select_related("event").first()
+        return entry.event if entry else None
+    try:
+        return Event.objects.filter(uuid=UUID(wanted)).first()
+    except ValueError:
+        return None

@@ -44,6 +44,7 @@ PERSON_PAGES = [
 #: What platform admins have at /ops/.
 OPS_PAGES = [
     Page("ops_home", "Home", "ops_home", "home", "h"),
+    Page("ops_tenants", "Tenants", "ops_tenants", "tenant", "t"),
     Page("ops_deployments", "Deployments", "ops_deployments", "deployments", "d"),
     Page("ops_events", "Events", "ops_events", "events", "e"),
     Page("ops_access", "Access", "ops_access", "access", "a"),

@@ -31,6 +31,9 @@ from tenants.events import Change
 from tenants.models import ApiKey, Membership, Role, Tenant
 from tenants.signals import tenant_changed
 
+#: Characters of the reason for a suspension: what the column holds.
+REASON_MAX = 300
+
 F_ = TypeVar("F_", bound=Callable[..., Any])
 
 
@@ -114,28 +117,40 @@ def allow_deployments(tenant: Tenant, at_once: int | None, by: HasActor | None) 
 
 
 @action
-def suspend(tenant: Tenant, by: HasActor | None) -> Tenant:
-    """End the access of every member and every key until `resume`. Nothing is deleted."""
+def suspend(tenant: Tenant, by: HasActor | None, reason: str = "", *, seen_suspended: bool | None = None) -> Tenant:
+    """End the access of every member and every key until `resume`. Nothing is deleted. Its people read the reason.
+
+    `seen_suspended` is what the caller was shown; raises StaleVersion if it is not so any more. It is this and not
+    `version`: whoever makes an API key a second could not be suspended at all.
+    """
     tenant = _lock(tenant)
+    _check_seen(tenant, seen_suspended)
     if tenant.is_suspended:
         return tenant
-    tenant.suspended_at = timezone.now()
-    _changed(tenant, Change.SUSPENDED, by)
+    tenant.suspended_at, tenant.suspended_reason = timezone.now(), reason.strip()[:REASON_MAX]
+    _changed(tenant, Change.SUSPENDED, by, subject=tenant.suspended_reason or None)
     for person in _people(tenant):
         raise_generation(person, Reason.SUSPENDED, by, tenant_id=tenant.id, place=tenant.name)
     return tenant
 
 
 @action
-def resume(tenant: Tenant, by: HasActor | None) -> Tenant:
+def resume(tenant: Tenant, by: HasActor | None, *, seen_suspended: bool | None = None) -> Tenant:
+    """Give everybody their access back. `seen_suspended` as in `suspend`."""
     tenant = _lock(tenant)
+    _check_seen(tenant, seen_suspended)
     if not tenant.is_suspended:
         return tenant
-    tenant.suspended_at = None
+    tenant.suspended_at, tenant.suspended_reason = None, ""
     _changed(tenant, Change.RESUMED, by)
     for person in _people(tenant):
         announce_access(person, Reason.RESUMED, by, tenant_id=tenant.id, place=tenant.name)
     return tenant
+
+
+def _check_seen(tenant: Tenant, seen_suspended: bool | None) -> None:
+    if seen_suspended not in (None, tenant.is_suspended):
+        raise StaleVersion(f"{tenant} was {'suspended' if tenant.is_suspended else 'resumed'} by somebody", tenant)
 
 
 # --- People in a tenant -----------------------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ _SENTENCES = {
 
 @register
 class TenantUpdated(EventType):
-    """A tenant, as it is after a change. `subject` names the API key, where one is meant."""
+    """A tenant, as it is after a change. `subject` names the API key that is meant, or says why it is suspended."""
 
     type: ClassVar[str] = "tenant_updated"
 
@@ -65,7 +65,8 @@ class TenantUpdated(EventType):
         return [channels.ADMIN_TENANTS]
 
     def describe(self, who: str) -> str:
-        return _SENTENCES[self.change].format(who=who, name=self.name, subject=self.subject)
+        sentence = _SENTENCES[self.change].format(who=who, name=self.name, subject=self.subject)
+        return f"{sentence}: {self.subject}" if self.change is Change.SUSPENDED and self.subject else sentence
 
     @classmethod
     def samples(cls) -> Iterable["TenantUpdated"]:

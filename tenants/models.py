@@ -66,6 +66,7 @@ class Tenant(models.Model):
         help_text="How many of its deployments may run together. Empty: as many as the platform gives everybody.",
     )
     suspended_at = models.DateTimeField(null=True, blank=True, editable=False)
+    suspended_reason = models.CharField(max_length=300, blank=True, editable=False, help_text="Its people read it.")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     version = models.PositiveBigIntegerField(default=1, editable=False)
 

@@ -228,6 +228,12 @@ ROWS = [
         post_redirects(PLATFORM_ADMINS),
     ),
     page("ops/health/", PLATFORM_ADMINS),
+    page("ops/jump/", PLATFORM_ADMINS),
+    page("ops/tenants/", PLATFORM_ADMINS),
+    page("ops/tenants/<slug:slug>/", PLATFORM_ADMINS),
+    page("ops/tenants/<slug:slug>/suspend/", PLATFORM_ADMINS),
+    # acme is not suspended: there is nothing to resume.
+    page("ops/tenants/<slug:slug>/resume/", PLATFORM_ADMINS | {"ada": 409}, "POST"),
     # The API.
     # A key names no tenant: it is its own tenant's list that globex's gets.
     page("api/deployments", API_READ | {"globex_key": 200}),

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_GET
 from deployments.models import ACTIVE, Deployment
 from events import channels
 from events.cursors import PUSH
+from portal.jump import ops_targets
 from portal.models import PlatformFigures, PlatformHealth
 from portal.ops import health
 from portal.ops.guides import HANDLER_PREFIX, Guide, guide_to
@@ -38,6 +39,15 @@ def ops_home(request: PlatformRequest) -> HttpResponse:
 def ops_health(request: PlatformRequest) -> HttpResponse:
     """The parts of the home that the page reads anew while nobody can tell it."""
     return render(request, "portal/ops/state.html", state_of_the_platform())
+
+
+@require_GET
+@never_cache
+@platform_page
+def ops_jump(request: PlatformRequest) -> HttpResponse:
+    """Find a page or a tenant by name, an event by its id or number: what Ctrl K asks here."""
+    query = request.GET.get("q", "").replace("\x00", "")[:100]
+    return render(request, "portal/jump.html", {"section": "", "query": query, "targets": ops_targets(query)})
 
 
 @dataclass(frozen=True, slots=True)

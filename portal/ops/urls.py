@@ -1,6 +1,6 @@
 from django.urls import path
 
-from portal.ops import access, dead_letters, deployments, events, home
+from portal.ops import access, dead_letters, deployments, events, home, tenants
 
 urlpatterns = [
     path("", home.ops_home, name="ops_home"),
@@ -13,5 +13,10 @@ urlpatterns = [
     path("dead-letters/<int:letter_id>/retry/", dead_letters.retry_letter, name="ops_retry_letter"),
     path("dead-letters/<int:letter_id>/skip/", dead_letters.skip_letter, name="ops_skip_letter"),
     path("access/", access.ops_access, name="ops_access"),
+    path("tenants/", tenants.ops_tenants, name="ops_tenants"),
+    path("tenants/<slug:slug>/", tenants.ops_tenant, name="ops_tenant"),
+    path("tenants/<slug:slug>/suspend/", tenants.suspend_tenant, name="ops_suspend"),
+    path("tenants/<slug:slug>/resume/", tenants.resume_tenant, name="ops_resume"),
+    path("jump/", home.ops_jump, name="ops_jump"),
     path("health/", home.ops_health, name="ops_health"),
 ]

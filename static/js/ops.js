@@ -207,7 +207,59 @@ export class OpsHome {
   }
 }
 
+// --- Tenants: a row changes in place; what an event can't say (how many members) is read anew, a few seconds later ------
+
+const READ_AFTER_MS = 2_000;
+
+/** The list, or one tenant's page. */
+export class OpsTenants {
+  constructor(root, live) {
+    Object.assign(this, { root, live, timer: null, came: new Set() });
+  }
+
+  take(event) {
+    if (event.type === "tenant_updated") this.takeTenant(event);
+    const { tenantId } = this.root.dataset;
+    const isShown = tenantId ? tenantId === event.tenantId : this.row(event.tenantId);
+    if (isShown && ["tenant_updated", "access_changed", "deployment_update"].includes(event.type)) this.readSoon();
+  }
+
+  row(id) {
+    return id && this.root.querySelector(`[data-tenant="${CSS.escape(id)}"]`);
+  }
+
+  takeTenant(event) {
+    const row = this.row(event.tenantId);
+    if (row && Number(row.dataset.version) < event.version) {
+      row.dataset.version = event.version;
+      setText(row.querySelector("[data-name]"), event.name);
+      const badge = row.querySelector(".badge-status");
+      setState(badge, event.suspended ? "degraded" : "ok");
+      setText(badge.querySelector("[data-word]"), event.suspended ? "Suspended" : "Active");
+    } else if (!row && event.change === "created") {
+      this.came.add(event.tenantId);
+      const bar = this.root.querySelector("[data-came]");
+      if (!bar) return;
+      setText(bar.querySelector("[data-field=pending]"), `${this.came.size} new`);
+      show(bar, true);
+    }
+  }
+
+  /** Once for all that comes within two seconds. */
+  readSoon() {
+    this.timer ??= setTimeout(() => {
+      this.timer = null;
+      if (!this.live.isOver) this.live.reload().catch(() => {}); // said by the marks, and tried again by the next event
+    }, READ_AFTER_MS);
+  }
+}
+
 export function start(element, live) {
+  if (element.dataset.ops) {
+    const tenants = new OpsTenants(element, live);
+    live.onEvent((event) => tenants.take(event));
+    return;
+  }
   const home = new OpsHome(element, live);
   live.onEvent((event) => home.take(event));
   live.onCatchUp(async () => home.readRunning(home.askedAt ?? 0));

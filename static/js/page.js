@@ -108,6 +108,8 @@ function openDialog(id) {
   document.querySelector("[popover]:popover-open")?.hidePopover();
   const dialog = document.getElementById(id);
   if (!dialog || dialog.open) return;
+  // The shortcuts of what this page has; what it has may have come or gone since it was opened.
+  for (const group of dialog.querySelectorAll("[data-needs]")) group.hidden = !document.querySelector(group.dataset.needs);
   dialog.showModal();
   if (id === "jump") findTargets(dialog);
 }
