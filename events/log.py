@@ -37,7 +37,8 @@ class Whose(Enum):
     """Instead of a tenant's or a person's id."""
 
     PLATFORM = "all of the platform"
-    NOBODY = "where nobody acted"
+    ANYBODY = "where somebody acted"
+    NOBODY = "where nobody did"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ class Asked:
 
     whose: UUID | Literal[Whose.PLATFORM]
     tenant_id: UUID | None = None
-    actor: UUID | Literal[Whose.NOBODY] | None = None
+    actor: UUID | Literal[Whose.ANYBODY, Whose.NOBODY] | None = None
     kinds: Sequence[str] = ()
     since: datetime | None = None
     until: datetime | None = None
@@ -94,6 +95,8 @@ def _entries(asked: Asked) -> QuerySet[Entry]:
         found = found.filter(tenant_id=asked.tenant_id)
     if asked.actor is Whose.NOBODY:
         found = found.filter(actor_id__isnull=True)
+    elif asked.actor is Whose.ANYBODY:
+        found = found.filter(actor_id__isnull=False)
     elif asked.actor:
         found = found.filter(actor_id=asked.actor)
     if asked.kinds:

@@ -32,6 +32,7 @@ class Link:
 TENANT_PAGES = [
     Page("home", "Home", "tenant_home", "home", "h"),
     Page("deployments", "Deployments", "deployments", "deployments", "d"),
+    Page("activity", "Activity", "activity", "activity", "a", Role.TENANT_ADMIN),
     Page("members", "Members", "members", "people", "m", Role.TENANT_ADMIN),
     Page("notices", "Notices", "notices", "notices"),
 ]
@@ -47,7 +48,8 @@ OPS_PAGES = [
     Page("ops_tenants", "Tenants", "ops_tenants", "tenant", "t"),
     Page("ops_deployments", "Deployments", "ops_deployments", "deployments", "d"),
     Page("ops_events", "Events", "ops_events", "events", "e"),
-    Page("ops_access", "Access", "ops_access", "access", "a"),
+    Page("ops_activity", "Activity", "ops_activity", "activity", "a"),
+    Page("ops_access", "Access", "ops_access", "access", "s"),
 ]
 
 

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from portal import members, views
+from portal import activity, members, views
 from portal.home import tenant_home
 
 urlpatterns = [
@@ -8,6 +8,7 @@ urlpatterns = [
     path("theme/", views.set_theme, name="theme"),
     path("t/<slug:slug>/", tenant_home, name="tenant_home"),
     path("t/<slug:slug>/jump/", views.jump, name="jump"),
+    path("t/<slug:slug>/activity/", activity.activity, name="activity"),
     path("t/<slug:slug>/members/", members.members, name="members"),
     path("t/<slug:slug>/members/invite/", members.invite, name="invite"),
     path("t/<slug:slug>/members/undo/", members.undo_removal, name="undo_removal"),

@@ -173,6 +173,7 @@ ROWS = [
     # A tenant's pages.
     page("t/<slug:slug>/", MEMBERS),
     page("t/<slug:slug>/jump/", MEMBERS),
+    page("t/<slug:slug>/activity/", TENANT_ADMINS),
     page("t/<slug:slug>/deployments/", MEMBERS),
     page("t/<slug:slug>/deployments/new/", TENANT_ADMINS),
     page("t/<slug:slug>/deployments/new/", post_redirects(TENANT_ADMINS), "POST", {"stack": "web"}),
@@ -234,6 +235,7 @@ ROWS = [
     page("ops/tenants/<slug:slug>/suspend/", PLATFORM_ADMINS),
     # acme is not suspended: there is nothing to resume.
     page("ops/tenants/<slug:slug>/resume/", PLATFORM_ADMINS | {"ada": 409}, "POST"),
+    page("ops/activity/", PLATFORM_ADMINS),
     # The API.
     # A key names no tenant: it is its own tenant's list that globex's gets.
     page("api/deployments", API_READ | {"globex_key": 200}),

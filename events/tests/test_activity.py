@@ -71,6 +71,7 @@ def test_filters_go_together(acme):
     nobodys = happens(acme, by=None, kind="access_changed")
     assert found(Asked(acme.id, actor=BOB, kinds=["tenant_notice", "tenant_updated"])) == [wanted]
     assert found(Asked(Whose.PLATFORM, actor=Whose.NOBODY)) == [nobodys]
+    assert nobodys not in found(Asked(Whose.PLATFORM, actor=Whose.ANYBODY))
 
 
 def test_a_period_is_that_of_happening_not_of_numbering(acme):

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from portal.ops import access, dead_letters, deployments, events, home, tenants
+from portal.ops import access, activity, dead_letters, deployments, events, home, tenants
 
 urlpatterns = [
     path("", home.ops_home, name="ops_home"),
@@ -12,6 +12,7 @@ urlpatterns = [
     path("dead-letters/retry/", dead_letters.retry_waiting, name="ops_retry_waiting"),
     path("dead-letters/<int:letter_id>/retry/", dead_letters.retry_letter, name="ops_retry_letter"),
     path("dead-letters/<int:letter_id>/skip/", dead_letters.skip_letter, name="ops_skip_letter"),
+    path("activity/", activity.ops_activity, name="ops_activity"),
     path("access/", access.ops_access, name="ops_access"),
     path("tenants/", tenants.ops_tenants, name="ops_tenants"),
     path("tenants/<slug:slug>/", tenants.ops_tenant, name="ops_tenant"),

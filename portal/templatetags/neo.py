@@ -28,8 +28,8 @@ def icon(name: str, css: str = "icon") -> SafeString:
 
 
 @register.simple_tag
-def when(moment: datetime | None, field: str = "") -> SafeString:
-    """A relative time whose exact one, with its zone, shows on hover and focus. Empty where nothing happened yet."""
+def when(moment: datetime | None, field: str = "", zone: str = "UTC") -> SafeString:
+    """A relative time whose exact one, in this zone, shows on hover and focus. Empty where nothing happened yet."""
     attribute = format_html(' data-field="{}"', field) if field else ""
     if not moment:
         return format_html("<time{} data-relative></time>", attribute)
@@ -38,7 +38,7 @@ def when(moment: datetime | None, field: str = "") -> SafeString:
         '<time{} data-relative datetime="{}" title="{}">{}</time>',
         attribute,
         iso(moment),
-        times.exact(moment),
+        times.exact(moment, zone),
         times.ago(moment),
     )
 

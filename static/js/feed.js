@@ -4,7 +4,7 @@
 // On the list, <ol|tbody data-module="feed" data-live-list="feed" id="..." data-size="50" data-low="" data-high="">:
 //   data-channel     events of this channel only (a page may follow several); without it, of every channel
 //   data-types       "*", or the types it takes, separated by spaces
-//   data-where       JSON, {"actor.id": "…", "tenantId": ["…", "…"]}: the event must say this ("" for what it doesn't say)
+//   data-where       JSON, {"actor.id": "…", "tenantId": ["…", "…"]}: the event must say this (true: anything; "": nothing)
 //   data-since, data-until   ISO times; the event's timestamp lies in [since, until)
 //   data-key-from    where in the event a row's key is, "id" if not given    (the row's data-key)
 //   data-order-from  where its order is, "seq" if not given                  (the row's data-order; highest first)
@@ -35,7 +35,8 @@ export function takes(dataset, event, channel) {
   const moment = Date.parse(event.timestamp);
   if ((since && moment < Date.parse(since)) || (until && moment >= Date.parse(until))) return false;
   const where = Object.entries(JSON.parse(dataset.where || "{}"));
-  return where.every(([path, wanted]) => [wanted].flat().includes(at(event, path)));
+  const says = (path, wanted) => (wanted === true ? at(event, path) !== "" : [wanted].flat().includes(at(event, path)));
+  return where.every(([path, wanted]) => says(path, wanted));
 }
 
 /** An address with its {fields} filled in; null while one of them has no value. */

@@ -33,6 +33,8 @@ test("types, what it must say, and its time decide; all of them", () => {
   assert.ok(!takes({ where }, nobodys, ""));
   assert.ok(takes({ where: '{"actor.id": ""}' }, nobodys, ""), "nobody's only");
   assert.ok(!takes({ where: '{"actor.id": ""}' }, event, ""));
+  assert.ok(takes({ where: '{"actor.id": true}' }, event, ""), "anybody's");
+  assert.ok(!takes({ where: '{"actor.id": true}' }, nobodys, ""));
 });
 
 test("a time belongs to the period that begins with it, not to the one that ends with it", () => {

@@ -1,0 +1,60 @@
+"""Who did what on the whole platform, with the tenant named."""
+
+from uuid import UUID
+
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET
+
+from accounts.models import User
+from events import channels
+from events.log import Asked, Whose
+from portal.activity import ALL, ITSELF, Filters, Rows, feed, people_of, read_filters, with_chosen
+from portal.kinds import shown_kinds
+from tenants.access import PlatformRequest, platform_page
+from tenants.models import Tenant
+
+#: Days and times of a page over all tenants are in the platform's own zone.
+ZONE = "UTC"
+
+
+@require_GET
+@platform_page
+@never_cache
+def ops_activity(request: PlatformRequest) -> HttpResponse:
+    """Everything but log lines and metrics; unless asked otherwise, only what somebody did."""
+    live = request.live.follow(channels.ADMIN_EVENTS)
+    filters = read_filters(request.GET, ZONE, named=(ALL, ITSELF), tenants=True)
+    since, until = filters.period
+    asked = Asked(
+        Whose.PLATFORM,
+        tenant_id=filters.tenant,
+        actor=filters.actor(),
+        kinds=[filters.kind] if filters.kind else [],
+        since=since,
+        until=until,
+    )
+    may_listen = request.live.may_listen(channels.ADMIN_EVENTS)
+    tenants = dict(Tenant.objects.order_by("name").values_list("id", "name"))
+    shown = feed(asked, filters, Rows(filters, tenants=tenants), channels.ADMIN_EVENTS, may_listen=may_listen)
+    context = {
+        "section": "ops_activity",
+        "live": live,
+        "feed": shown,
+        "filters": filters,
+        "denied": "" if may_listen else live.config["denied"][channels.ADMIN_EVENTS.name]["reason"],
+        "people": with_chosen(_people(filters), filters, shown.rows),
+        "kinds": shown_kinds(),
+        "tenants": [(str(id), name) for id, name in tenants.items()],
+        "tenant_names": {str(id): name for id, name in tenants.items()},
+    }
+    return render(request, "portal/activity.html", context)
+
+
+def _people(filters: Filters) -> list[tuple[str, str]]:
+    """The platform's own admins, and the people of the tenant that is asked for."""
+    admins = User.objects.filter(is_superuser=True, is_active=True).order_by("name")
+    found = {str(admin.pk): admin.actor.name for admin in admins}
+    tenant = Tenant.objects.filter(pk=filters.tenant).first() if isinstance(filters.tenant, UUID) else None
+    return list((found | dict(people_of(tenant) if tenant else [])).items())
