@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import traceback
+from itertools import pairwise
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -20,6 +21,7 @@ from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_K
 from django.contrib.sessions.backends.db import SessionStore  # noqa: E402
 from django.db import transaction  # noqa: E402
 from django.db.models import Max  # noqa: E402
+from django.utils import timezone  # noqa: E402
 from django_scopes import scopes_disabled  # noqa: E402
 
 from accounts.models import User  # noqa: E402
@@ -30,6 +32,9 @@ from events.catalogue import EventType, register  # noqa: E402
 from events.channels import Channel, Topic  # noqa: E402
 from events.emit import emit  # noqa: E402
 from events.models import Cursor, DeadLetter, Entry, Event  # noqa: E402
+from monitoring import actions as metrics  # noqa: E402
+from monitoring.actions import Measured  # noqa: E402
+from monitoring.models import LatestMetrics  # noqa: E402
 from notifications import actions as notifications  # noqa: E402
 from tenants import actions as tenants  # noqa: E402
 from tenants.models import Membership, Role, Tenant  # noqa: E402
@@ -89,6 +94,26 @@ def say(tenant: str, by: str, count: int) -> list[str]:
         with transaction.atomic():
             said.append(emit(Said(tenant_id=UUID(tenant)), by=who))
     return [str(event.uuid) for event in said]
+
+
+def measure(tenant: str, name: str, count: int) -> bool:
+    """So many samples of this metric, one after the other. Returns whether the last is still to be said."""
+    where = Tenant.objects.get(id=tenant)
+    for _ in range(count):
+        now = timezone.now()
+        metrics.record(where, [Measured(name, value=now.timestamp(), at=now)])
+    return LatestMetrics.objects.get(tenant=where).due_at is not None
+
+
+def figures(tenant: str) -> dict[str, Any]:
+    """The newest value of each metric, what the last metrics_update said, and the least seconds between two."""
+    said = Event.objects.filter(tenant_id=tenant, type="metrics_update").order_by("id")
+    times = list(said.values_list("occurred_at", flat=True))
+    return {
+        "newest": {name: one["value"] for name, one in LatestMetrics.objects.get(tenant_id=tenant).metrics.items()},
+        "said": said.last().payload["metrics"],
+        "gap": min(((later - earlier).total_seconds() for earlier, later in pairwise(times)), default=None),
+    }
 
 
 def logged(channel: str) -> list[str]:

@@ -125,9 +125,7 @@ def test_the_demo_lives_without_a_click(make_run, tmp_path):
     run = make_run().wait_ready()
 
     def logged(kind: str, words: str) -> int:
-        with closing(
-            sqlite3.connect(f"file:{tmp_path / 'neostack.sqlite3'}?mode=ro", uri=True, timeout=20)
-        ) as database:
+        with closing(sqlite3.connect(tmp_path / "neostack.sqlite3", timeout=20)) as database:
             query = "SELECT COUNT(*) FROM events_event WHERE type = ? AND summary LIKE ?"
             return int(database.execute(query, [kind, f"%{words}%"]).fetchone()[0])
 
@@ -149,9 +147,8 @@ def test_the_demo_deploys_live_with_everything_in_its_default_place(make_run, br
     alice.open("/t/acme/deployments/new/?stack=broken")
     page.get_by_role("button", name="Deploy").click()
     expect(page.get_by_test_id("live-mark")).to_contain_text("Live")
-    expect(page.locator("#deployment").get_by_test_id("status")).to_have_text(
-        "Failed", timeout=90_000
-    )  # it may wait for the demo's own
+    # It may have to wait for one of the demo's own.
+    expect(page.locator("#deployment").get_by_test_id("status")).to_have_text("Failed", timeout=90_000)
     alice.context.close()
     assert not alice.problems
 
