@@ -247,10 +247,12 @@ class Rows:
         )
 
 
-def feed(asked: Asked, filters: Filters, rows: Rows, channel: Channel, *, may_listen: bool = True) -> Feed:
+def feed(
+    asked: Asked, filters: Filters, rows: Rows, channel: Channel, *, may_listen: bool = True, size: int = PAGE_SIZE
+) -> Feed:
     """The page of the log that the filters ask for. Nothing of it for who may not listen to what goes on there."""
     if may_listen:
-        page = log.activity(asked, before=filters.before, after=filters.after)
+        page = log.activity(asked, before=filters.before, after=filters.after, limit=size)
     else:
         page = log.Page([], has_older=False, has_newer=False)
     first, last = (page.rows[0][0], page.rows[-1][0]) if page.rows else (None, None)
@@ -268,6 +270,7 @@ def feed(asked: Asked, filters: Filters, rows: Rows, channel: Channel, *, may_li
         high=high if page.has_newer else None,
         older=filters.address(before=low) if page.has_older and page.rows else "",
         newer=filters.address(after=high) if page.has_newer and page.rows else "",
+        size=size,
     )
 
 

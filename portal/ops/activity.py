@@ -4,13 +4,14 @@ from uuid import UUID
 
 from django.http import HttpResponse
 from django.shortcuts import render
+from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
 from accounts.models import User
 from events import channels
 from events.log import Asked, Whose
-from portal.activity import ALL, ITSELF, Filters, Rows, feed, people_of, read_filters, with_chosen
+from portal.activity import ALL, ITSELF, Feed, Filters, Rows, feed, people_of, read_filters, with_chosen
 from portal.kinds import shown_kinds
 from tenants.access import PlatformRequest, platform_page
 from tenants.models import Tenant
@@ -50,6 +51,19 @@ def ops_activity(request: PlatformRequest) -> HttpResponse:
         "tenant_names": {str(id): name for id, name in tenants.items()},
     }
     return render(request, "portal/activity.html", context)
+
+
+class Elsewhere(Filters):
+    """The filters of the activity page as another page's links need them: with the page's own address."""
+
+    def address(self, **changed: object) -> str:
+        return reverse("ops_activity") + Filters.address(self, **changed)
+
+
+def newest(size: int) -> Feed:
+    """The last things that somebody did anywhere on the platform, for the operations home."""
+    filters = Elsewhere(zone=ZONE)
+    return feed(Asked(Whose.PLATFORM, actor=filters.actor()), filters, Rows(filters), channels.ADMIN_EVENTS, size=size)
 
 
 def _people(filters: Filters) -> list[tuple[str, str]]:

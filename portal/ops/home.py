@@ -14,7 +14,7 @@ from events import channels
 from events.cursors import PUSH
 from portal.jump import ops_targets
 from portal.models import PlatformFigures, PlatformHealth
-from portal.ops import health
+from portal.ops import activity, health
 from portal.ops.guides import HANDLER_PREFIX, Guide, guide_to
 from portal.ops.health import CursorFacts, Health, Part, State
 from portal.ops.watch import late
@@ -22,6 +22,7 @@ from tenants.access import PlatformRequest, platform_page
 
 #: The small chart of events a second shows as much time.
 SPARK_SECONDS = 120
+ACTIVITY_SHOWN = 8
 SPARK_WIDTH, SPARK_HEIGHT = 120.0, 28.0
 
 
@@ -29,8 +30,11 @@ SPARK_WIDTH, SPARK_HEIGHT = 120.0, 28.0
 @platform_page
 @never_cache
 def ops_home(request: PlatformRequest) -> HttpResponse:
-    live = request.live.follow(channels.SYSTEM_HEALTH, channels.SYSTEM_METRICS, channels.ADMIN_DEPLOYMENTS)
-    return render(request, "portal/ops/home.html", {"section": "ops_home", "live": live} | state_of_the_platform())
+    live = request.live.follow(
+        channels.SYSTEM_HEALTH, channels.SYSTEM_METRICS, channels.ADMIN_DEPLOYMENTS, channels.ADMIN_EVENTS
+    )
+    context = {"section": "ops_home", "live": live, "feed": activity.newest(ACTIVITY_SHOWN)}
+    return render(request, "portal/ops/home.html", context | state_of_the_platform())
 
 
 @require_GET

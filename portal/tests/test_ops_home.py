@@ -15,13 +15,14 @@ from deployments import actions
 from deployments.models import Deployment, Stack
 from deployments.tests.conftest import make_stack, python
 from deployments.tests.test_pages_replay import CHROMIUM, NORMALISED, SITE, advance, browser_page, differences
-from events import cursors, engine_client, handling
+from events import cursors, engine_client, handling, numbering
 from events.cursors import PUSH
 from events.heartbeats import Heart
 from events.models import Event, Heartbeat
 from portal.models import PlatformFigures
 from portal.ops import health, watch
 from portal.ops.home import spark
+from tenants import actions as tenants
 
 pytestmark = pytest.mark.django_db
 
@@ -88,6 +89,15 @@ def test_what_the_page_reads_anew_is_the_same_state_without_its_frame(platform_a
     assert "Worker" in part
 
 
+def test_what_somebody_did_lately_stands_below_and_leads_to_the_activity_page(platform_admin, acme, alice):
+    with scopes_disabled():
+        tenants.create_api_key(acme, "ci", ["events:read"], by=alice.user)
+    numbering.number()
+    page = platform_admin.get("/ops/").content.decode()
+    assert "Alice created the API key ci" in page
+    assert f"/ops/activity/?by={alice.user.pk}" in page
+
+
 def test_without_pulse_no_rate_is_claimed(platform_admin):
     watch.say({"events_per_second": 12.5}, datetime.now(UTC), emitting=False)
     assert "12.5" in text(platform_admin.get("/ops/"))
@@ -129,7 +139,7 @@ REPLAY = """async events => {
     for (const name of ["datetime", "data-running", "data-lately", "points"]) node.removeAttribute(name);
     if (node.matches("[data-checked]")) node.textContent = "";
   }
-  for (const node of document.querySelectorAll("[data-detail]")) node.remove();
+  for (const node of document.querySelectorAll("[data-detail], #activity")) node.remove();
   for (const node of document.querySelectorAll("time[data-field]")) node.title = "";
 }"""
 
