@@ -26,7 +26,7 @@ from django_scopes import scopes_disabled  # noqa: E402
 
 from accounts.models import User  # noqa: E402
 from deployments import actions as deployments  # noqa: E402
-from deployments.models import Deployment, Stack  # noqa: E402
+from deployments.models import ACTIVE, Deployment, Stack  # noqa: E402
 from events import channels  # noqa: E402
 from events.catalogue import EventType, register  # noqa: E402
 from events.channels import Channel, Topic  # noqa: E402
@@ -153,6 +153,10 @@ def deploy(tenant: str, by: str, stack: str) -> dict[str, Any]:
 
 def deployment_status(deployment: str) -> str:
     return Deployment.objects.get(id=deployment).status
+
+
+def running_deployments() -> int:
+    return Deployment.objects.filter(status__in=ACTIVE).count()
 
 
 def _session_of(user: User) -> str:
