@@ -35,6 +35,8 @@ TENANT_PAGES = [
     Page("activity", "Activity", "activity", "activity", "a", Role.TENANT_ADMIN),
     Page("members", "Members", "members", "people", "m", Role.TENANT_ADMIN),
     Page("notices", "Notices", "notices", "notices"),
+    Page("keys", "API keys", "api_keys", "key", "k", Role.TENANT_ADMIN),
+    Page("settings", "Settings", "tenant_settings", "gear", "s", Role.TENANT_ADMIN),
 ]
 
 #: What everybody who is signed in has, wherever they are: the top bar leads there.

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from portal import activity, members, views
+from portal import activity, keys, members, settings_page, views
 from portal.home import tenant_home
 
 urlpatterns = [
@@ -15,4 +15,8 @@ urlpatterns = [
     path("t/<slug:slug>/members/<int:membership>/role/", members.change_role, name="change_role"),
     path("t/<slug:slug>/members/<int:membership>/remove/", members.remove, name="remove_member"),
     path("t/<slug:slug>/members/<int:membership>/invite/", members.invite_again, name="invite_again"),
+    path("t/<slug:slug>/keys/", keys.api_keys, name="api_keys"),
+    path("t/<slug:slug>/keys/new/", keys.create, name="create_api_key"),
+    path("t/<slug:slug>/keys/<uuid:key_id>/revoke/", keys.revoke, name="revoke_api_key"),
+    path("t/<slug:slug>/settings/", settings_page.tenant_settings, name="tenant_settings"),
 ]

@@ -7,6 +7,7 @@ each other.
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
+from uuid import uuid5
 
 from django.conf import settings
 from django.db import transaction
@@ -54,6 +55,16 @@ class StaleVersion(Refused):
     def __init__(self, what: str, now: Membership | Tenant) -> None:
         super().__init__(f"{what} since you opened the page. Nothing was changed now.")
         self.now = now
+
+
+class CreatedAlready(Refused):
+    """The same form was sent before. Its key is there; its secret is not."""
+
+    def __init__(self, key: ApiKey) -> None:
+        super().__init__(
+            f"The API key {key.name} was created already, and its secret is not shown again. Nothing was changed now: "
+            "if nobody copied it, revoke the key and create another."
+        )
 
 
 class SentAlready(Refused):
@@ -252,11 +263,25 @@ def refuse_to_lose_the_last_admin(user: User, **_: Any) -> None:
 
 @action
 def create_api_key(
-    tenant: Tenant, name: str, scopes: Iterable[str], by: User | None, *, expiry_date: datetime | None = None
+    tenant: Tenant,
+    name: str,
+    scopes: Iterable[str],
+    by: User | None,
+    *,
+    expiry_date: datetime | None = None,
+    idempotency_key: str = "",
 ) -> tuple[ApiKey, str]:
-    """A key and its secret, which is kept nowhere: show it now, or never. Raises ValidationError."""
+    """A key and its secret, which is kept nowhere: show it now, or never.
+
+    Asking twice with one `idempotency_key` creates one key: the second time raises CreatedAlready, for there is no
+    secret to answer with. Raises ValidationError for what is not valid.
+    """
     tenant = _lock(tenant)
     key = ApiKey(tenant=tenant, name=name, scopes=sorted(set(scopes)), expiry_date=expiry_date, created_by=by)
+    if idempotency_key:
+        key.id = uuid5(tenant.id, idempotency_key)
+        if earlier := ApiKey.objects.filter(pk=key.id).first():
+            raise CreatedAlready(earlier)
     secret = ApiKey.objects.assign_key(key)
     key.full_clean()
     key.save(force_insert=True)

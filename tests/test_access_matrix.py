@@ -155,6 +155,11 @@ def dead_letter() -> DeadLetter:
     return DeadLetter.objects.get_or_create(cursor="handler:gone", event=newest_event(), error="Away")[0]
 
 
+def key_page(route: str, expected: dict[str, int | str], method: str = "GET") -> Row:
+    """For the key without a scope that anybody asks with."""
+    return Row(route, method, lambda world: f"/t/acme/keys/{world.keys['bare_key'][0].id}/revoke/", expected)
+
+
 STALE_ROLE = {"role": "tenant_admin", "version": 99}
 RESET_KEY = r"accounts/^password/reset/key/(?P<uidb36>[0-9a-f]{32})-(?P<key>[0-9A-Za-z-]+)/$"
 
@@ -207,6 +212,13 @@ ROWS = [
     # A person's inbox, over all their tenants.
     page("notifications/", PEOPLE),
     page("notifications/change/", post_redirects(PEOPLE), "POST", {"do": "read", "id": str(SOME_ID)}),
+    page("t/<slug:slug>/keys/", TENANT_ADMINS),
+    page("t/<slug:slug>/keys/new/", TENANT_ADMINS),
+    page("t/<slug:slug>/keys/new/", TENANT_ADMINS, "POST", {"name": "ci", "scopes": ["events:read"]}),
+    key_page("t/<slug:slug>/keys/<uuid:key_id>/revoke/", TENANT_ADMINS),
+    key_page("t/<slug:slug>/keys/<uuid:key_id>/revoke/", post_redirects(TENANT_ADMINS), "POST"),
+    page("t/<slug:slug>/settings/", TENANT_ADMINS),
+    page("t/<slug:slug>/settings/", TENANT_ADMINS, "POST", {"name": ""}),
     # The operations portal.
     page("ops/", PLATFORM_ADMINS),
     page("ops/deployments/", PLATFORM_ADMINS),

@@ -56,6 +56,12 @@ def clock(moment: datetime | None, field: str = "") -> SafeString:
 
 
 @register.simple_tag
+def exactly(moment: datetime, zone: str = "UTC") -> SafeString:
+    """A full time with its zone, for what lies ahead."""
+    return format_html('<time datetime="{}">{}</time>', iso(moment), times.exact(moment, zone))
+
+
+@register.simple_tag
 def moment(at: datetime) -> SafeString:
     """An exact time of day, to the millisecond, for what is compared with others that close."""
     at = at.astimezone(UTC)

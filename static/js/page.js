@@ -181,6 +181,7 @@ function start() {
     button.hidden = false;
     button.addEventListener("click", (event) => (event.preventDefault(), openDialog(button.dataset.opens)));
   }
+  offerCopies();
   listenForKeys();
   startJump();
   bindKeys();
@@ -188,6 +189,24 @@ function start() {
   setInterval(() => document.hidden || tick(), TICK_MS);
   document.addEventListener("visibilitychange", () => document.hidden || tick());
   startLive();
+}
+
+/** <button data-copies="#id" data-copied="Copied" hidden>: puts a field's value into the clipboard, and says so. */
+function offerCopies() {
+  if (!navigator.clipboard) return; // not over plain HTTP: the field can be selected
+  for (const button of document.querySelectorAll("[data-copies]")) {
+    button.hidden = false;
+    button.addEventListener("click", async () => {
+      const field = document.querySelector(button.dataset.copies);
+      try {
+        await navigator.clipboard.writeText(field.value);
+        button.querySelector("[data-word]").textContent = button.dataset.copied;
+      } catch {
+        field.focus(); // the browser refuses: whoever wants it copies by hand
+        field.select();
+      }
+    });
+  }
 }
 
 /** What stands in an element with `data-module`: `start(element, live, bind)` of the module of that name. */

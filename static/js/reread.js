@@ -1,10 +1,10 @@
-// A list that is read anew when an event of its types arrives: for what few people have open and changes seldom.
+// A panel that is read anew when an event of its types arrives: for what few people have open and changes seldom.
 //
 //   <section data-module="reread" data-types="access_changed ...">
 //     ... [data-reread-pending] the bar that says what waits ...
 //     <tbody id=... data-reread-rows> <tr id=... data-live-region data-version=...> ...
 //
-// Rows change in place, as every region does that the page merges. One that came or went moves the others, so it waits
+// The list may be missing: then there are only regions. Rows change in place, as every region does that the page merges. One that came or went moves the others, so it waits
 // behind "Show".
 
 // Changes come in groups, and every page that is open asks at once.
@@ -13,7 +13,7 @@ const SPREAD_MS = 350;
 
 export function start(section, live) {
   const types = new Set(section.dataset.types.split(" "));
-  const list = new RereadList(section);
+  const list = section.querySelector("[data-reread-rows]") && new RereadList(section);
   let timer = null;
   const reread = () => {
     timer = null;
@@ -22,7 +22,7 @@ export function start(section, live) {
   live.onEvent(({ type }) => {
     if (types.has(type)) timer ??= setTimeout(reread, AFTER_MS + Math.random() * SPREAD_MS);
   });
-  live.onCatchUp((fresh) => list.compare(fresh));
+  live.onCatchUp((fresh) => list?.compare(fresh));
 }
 
 class RereadList {
