@@ -7,14 +7,24 @@ from django.core.mail import send_mail
 from django.dispatch import receiver
 from django_scopes import scope
 
+from accounts.actions import Refused
 from accounts.models import User
 from deployments.demo.stacks import offer_demo_stacks
-from deployments.models import RETRYABLE, Deployment, Status
+from deployments.models import ENDED, RETRYABLE, Deployment, Status
 from events.handling import handler
 from events.models import Event
 from tenants.access import admins_of, roles_of
 from tenants.models import Tenant
-from tenants.signals import demo_created
+from tenants.signals import demo_created, tenant_deleting
+
+
+@receiver(tenant_deleting)
+def refuse_while_something_runs(tenant: Tenant, **_: Any) -> None:
+    with scope(tenant=tenant):
+        waiting = Deployment.objects.filter(tenant=tenant).exclude(status__in=ENDED).count()
+    if waiting:
+        what = "1 deployment has" if waiting == 1 else f"{waiting} deployments have"
+        raise Refused(f"{what} not ended. Nothing was changed: cancel what runs and waits, then delete {tenant}.")
 
 
 @handler("mail_failed_deployment", types=["deployment_update"])

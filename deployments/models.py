@@ -224,7 +224,8 @@ class Deployment(models.Model):
     tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="deployments")
     number = models.PositiveIntegerField(help_text="1, 2, 3, ... within the tenant.")
     name = models.CharField(max_length=50)
-    release = models.ForeignKey(Release, on_delete=models.PROTECT, related_name="deployments")
+    # RESTRICT: a release goes together with its deployments, when their tenant does, and never by itself.
+    release = models.ForeignKey(Release, on_delete=models.RESTRICT, related_name="deployments")
     status = models.CharField(max_length=16, choices=Status.choices, default=Status.QUEUED)
     version = models.PositiveBigIntegerField(default=1)
     reason = models.CharField(max_length=500, blank=True, help_text="Why it failed, was cancelled or is lost.")

@@ -1,12 +1,34 @@
 import uuid
 from typing import Any, ClassVar
 
+from django.core.exceptions import ObjectDoesNotExist
 from django.db import models
+from django.db.models.fields.related_descriptors import ForwardManyToOneDescriptor
 from django.utils import timezone
 
 from events.ids import new_id
 from events.scoping import TenantManager
 from events.wire import WIRE_FIELDS, wire
+
+
+class _GoneIsNone(ForwardManyToOneDescriptor):  # type: ignore[type-arg]  # not subscriptable at run time
+    """What an id of the log names may have been deleted: then it is None, as where there never was one."""
+
+    def get_object(self, instance: models.Model) -> models.Model | None:  # type: ignore[override]
+        try:
+            return super().get_object(instance)
+        except ObjectDoesNotExist:
+            return None
+
+
+class LoggedTenant(models.ForeignKey):  # type: ignore[type-arg]
+    """The tenant an event speaks of: the log outlives it. Its id stays, no constraint holds it, nothing cascades."""
+
+    forward_related_accessor_class = _GoneIsNone
+
+    def __init__(self, to: Any, **options: Any) -> None:
+        options |= {"on_delete": models.DO_NOTHING, "db_constraint": False, "null": True, "blank": True}
+        super().__init__(to, **options)
 
 
 class Event(models.Model):
@@ -19,7 +41,7 @@ class Event(models.Model):
     id = models.BigAutoField(primary_key=True)
     uuid = models.UUIDField(default=new_id, unique=True, editable=False)
     type = models.CharField(max_length=64)
-    tenant = models.ForeignKey("tenants.Tenant", on_delete=models.CASCADE, null=True, blank=True, related_name="+")
+    tenant = LoggedTenant("tenants.Tenant", related_name="+")
     occurred_at = models.DateTimeField()
     actor_kind = models.CharField(max_length=16, blank=True)
     actor_id = models.UUIDField(null=True, blank=True)

@@ -8,12 +8,15 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from uuid import UUID
 
+from django.dispatch import receiver
+
 from accounts.models import User
 from events.handling import handler
 from events.models import Event
 from notifications.actions import Message, follow_access, notify
 from tenants.access import admins_of, roles_of
 from tenants.models import Membership, Role, Tenant
+from tenants.signals import tenant_deleting
 
 #: People notified in one transaction: it holds the tenant's row.
 BATCH = 100
@@ -49,7 +52,8 @@ def notify_of_deployment(event: Event, seq: int) -> None:
 @handler("notify_of_notices", types=["tenant_notice"])
 def notify_of_notice(event: Event, seq: int) -> None:
     """Everybody in the tenant, who sent it included: it is the record that it was sent."""
-    assert event.tenant
+    if event.tenant is None:
+        return  # deleted meanwhile, with everybody's membership
     message = Message(
         source=event.uuid,
         kind="notice",
@@ -102,6 +106,13 @@ def notify_of_access(event: Event, seq: int) -> None:
         words, has_it_still = _GIFTS[reason]
         if has_it_still(user, event.tenant_id):
             notify([user.pk], _gift(event, words.format(place=event.payload["place"])))
+
+
+@receiver(tenant_deleting)
+def empty_inboxes(tenant: Tenant, people: list[User], **_: Any) -> None:
+    """What the tenant left in people's inboxes goes with it, and their counts agree."""
+    for person in people:
+        follow_access(person, tenant)
 
 
 def _gift(event: Event, title: str) -> Message:

@@ -11,7 +11,8 @@ from uuid import uuid5
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F
+from django.db.models import CASCADE, F
+from django.db.models.fields.reverse_related import ForeignObjectRel
 from django.dispatch import receiver
 from django.utils import timezone
 from django_scopes import scopes_disabled
@@ -30,7 +31,7 @@ from accounts.signals import disabling
 from events.actors import HasActor
 from tenants.events import Change
 from tenants.models import ApiKey, Membership, Role, Tenant
-from tenants.signals import tenant_changed
+from tenants.signals import tenant_changed, tenant_deleting
 
 #: Characters of the reason for a suspension: what the column holds.
 REASON_MAX = 300
@@ -162,6 +163,36 @@ def resume(tenant: Tenant, by: HasActor | None, *, seen_suspended: bool | None =
 def _check_seen(tenant: Tenant, seen_suspended: bool | None) -> None:
     if seen_suspended not in (None, tenant.is_suspended):
         raise StaleVersion(f"{tenant} was {'suspended' if tenant.is_suspended else 'resumed'} by somebody", tenant)
+
+
+@action
+def delete_tenant(tenant: Tenant, by: HasActor | None) -> None:
+    """Delete a tenant with everything that is its own; `what_goes_with` counts that. It can't be undone.
+
+    Every member's connections end, every key is unknown from now on. The log keeps what happened, with the tenant's id,
+    until it is pruned like everything else. Raises Refused while something runs for it.
+    """
+    tenant = _lock(tenant)
+    people = _people(tenant)
+    Membership.objects.filter(tenant=tenant).delete()
+    Invitation.objects.filter(tenant_id=tenant.id).delete()
+    for person in people:
+        raise_generation(person, Reason.REMOVED, by, tenant_id=tenant.id, place=tenant.name)
+    tenant_deleting.send(Tenant, tenant=tenant, people=people, by=by)
+    _changed(tenant, Change.DELETED, by)
+    tenant.delete()
+
+
+@scopes_disabled()
+def what_goes_with(tenant: Tenant) -> dict[str, int]:
+    """How many rows of each kind are this tenant's own, by the kind's name: whatever any app keeps for it."""
+    counted = {}
+    for relation in Tenant._meta.get_fields(include_hidden=True):
+        field = getattr(relation, "field", None)
+        if isinstance(relation, ForeignObjectRel) and field and field.remote_field.on_delete is CASCADE:
+            kind = str(relation.related_model._meta.verbose_name_plural)
+            counted[kind] = relation.related_model._base_manager.filter(**{field.name: tenant}).count()
+    return {kind: count for kind, count in sorted(counted.items()) if count}
 
 
 # --- People in a tenant -----------------------------------------------------------------------------------------------

@@ -3,8 +3,12 @@ from typing import Any
 import rest_framework_api_key.admin  # noqa: F401  registers APIKey
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
 from django.db.models import Count, Model, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
 from rest_framework_api_key.models import APIKey as KeyOfNoTenant
 
 from accounts.admin_site import ActionAdmin, who
@@ -21,8 +25,8 @@ class NoDelete(ActionAdmin):
 
 
 @admin.register(Tenant)
-class TenantAdmin(NoDelete):
-    """Tenants are suspended, never deleted: the log speaks of them."""
+class TenantAdmin(ActionAdmin):
+    """Tenants. To delete one takes its name, typed; suspending it is what can be undone."""
 
     list_display = ["name", "slug", "members", "is_suspended", "created_at"]
     search_fields = ["name", "slug"]
@@ -52,6 +56,33 @@ class TenantAdmin(NoDelete):
             obj.pk = actions.create_tenant(obj.slug, obj.name, by, time_zone=obj.time_zone).pk
         actions.allow_deployments(obj, obj.deployments_at_once, by)
         obj.refresh_from_db()
+
+    def view_on_site(self, tenant: Tenant) -> str:
+        return reverse("ops_tenant", args=[tenant.slug])
+
+    def delete_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Says what goes with it, and asks for its name. Django's own page would list each row."""
+        tenant = self.get_object(request, unquote(object_id))
+        if tenant is None or not self.has_delete_permission(request, tenant):
+            return super().delete_view(request, object_id, extra_context)
+        if request.method == "POST" and request.POST.get("name", "").strip() == tenant.name:
+            return self._or_say_why(request, self._delete, tenant)
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "tenant": tenant,
+            "title": f"Delete {tenant}?",
+            "goes": actions.what_goes_with(tenant),
+            "is_misspelt": request.method == "POST",
+        }
+        return TemplateResponse(request, "tenants/admin_delete.html", context)
+
+    def _delete(self, request: HttpRequest, tenant: Tenant) -> HttpResponse:
+        actions.delete_tenant(tenant, by=who(request))
+        self.message_user(request, f"{tenant} was deleted with everything that was its own.", messages.SUCCESS)
+        return redirect("admin:tenants_tenant_changelist")
 
     @admin.action(description="Suspend: end the access of all members and keys")
     def suspend(self, request: HttpRequest, queryset: QuerySet[Tenant]) -> None:

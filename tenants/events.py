@@ -20,6 +20,7 @@ class Change(StrEnum):
     SETTINGS = "settings"
     SUSPENDED = "suspended"
     RESUMED = "resumed"
+    DELETED = "deleted"
     KEY_CREATED = "key_created"
     KEY_REVOKED = "key_revoked"
 
@@ -29,6 +30,7 @@ _SENTENCES = {
     Change.SETTINGS: "{who} changed the settings of {name}",
     Change.SUSPENDED: "{who} suspended {name}",
     Change.RESUMED: "{who} resumed {name}",
+    Change.DELETED: "{who} deleted {name}",
     Change.KEY_CREATED: "{who} created the API key {subject}",
     Change.KEY_REVOKED: "{who} revoked the API key {subject}",
 }

@@ -11,6 +11,9 @@ from tenants.models import Tenant
 
 #: A tenant has changed: tenant, change, by, subject.
 tenant_changed = Signal()
+#: A tenant is about to be deleted, its members are out already: tenant, people (who were its members), by. A receiver
+#: takes what the database would not by itself, or refuses by raising: then nothing was changed.
+tenant_deleting = Signal()
 #: The demo's people and tenants are there: people ({"alice": User}), tenants ({"acme": Tenant}).
 demo_created = Signal()
 
