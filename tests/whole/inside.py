@@ -31,11 +31,14 @@ from events import channels  # noqa: E402
 from events.catalogue import EventType, register  # noqa: E402
 from events.channels import Channel, Topic  # noqa: E402
 from events.emit import emit  # noqa: E402
+from events.ids import new_id  # noqa: E402
 from events.models import Cursor, DeadLetter, Entry, Event  # noqa: E402
 from monitoring import actions as metrics  # noqa: E402
 from monitoring.actions import Measured  # noqa: E402
 from monitoring.models import LatestMetrics  # noqa: E402
 from notifications import actions as notifications  # noqa: E402
+from notifications.actions import Message  # noqa: E402
+from notifications.models import Inbox, Notification  # noqa: E402
 from tenants import actions as tenants  # noqa: E402
 from tenants.models import Membership, Role, Tenant  # noqa: E402
 
@@ -63,7 +66,7 @@ def remove_member(tenant: str, person: str) -> None:
     tenants.remove_member(membership, by=None)
 
 
-def send_notices(tenant: str, by: str, count: int, title: str = "Notice") -> list[str]:
+def send_notices(tenant: str, by: str, count: int, title: str = "Notice", level: str = "info") -> list[str]:
     """So many notices, each in a transaction of its own. Returns the ids of their events, in order."""
     who, where = User.objects.get(id=by), Tenant.objects.get(id=tenant)
     told = (f"{title} {number}" for number in range(count))
@@ -71,6 +74,30 @@ def send_notices(tenant: str, by: str, count: int, title: str = "Notice") -> lis
         notifications.send_notice(where, by=who, title=one, message="Sent by a test.", level="info") for one in told
     ]
     return [str(event.uuid) for event in sent]
+
+
+def notify(person: str, title: str, tenant: str | None = None, about: str = "test") -> str | None:
+    """Something new in a person's inbox. Returns its id."""
+    message = Message(
+        source=new_id(),
+        kind="test",
+        title=title,
+        message="Sent by a test.",
+        level="info",
+        link="/",
+        object_key=f"{about}:{title}",
+        group_key=title,
+        tenant=Tenant.objects.get(id=tenant) if tenant else None,
+    )
+    return next((str(made.id) for made in notifications.notify([UUID(person)], message)), None)
+
+
+def inbox(person: str) -> dict[str, Any]:
+    """What the rows say: how many are unread, and which are there, newest first."""
+    rows = Notification.objects.of(User.objects.get(id=person)).kept().order_by("-number")
+    there = [[str(row.id), row.is_read] for row in rows]
+    stored = Inbox.objects.filter(pk=person).values_list("unread", flat=True).first()
+    return {"unread": sum(not is_read for _, is_read in there), "rows": there, "stored": stored}
 
 
 @register
