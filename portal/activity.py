@@ -247,6 +247,11 @@ class Rows:
         )
 
 
+def kinds_in(whose: UUID | Whose) -> list[Kind]:
+    """The kinds of event that there are: for a tenant those that somebody can be behind."""
+    return [kind for kind in shown_kinds() if kind.is_done or whose is Whose.PLATFORM]
+
+
 def feed(
     asked: Asked, filters: Filters, rows: Rows, channel: Channel, *, may_listen: bool = True, size: int = PAGE_SIZE
 ) -> Feed:
@@ -259,7 +264,7 @@ def feed(
     # An empty page lies just beyond the place that its address names.
     high = first if first is not None or filters.before is None else filters.before - 1
     low = last if last is not None or filters.after is None else filters.after + 1
-    kinds = [kind_of(filters.kind)] if filters.kind else shown_kinds()
+    kinds = [kind_of(filters.kind)] if filters.kind else kinds_in(asked.whose)
     return Feed(
         filters=filters,
         channel=channel.name,
@@ -299,7 +304,7 @@ def activity(request: PageRequest) -> HttpResponse:
         "filters": filters,
         "denied": "" if may_listen else live.config["denied"][channel.name]["reason"],
         "people": with_chosen(people_of(tenant), filters, shown.rows),
-        "kinds": shown_kinds(),
+        "kinds": kinds_in(asked.whose),
     }
     return render(request, "portal/activity.html", context)
 

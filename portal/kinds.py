@@ -16,7 +16,8 @@ _FIELD = re.compile(r"{([^}]+)}")
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A type of event as people see it. `tenant_page` is empty where no page shows its object.
+    """A type of event as people see it. `tenant_page` is empty where no page shows its object; `is_done` is False for
+    what NEO_STACK does by itself only.
 
     Platform admins, who have a page for each event, see that where nothing else shows the object.
     """
@@ -26,6 +27,7 @@ class Kind:
     icon: str = "activity"
     tenant_page: str = ""
     ops_page: str = "/ops/events/{id}/"
+    is_done: bool = True
 
 
 _KNOWN = [
@@ -39,9 +41,9 @@ _KNOWN = [
     Kind("access_changed", "Access", "access", "/t/{slug}/members/"),
     Kind("tenant_updated", "Tenant", "tenant"),
     Kind("tenant_notice", "Notice", "info"),
-    Kind("notification", "Notification", "info"),
-    Kind("inbox_update", "Inbox", "info"),
-    Kind("health_update", "Platform health", "info"),
+    Kind("notification", "Notification", "bell", is_done=False),
+    Kind("inbox_update", "Inbox", "bell", is_done=False),
+    Kind("health_update", "Platform health", "info", is_done=False),
 ]
 _BY_TYPE = {kind.type: kind for kind in _KNOWN}
 

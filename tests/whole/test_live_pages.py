@@ -144,7 +144,7 @@ def test_no_page_keeps_anybody_out(window, platform, alice, acme, stack, theme, 
     path = press_deploy(one, acme, stack)
     expect_ended(one.page)
     stranger = window(color_scheme=theme, viewport={"width": width, "height": 900})
-    visits = [(one, address) for address in (path, "/", acme.path, f"{acme.path}deployments/")]
+    visits = [(one, address) for address in (path, "/", acme.path, f"{acme.path}deployments/", f"{acme.path}activity/")]
     visits += [(one, f"{acme.path}deployments/new/"), (one, f"{acme.path}deployments/new/?stack={stack}")]
     visits += [(stranger, "/accounts/login/"), (stranger, "/accounts/password/reset/")]
     found = {address: violations(seen.open(address)) for seen, address in visits}
