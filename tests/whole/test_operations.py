@@ -101,7 +101,14 @@ def test_a_suspended_tenants_people_have_no_access_two_seconds_later(window, pla
 def test_no_page_about_tenants_keeps_anybody_out(window, platform, ada, acme, alice, theme, width):
     one: Window = window(ada, color_scheme=theme, viewport={"width": width, "height": 900})
     own = f"/ops/tenants/{acme.slug}/"
-    visits = ["/ops/", f"/ops/tenants/?q={acme.slug}", own, f"{own}suspend/", f"/ops/jump/?q={acme.slug}"]
+    visits = [
+        "/ops/",
+        "/ops/activity/?by=all",
+        f"/ops/tenants/?q={acme.slug}",
+        own,
+        f"{own}suspend/",
+        f"/ops/jump/?q={acme.slug}",
+    ]
     found = {path: violations(one.open(path)) for path in visits}
     page = one.open("/ops/tenants/")
     expect(mark(page)).to_have_text("Live", timeout=PATIENCE)
