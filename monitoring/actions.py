@@ -6,7 +6,7 @@ Everything of one tenant happens under the lock of its LatestMetrics row.
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -81,7 +81,8 @@ def record(tenant: Tenant, samples: Sequence[Measured]) -> Recorded:
 def _check_times(samples: Sequence[Measured]) -> None:
     """Not too old: what is no longer stored could not be told from a repeat. And not from the future."""
     now = timezone.now()
-    age, ahead = settings.METRICS_ACCEPTED_AGE_SECONDS, settings.METRICS_ACCEPTED_AHEAD_SECONDS
+    age = min(settings.METRICS_ACCEPTED_AGE_SECONDS, settings.METRIC_SAMPLES_KEPT_HOURS * 3600)
+    ahead = settings.METRICS_ACCEPTED_AHEAD_SECONDS
     for place, sample in enumerate(samples):
         if sample.at < now - timedelta(seconds=age):
             raise BadSample(place, "at", "too_old", f"It is more than {age} s old. Send samples sooner.")
@@ -152,7 +153,8 @@ def _keep_newest(latest: LatestMetrics, samples: Iterable[Measured]) -> bool:
         known = latest.metrics.get(sample.name)
         if known and (sample.at, sample.value) <= (datetime.fromisoformat(known["at"]), known["value"]):
             continue
-        latest.metrics[sample.name] = {"value": sample.value, "unit": sample.unit, "at": sample.at.isoformat()}
+        at = sample.at.astimezone(UTC).isoformat()
+        latest.metrics[sample.name] = {"value": sample.value, "unit": sample.unit, "at": at}
         latest.as_of = max(sample.at, latest.as_of or sample.at)
         changed = True
     latest.version += changed

@@ -8,6 +8,7 @@ from conftest import Person
 from deployments.tests.conftest import acme_deployment, stack  # noqa: F401  fixtures
 
 pytestmark = pytest.mark.django_db
+TAKES_JSON = ["/api/deployments", "/api/events/publish", "/api/realtime/subscriptions", "/api/monitoring/metrics"]
 DEEP = "[" * 900 + "]" * 900
 MANY_DIGITS = "9" * 5000
 
@@ -18,7 +19,7 @@ def send(person: Person, url: str, body: str) -> int:
     return person.client.post(url, data=body, content_type="application/json", headers=headers).status_code
 
 
-@pytest.mark.parametrize("url", ["/api/deployments", "/api/events/publish", "/api/realtime/subscriptions"])
+@pytest.mark.parametrize("url", TAKES_JSON)
 @pytest.mark.parametrize(
     "body",
     [
@@ -38,7 +39,7 @@ def test_json_that_could_not_be_written_again_is_refused(alice, stack, url, body
     assert send(alice, url, body) == 400
 
 
-@pytest.mark.parametrize("url", ["/api/deployments", "/api/events/publish", "/api/realtime/subscriptions"])
+@pytest.mark.parametrize("url", TAKES_JSON)
 def test_a_body_too_large_is_refused_as_such(alice, settings, url):
     body = json.dumps({"x": "y" * settings.DATA_UPLOAD_MAX_MEMORY_SIZE})
     assert send(alice, url, body) == 413

@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from datetime import timedelta
+from datetime import timedelta, timezone
 from functools import partial
 from itertools import pairwise
 
@@ -82,6 +82,21 @@ def test_a_sample_of_another_time_is_refused_and_those_before_it_too(acme, clock
     assert (refused.value.place, refused.value.field, refused.value.code) == (1, "at", code)
     with scopes_disabled():
         assert not Sample.objects.exists()
+
+
+def test_what_is_no_longer_kept_is_refused_whatever_the_settings_say(acme, clock, settings):
+    """It could not be told from a sample that was counted before."""
+    settings.METRIC_SAMPLES_KEPT_HOURS = 1
+    with pytest.raises(BadSample, match="more than 3600 s old"):
+        record(acme, [measured("load_1m", 1.0, NOON - timedelta(minutes=61))])
+
+
+def test_a_sample_from_another_zone_is_of_the_same_moment(acme, clock):
+    record(acme, [measured("load_1m", 1.0)])
+    lisbon_in_summer = NOON.astimezone(timezone(timedelta(hours=1)))
+    assert record(acme, [measured("load_1m", 1.0, lisbon_in_summer)]).known == 1
+    record(acme, [measured("cpu_percent", 2.0, lisbon_in_summer)])
+    assert latest_of(acme).metrics["cpu_percent"]["at"] == NOON.isoformat()
 
 
 def test_a_tenant_cannot_invent_names_without_end(acme, clock, settings):
