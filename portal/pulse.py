@@ -31,10 +31,12 @@ class Beat:
     do: Callable[[], object]
 
 
+#: Of the process itself: its heartbeat ends with it.
+WATCH = watch.Watch()
 BEATS = (
     #: A metrics_update that waits for its turn (100 ms) comes this much later at most.
     Beat("metrics", every=0.05, do=monitoring.say_what_is_due),
-    Beat("platform", every=watch.EVERY_SECONDS, do=watch.Watch().step),
+    Beat("platform", every=watch.EVERY_SECONDS, do=WATCH.step),
 )
 
 

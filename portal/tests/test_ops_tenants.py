@@ -1,5 +1,7 @@
 """The tenants as the platform's staff see them: who needs help, suspending and resuming, and the jump dialog."""
 
+import json
+import random
 import re
 
 import pytest
@@ -11,6 +13,7 @@ from django_scopes import scopes_disabled
 from deployments import actions as deployments
 from deployments.models import Deployment
 from deployments.tests.conftest import make_stack, python
+from deployments.tests.test_pages_replay import CHROMIUM, NORMALISED, SITE, browser_page, differences
 from events import numbering
 from events.models import Event
 from tenants import actions
@@ -200,3 +203,36 @@ def found(person, asked: str) -> list[str]:
 def test_the_dialog_asks_where_the_page_belongs(platform_admin, alice, acme):
     assert 'data-url="/ops/jump/"' in platform_admin.get("/ops/tenants/").content.decode()
     assert 'data-url="/t/acme/jump/"' in alice.get("/t/acme/").content.decode()
+
+
+# --- Old state + events = fresh state ---------------------------------------------------------------------------------
+
+#: Names and states come by event; figures, and who needs help, are read anew a moment later.
+REPLAY = """async events => {
+  const { OpsTenants } = await import("/static/js/ops.js");
+  const tenants = new OpsTenants(document.querySelector("[data-module=ops]"), { isOver: true });
+  for (const event of JSON.parse(events)) tenants.take(event);
+  for (const node of document.querySelectorAll("#help, [data-label], .cell-when, [data-came]")) node.remove();
+}"""
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+@pytest.mark.django_db(transaction=True)
+def test_an_old_list_given_the_events_is_the_list_the_server_renders_now(platform_admin, acme, globex):
+    old = platform_admin.get("/ops/tenants/").content.decode()
+    actions.suspend(acme, None, "Unpaid.")
+    actions.update_tenant(globex, None, name="Globex Corporation")
+    actions.resume(acme, None)
+    actions.suspend(globex, None)
+    fresh = platform_admin.get("/ops/tenants/").content.decode()
+    events = [event.wire(event.id) for event in Event.objects.filter(type="tenant_updated").order_by("id")]
+    orders = [events, [*events, *events], events[::-1], *(random.Random(seed).sample(events * 2, 8) for seed in (1, 2))]
+    with browser_page({"/ops/": old, "/fresh/": fresh}) as page:
+        page.goto(f"{SITE}/fresh/")
+        page.evaluate(REPLAY, "[]")
+        expected = page.evaluate(NORMALISED, page.query_selector("main"))
+        for order in orders:
+            page.goto(f"{SITE}/ops/")
+            page.evaluate(REPLAY, json.dumps(order))
+            assert differences(page.evaluate(NORMALISED, page.query_selector("main")), expected) == ""

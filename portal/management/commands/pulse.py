@@ -7,6 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from events import databases
+from events.heartbeats import without_failing
 from portal import pulse
 
 
@@ -24,3 +25,4 @@ class Command(BaseCommand):
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
         pulse.run(stop)
+        without_failing(pulse.WATCH.heart.stop)
