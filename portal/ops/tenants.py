@@ -123,7 +123,8 @@ def _page(tenants: QuerySet[Tenant], given: QueryDict) -> tuple[list[Any], bool,
 
 
 def _named(slug: str | None) -> Tenant | None:
-    return Tenant.objects.filter(slug=slug).first() if slug else None
+    """None for what is no slug: PostgreSQL takes no NUL."""
+    return Tenant.objects.filter(slug=slug).first() if slug and slug.isprintable() else None
 
 
 def _rows(tenants: list[Any]) -> Iterable[Row]:

@@ -190,9 +190,11 @@ def test_staff_jump_to_tenants_pages_and_events(platform_admin, acme, alice):
         assert f"/ops/events/{event.uuid}/" in found(platform_admin, asked)
 
 
-@pytest.mark.parametrize("asked", ["9" * 40, "0" * 32, "²", "not-an-id", "%00", "'"])
+@pytest.mark.parametrize("asked", ["9" * 40, "0" * 32, "²", "not-an-id", "\x00", "'"])
 def test_whatever_is_asked_is_answered(platform_admin, asked):
     assert platform_admin.client.get("/ops/jump/", {"q": asked}).status_code == 200
+    for name in ("q", "after", "before", "show"):
+        assert platform_admin.client.get("/ops/tenants/", {name: asked}).status_code == 200
 
 
 def found(person, asked: str) -> list[str]:
