@@ -82,7 +82,11 @@ class InboxList extends WaitingList {
     const shown = Number(this.body.dataset.version);
     if (event?.version > shown) this.fits(event) && this.waitFor(event);
     else if (this.incoming.has(id)) this.facts.get(id, "removed", false, shown) && this.incoming.delete(id);
-    else if (this.facts.get(id, "removed", true, shown) === false) this.needsPage();
+    else if (this.facts.get(id, "removed", true, shown) === false || this.hasBecomeUnread(id, shown)) this.needsPage();
+  }
+
+  hasBecomeUnread(id, since) {
+    return this.isUnreadOnly && this.facts.get(id, "read", true, since) === false;
   }
 
   isRead(id, row) {
