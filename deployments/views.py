@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID, uuid4
 
-from django.http import Http404, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
@@ -168,7 +168,10 @@ def deployment_detail(request: PageRequest, number: int) -> HttpResponse:
     deployment = _deployment(request.tenant, number)
     context = _detail(request, deployment, live) | {"updates": updates}
     if sees_log:
-        context |= _log(request, deployment) | {"lines_channel": lines_channel}
+        context |= log_window(request, deployment) | {
+            "lines_channel": lines_channel,
+            "log_urls": _log_urls(request, number),
+        }
     return render(request, "deployments/detail.html", context)
 
 
@@ -270,8 +273,13 @@ def _refused(request: PageRequest, deployment: Deployment, refused: actions.Refu
 # --- Log --------------------------------------------------------------------------------------------------------------
 
 
-def _log(request: PageRequest, deployment: Deployment) -> dict[str, Any]:
-    """The window of the log that the page opens with, and a search's hits for those without JavaScript."""
+def _log_urls(request: PageRequest, number: int) -> dict[str, str]:
+    names = {"lines": "log_lines", "search": "log_search", "download": "log_download"}
+    return {what: reverse(name, args=[request.tenant.slug, number]) for what, name in names.items()}
+
+
+def log_window(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
+    """For `deployments/log.html`: what the page opens with, and a search's hits for those without JavaScript."""
     total = logs.line_count(deployment)
     first_error = logs.first_error(deployment) if deployment.has_ended else None
     first = _window_start(request.GET.get("from", ""), total, first_error)
@@ -302,7 +310,7 @@ def _window_start(asked: str, total: int, first_error: int | None) -> int:
     return tail if first_error is None else max(1, min(tail, first_error - LOG_LEAD_LINES))
 
 
-def _search_terms(request: PageRequest) -> tuple[str, str]:
+def _search_terms(request: HttpRequest) -> tuple[str, str]:
     level = request.GET.get("level", "")
     return request.GET.get("q", "")[:200], level if level in Level.values else ""
 
@@ -310,9 +318,26 @@ def _search_terms(request: PageRequest) -> tuple[str, str]:
 @require_GET
 @tenant_page(role=Role.TENANT_ADMIN)
 @never_cache
-def log_lines(request: PageRequest, number: int) -> JsonResponse:
+def log_lines(request: PageRequest, number: int) -> HttpResponse:
+    return lines_of(request, _deployment(request.tenant, number))
+
+
+@require_GET
+@tenant_page(role=Role.TENANT_ADMIN)
+@never_cache
+def log_search(request: PageRequest, number: int) -> HttpResponse:
+    return found_in(request, _deployment(request.tenant, number))
+
+
+@require_GET
+@tenant_page(role=Role.TENANT_ADMIN)
+@never_cache
+def log_download(request: PageRequest, number: int) -> HttpResponse:
+    return download_of(request, _deployment(request.tenant, number))
+
+
+def lines_of(request: HttpRequest, deployment: Deployment) -> JsonResponse:
     """`{lines: [[number, level, time, text], ...], last}`: up to `limit` lines above `after`, and the last there is."""
-    deployment = _deployment(request.tenant, number)
     after, limit = number_in(request.GET.get("after", "0")), number_in(request.GET.get("limit"))
     if after is None:
         return JsonResponse({"error": "after is the number of a line."}, status=400)
@@ -322,12 +347,8 @@ def log_lines(request: PageRequest, number: int) -> JsonResponse:
     return JsonResponse({"lines": lines, "last": logs.line_count(deployment)})
 
 
-@require_GET
-@tenant_page(role=Role.TENANT_ADMIN)
-@never_cache
-def log_search(request: PageRequest, number: int) -> JsonResponse:
+def found_in(request: HttpRequest, deployment: Deployment) -> JsonResponse:
     """`{matches: [number, ...], isCut}`: which lines of the whole log hold `q`, at a level or at any."""
-    deployment = _deployment(request.tenant, number)
     query, level = _search_terms(request)
     found = logs.search(deployment, query, level=level or None, limit=SEARCH_LIMIT_LINES + 1)
     return JsonResponse(
@@ -338,12 +359,8 @@ def log_search(request: PageRequest, number: int) -> JsonResponse:
     )
 
 
-@require_GET
-@tenant_page(role=Role.TENANT_ADMIN)
-@never_cache
-def log_download(request: PageRequest, number: int) -> HttpResponse:
+def download_of(request: HttpRequest, deployment: Deployment) -> HttpResponse:
     """The complete log so far, as plain text or with its colour codes."""
-    deployment = _deployment(request.tenant, number)
     ansi = request.GET.get("format") == "ansi"
     # Read whole, within the tenant's scope: a runner's output limit keeps it small enough.
     response = HttpResponse("".join(logs.download(deployment, ansi=ansi)), content_type="text/plain; charset=utf-8")

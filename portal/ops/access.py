@@ -49,7 +49,11 @@ class AccessForm(forms.Form):
         label="Channel", required=False, max_length=200, help_text="Its whole name; or choose a tenant and what of it."
     )
     tenant = forms.ModelChoiceField(
-        label="Tenant", queryset=Tenant.objects.order_by("name"), to_field_name="slug", required=False
+        label="Tenant",
+        queryset=Tenant.objects.order_by("name"),
+        to_field_name="slug",
+        required=False,
+        empty_label="None",
     )
     topic = forms.ChoiceField(
         label="What of it", required=False, choices=[("", "All of it"), *((t.value, t.value.title()) for t in Topic)]

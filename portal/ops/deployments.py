@@ -1,20 +1,24 @@
 """The deployments of every tenant: the tenants' own list and page, for who looks after all of them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from django.db.models import QuerySet
-from django.http import Http404, HttpResponse, QueryDict
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
+from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
+from deployments import views
 from deployments.events import DeploymentUpdate
 from deployments.models import Deployment, Stack, Status
 from deployments.rows import GROUPS, PAGE_SIZE, Filters, Key, Row, cut, later_than, queue_places, row
 from events import channels, ids
+from events.channels import Channel
 from events.models import Event
 from portal.ops.journeys import journey_of
 from tenants.access import PlatformRequest, platform_page
@@ -77,11 +81,52 @@ def ops_deployments(request: PlatformRequest) -> HttpResponse:
 @never_cache
 def ops_deployment(request: PlatformRequest, deployment_id: UUID) -> HttpResponse:
     """One deployment, and how far the last event about it has come."""
-    live = request.live.follow(channels.ADMIN_DEPLOYMENTS)
+    lines_channel = _lines_channel(deployment_id)
+    sees_log = request.live.may_listen(lines_channel)
+    live = request.live.follow(channels.ADMIN_DEPLOYMENTS, *([lines_channel] if sees_log else []))
+    context = _detail(_deployment(deployment_id)) | {"live": live}
+    if sees_log:
+        context |= views.log_window(request, context["deployment"])
+        context |= {"lines_channel": lines_channel, "log_urls": _log_urls(deployment_id)}
+    return render(request, "portal/ops/deployment.html", context)
+
+
+def _deployment(deployment_id: UUID) -> Deployment:
     deployment = _all().select_related("retry_of", "rollback_of").filter(pk=deployment_id).first()
     if deployment is None:
         raise Http404
-    return render(request, "portal/ops/deployment.html", _detail(deployment) | {"live": live})
+    return deployment
+
+
+# --- Its log: for whoever the policies let listen to it ---------------------------------------------------------------
+
+
+def _lines_channel(deployment_id: UUID) -> Channel:
+    tenant_id = Deployment.objects.filter(pk=deployment_id).values_list("tenant_id", flat=True).first()
+    if tenant_id is None:
+        raise Http404
+    return channels.deployment(tenant_id, deployment_id)
+
+
+def _log_urls(deployment_id: UUID) -> dict[str, str]:
+    return {what: reverse(f"ops_log_{what}", args=[deployment_id]) for what in ("lines", "search", "download")}
+
+
+def _log_page(answer: Callable[[HttpRequest, Deployment], HttpResponse]) -> Callable[..., HttpResponseBase]:
+    @require_GET
+    @platform_page
+    @never_cache
+    def page(request: PlatformRequest, deployment_id: UUID) -> HttpResponse:
+        if not request.live.may_listen(_lines_channel(deployment_id)):
+            raise Http404
+        return answer(request, _deployment(deployment_id))
+
+    return page
+
+
+ops_log_lines = _log_page(views.lines_of)
+ops_log_search = _log_page(views.found_in)
+ops_log_download = _log_page(views.download_of)
 
 
 def tenant_filter(tenants: list[Tenant]) -> dict[str, Any]:
