@@ -161,6 +161,18 @@ def dead_letters() -> int:
     return DeadLetter.objects.count()
 
 
+def leave_behind(deployment: str, letters: int) -> str:
+    """So many dead letters of a consumer that is no more, for the newest event about a deployment. Returns its id."""
+    event = Event.objects.filter(payload__deploymentId=deployment, type="deployment_update").latest("id")
+    for number in range(letters):
+        DeadLetter.objects.create(cursor=f"handler:gone_{number}", event=event, error="It was away.", attempts=3)
+    return str(event.uuid)
+
+
+def forget_dead_letters(event: str) -> None:
+    DeadLetter.objects.filter(event__uuid=event).delete()
+
+
 def make_stack(slug: str, name: str, steps: list[dict[str, Any]]) -> None:
     """An approved stack."""
     admin = User.objects.filter(is_superuser=True).first() or User.objects.create_superuser(f"{slug}@neostack.example")

@@ -1,0 +1,113 @@
+"""Old state + events = fresh state for the lists over all tenants, as deployments/tests/test_pages_replay.py has it."""
+
+import json
+
+import pytest
+from django.db import transaction
+from django_scopes import scopes_disabled
+
+from deployments import actions
+from deployments.models import Deployment
+from deployments.tests.conftest import stack  # noqa: F401  a fixture
+from deployments.tests.test_pages_replay import (
+    CHROMIUM,
+    NORMALISED,
+    SITE,
+    browser_page,
+    differences,
+    live_through_an_hour,
+    replay,
+    shuffled,
+)
+from events import numbering
+from events.channels import ADMIN_EVENTS
+from events.models import Entry
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
+]
+
+#: The journey is read anew, not told.
+WITHOUT_JOURNEY = f"root => {{ root.querySelector('#journey')?.remove(); return ({NORMALISED})(root); }}"
+
+
+@scopes_disabled()
+def told() -> list[dict]:
+    """What has been pushed on the platform's channel, in the log's order."""
+    numbering.number()
+    entries = Entry.objects.select_related("event").order_by("seq")
+    return [entry.event.wire(entry.seq) for entry in entries if ADMIN_EVENTS.name in entry.event.channels]
+
+
+def paths() -> list[str]:
+    with scopes_disabled():
+        pages = Deployment.objects.filter(number=1).values_list("id", flat=True)
+    lists = ["", "?status=active", "?tenant=acme", "?tenant=globex", "?status=failed&q=web"]
+    return [f"/ops/deployments/{address}" for address in lists] + [f"/ops/deployments/{pk}/" for pk in pages]
+
+
+def test_an_old_page_of_all_tenants_given_the_events_is_the_fresh_page(
+    platform_admin,
+    acme,
+    globex,
+    alice,
+    charlie,
+    stack,  # noqa: F811
+):
+    for _ in range(3):
+        actions.request_deployment(acme, stack, {"TITLE": "Acme"}, by=alice.user)
+    actions.request_deployment(globex, stack, {"TITLE": "Globex"}, by=charlie.user)
+    addresses = paths()
+    old = {path: platform_admin.get(path).content.decode() for path in addresses}
+    known = len(told())
+    with transaction.atomic():
+        live_through_an_hour(acme, alice, stack)
+        actions.request_deployment(globex, stack, {"TITLE": "Globex"}, by=charlie.user, name="web")
+    events = [event for event in told() if event["type"] == "deployment_update"]
+    fresh = {path: platform_admin.get(path).content.decode() for path in addresses}
+    orders = [[*events, *events], *(shuffled(events, seed) for seed in range(2))]
+    assert len(told()) > known
+    for path in addresses:
+        with browser_page({path.partition("?")[0]: old[path], "/fresh/": fresh[path]}) as page:
+            page.goto(f"{SITE}/fresh/")
+            expected = page.evaluate(WITHOUT_JOURNEY, page.query_selector("main"))
+            for order in orders:
+                page.goto(SITE + path)
+                replay(page, order)
+                now = page.evaluate(WITHOUT_JOURNEY, page.query_selector("main"))
+                assert differences(now, expected) == "", path
+
+
+def test_an_old_log_given_the_events_is_the_fresh_log(platform_admin, acme, globex, alice, charlie, stack):  # noqa: F811
+    actions.request_deployment(acme, stack, {"TITLE": "Acme"}, by=alice.user)
+    told()
+    addresses = ["/ops/events/", "/ops/events/?tenant=acme", "/ops/events/?type=deployment_update"]
+    old = {path: platform_admin.get(path).content.decode() for path in addresses}
+    for _ in range(2):
+        actions.request_deployment(globex, stack, {"TITLE": "Globex"}, by=charlie.user)
+        actions.request_deployment(acme, stack, {"TITLE": "Acme"}, by=alice.user)
+    events = told()
+    fresh = {path: platform_admin.get(path).content.decode() for path in addresses}
+    for path in addresses:
+        with browser_page({"/ops/events/": old[path], "/fresh/": fresh[path]}) as page:
+            page.goto(f"{SITE}/fresh/")
+            expected = page.evaluate(NORMALISED, page.query_selector("main"))
+            for order in ([*events, *events], shuffled(events, 1)):
+                page.goto(SITE + path)
+                feed(page, order)
+                assert differences(page.evaluate(NORMALISED, page.query_selector("main")), expected) == "", path
+
+
+def feed(page, events: list[dict]) -> None:
+    page.evaluate(
+        """async ([events, channel]) => {
+          await import("/static/js/feed.js");
+          const { listOf } = await import("/static/js/lists.js");
+          const list = listOf(document.getElementById("log"));
+          for (const event of JSON.parse(events)) list.take(event, channel);
+          list.show();
+        }""",
+        [json.dumps(events), ADMIN_EVENTS.name],
+    )
