@@ -25,8 +25,8 @@ SPANS = {"15m": "15 minutes", "1h": "hour", "24h": "24 hours", "7d": "7 days", "
 LINES_SHOWN = 4
 CHARTS_SHOWN = 3
 FIGURES_SHOWN = 12
-#: Rows of the table that stands for the charts: steps are put together until it has no more.
-TABLE_ROWS = 60
+#: How far apart the rows of the table are that stands for a chart: whole steps of its series, about sixty rows.
+ROW_SECONDS = {"15m": 15, "1h": 60, "24h": 1800, "7d": 3 * 3600, "30d": 12 * 3600}
 UNIT_WORDS = {"%": "percent", "B/s": "bytes a second", "B": "bytes", "ms": "milliseconds", "s": "seconds"}
 #: Without a sample for so long, a page says since when.
 SILENT_AFTER_SECONDS = 60
@@ -258,12 +258,7 @@ class Charts:
     @property
     def step_words(self) -> str:
         """How far two rows of the table are apart."""
-        return length(self._series.step * self._steps_a_row)
-
-    @property
-    def _steps_a_row(self) -> int:
-        steps = max((len(found) for found in self._series.points.values()), default=0)
-        return max(1, -(-steps // TABLE_ROWS))
+        return length(ROW_SECONDS[self.view.span])
 
     @property
     def columns(self) -> list[tuple[str, str]]:
@@ -272,21 +267,20 @@ class Charts:
 
     def rows(self) -> list[TableRow]:
         """The charts as a table, newest first."""
-        units = {line.name: chart.unit for chart in self.charts for line in chart.lines}
-        found = [self._series.points[name] for name in units]
-        times = [at for at, *_ in found[0]] if found else []
-        size, zone = self._steps_a_row, ZoneInfo(self.zone_name)
-        parts = [range(first, min(first + size, len(times))) for first in range(0, len(times), size)]
+        lines = [(line.name, chart.unit) for chart in self.charts for line in chart.lines]
+        found: dict[int, list[list[float]]] = {}
+        for place, (name, _) in enumerate(lines):
+            for at, average, _, _ in self._series.points[name]:
+                row = found.setdefault(at - at % ROW_SECONDS[self.view.span], [[] for _ in lines])
+                row[place] += [] if average is None else [average]
+        zone, has_day = ZoneInfo(self.zone_name), self.view.span not in ("15m", "1h")
         return [
             TableRow(
-                datetime.fromtimestamp(times[part[0]], zone),
-                [
-                    _cell([points[place][1] for place in part], unit)
-                    for points, unit in zip(found, units.values(), strict=True)
-                ],
-                has_day=self.view.span not in ("15m", "1h"),
+                datetime.fromtimestamp(at, zone),
+                [_cell(known, unit) for known, (_, unit) in zip(row, lines, strict=True)],
+                has_day,
             )
-            for part in reversed(parts)
+            for at, row in sorted(found.items(), reverse=True)
         ]
 
 
@@ -322,8 +316,7 @@ def path(averages: Sequence[float | None], low: float, high: float) -> str:
     return "".join(parts)
 
 
-def _cell(averages: Iterable[float | None], unit: str) -> str:
-    known = [average for average in averages if average is not None]
+def _cell(known: Sequence[float], unit: str) -> str:
     return figures.value(sum(known) / len(known), unit) if known else "no samples"
 
 

@@ -3,10 +3,12 @@
 import json
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from django.db.models import Exists, OuterRef, QuerySet
 from django.http import HttpResponse
 from django.shortcuts import render
+from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
@@ -14,8 +16,10 @@ from django.views.decorators.http import require_GET
 from deployments.models import ACTIVE, ENDED, Deployment, Stack, Status
 from deployments.rows import GROUPS, PAGE_SIZE, Row, rows
 from deployments.views import PageRequest, may_change, shown_deployments, updates_channel
-from events import channels
-from events.channels import Topic
+from events import channels, log
+from events.channels import Channel, Topic
+from events.log import Asked
+from events.models import Event
 from portal.charts import SILENT_AFTER_SECONDS, Charts, View, metrics_now
 from tenants.access import tenant_page
 from tenants.models import Tenant
@@ -25,6 +29,7 @@ ENDED_SHOWN = 8
 #: How long a failure that nobody dealt with is said.
 ATTENTION_DAYS = 7
 ATTENTION_SHOWN = 10
+ACTS_SHOWN = 10
 
 
 @require_GET
@@ -37,9 +42,11 @@ def tenant_home(request: PageRequest) -> HttpResponse:
     sees_metrics = request.live.may_listen(dashboard)
     # The dashboard brings deployments too: one channel says everything once.
     updates = dashboard if sees_metrics else updates_channel(request)
+    acts = channels.tenant(tenant.id, Topic.ACTIVITY)
+    sees_acts = request.live.may_listen(acts)
     context: dict[str, Any] = {
         "section": "home",
-        "live": request.live.follow(updates),
+        "live": request.live.follow(updates, *([acts] if sees_acts else [])),
         "updates": updates,
         "may_change": may_change(request),
         "blank": Row(),
@@ -49,6 +56,8 @@ def tenant_home(request: PageRequest) -> HttpResponse:
         now = metrics_now(tenant)
         context |= {"dashboard": dashboard, "metrics": now, "silent_after": SILENT_AFTER_SECONDS}
         context |= {"charts": Charts(tenant, now, View.of(request.GET))} if now.figures else {}
+    if sees_acts:
+        context["activity"] = _activity(tenant, acts)
     context["needs"] = len(context["attention"]) + (sees_metrics and context["metrics"].is_silent)
     return render(request, "portal/home.html", context)
 
@@ -73,6 +82,24 @@ def _deployments(tenant: Tenant) -> dict[str, Any]:
         "waiting": sum(status == Status.QUEUED for _, status in found.values()),
         "stacks": [] if active or ended else Stack.objects.offered().order_by("name"),
     }
+
+
+def _activity(tenant: Tenant, channel: Channel) -> dict[str, Any]:
+    """Who did what last. A row leads to its deployment, where it speaks of one."""
+    page = log.activity(Asked(tenant.id), limit=ACTS_SHOWN)
+    unknown = UUID(int=0)
+    place = reverse("deployment_by_id", args=[tenant.slug, unknown]).replace(str(unknown), "{deploymentId}")
+    return {
+        "channel": channel.name,
+        "acts": [(seq, event, _place_of(event, place)) for seq, event in page.rows],
+        "place": place,
+        "size": ACTS_SHOWN,
+        "low": page.rows[-1][0] if page.has_older else None,
+    }
+
+
+def _place_of(event: Event, place: str) -> str:
+    return place.format(**event.payload) if "deploymentId" in event.payload else ""
 
 
 def _attention(tenant: Tenant) -> dict[str, Any]:

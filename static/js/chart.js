@@ -294,7 +294,7 @@ class Chart {
   pointAt(index) {
     const { start, step } = this.panel.series;
     const left = index === null ? -10 : this.plot.valToPos(start + index * step, "x");
-    this.plot.setCursor({ left, top: index === null ? -10 : this.place.clientHeight / 3 });
+    this.plot.setCursor({ left, top: index === null ? -10 : this.place.clientHeight / 3 }, true, true); // told to the others
   }
 
   draw() {
@@ -420,13 +420,13 @@ export function samplesState({ heardAt, silentAfter, now, isLive, since }) {
 
 class Samples {
   constructor(element, live, now) {
-    Object.assign(this, { element, live, now });
+    Object.assign(this, { element, live, now, heardAt: null });
     this.read();
   }
 
   read() {
     const { at } = this.element.dataset;
-    this.heardAt = at ? Date.parse(at) : null;
+    if (at) this.heardAt = Math.max(this.heardAt ?? 0, Date.parse(at)); // a page read meanwhile may be older
   }
 
   heard(event) {
@@ -448,9 +448,11 @@ class Samples {
       this.element.dataset.state = state;
       const use = this.element.querySelector("use");
       use.setAttribute("href", `#check-${state}`);
-      sayVerdict();
     }
+    // While nothing is known, what was known last still needs somebody.
+    if (isLive) this.element.dataset.silent = state === "warn" ? "yes" : "";
     setText(this.element.querySelector("[data-field=samples]"), word);
+    sayVerdict();
   }
 }
 

@@ -540,7 +540,8 @@ class Announcer {
   }
 
   say(text) {
-    if (!this.region || !text) return;
+    // What comes on two channels of a page is said once.
+    if (!this.region || !text || this.waiting.includes(text)) return;
     this.waiting.push(text);
     this.timer ??= setTimeout(() => this.speak(), ANNOUNCE_MS);
   }

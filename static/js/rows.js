@@ -237,7 +237,7 @@ export function sayVerdict(root = document) {
   const verdict = root.querySelector("[data-verdict]");
   if (!verdict) return;
   const failures = Number(root.querySelector("[data-live-count=attention]").dataset.count);
-  const isSilent = root.querySelector("[data-samples]")?.dataset.state === "warn";
+  const isSilent = Boolean(root.querySelector("[data-samples]")?.dataset.silent);
   setText(verdict, needsWords(failures + isSilent));
 }
 

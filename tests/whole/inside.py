@@ -66,6 +66,12 @@ def remove_member(tenant: str, person: str) -> None:
     tenants.remove_member(membership, by=None)
 
 
+def make_api_key(tenant: str, scopes: list[str]) -> str:
+    """The secret of a new key."""
+    _, secret = tenants.create_api_key(Tenant.objects.get(id=tenant), "a test's", scopes, by=None)
+    return secret
+
+
 def send_notices(tenant: str, by: str, count: int, title: str = "Notice", level: str = "info") -> list[str]:
     """So many notices, each in a transaction of its own. Returns the ids of their events, in order."""
     who, where = User.objects.get(id=by), Tenant.objects.get(id=tenant)
