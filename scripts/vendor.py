@@ -19,7 +19,7 @@ PACKAGES = {
     "bootstrap": ("5.3.9", {"dist/css/bootstrap.min.css": "bootstrap.min.css"}),
     "centrifuge": ("5.8.0", {"dist/centrifuge.js": "centrifuge.js"}),
     "idiomorph": ("0.8.0", {"dist/idiomorph.esm.js": "idiomorph.esm.js"}),
-    # Its few rules of style stand in neo.css, with our colours: one request less.
+    # Its few rules of style stand in home.css, with our colours: one request less.
     "uplot": ("1.6.32", {"dist/uPlot.iife.min.js": "uplot.js"}),
 }
 

@@ -14,7 +14,7 @@ import { ago, clock, exact } from "./times.js";
 const PREFIXES = ["", "k", "M", "G", "T"];
 const STEP = 1000;
 const COLOURS = ["--chart-1", "--chart-2", "--chart-3", "--chart-4"];
-// With neo.css's .line-1 to .line-4: a colour is never alone.
+// With home.css's .line-1 to .line-4: a colour is never alone.
 const DASHES = [[], [7, 4], [2, 3], [10, 3, 2, 3]];
 const SPOKEN_AFTER_MS = 500;
 const TICK_MS = 1_000;
