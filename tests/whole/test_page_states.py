@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 from tests.whole.accessibility import violations
 from tests.whole.conftest import Window
 from tests.whole.people import Company
-from tests.whole.platform import Platform
+from tests.whole.platform import Platform, wait_until
 
 pytestmark = pytest.mark.browser
 
@@ -66,9 +66,11 @@ def test_keys_typed_right_after_a_dialog_has_closed_are_heard(window, acme, alic
 
 
 def test_notices_are_toasts_of_which_three_show(window, platform, acme, alice, bob):
+    # That he was added is news too: it must not come among these.
+    wait_until(lambda: platform.inside.inbox(person=bob.id)["stored"], "he has been told that he was added", 60)
     page = window(bob).open(acme.path)
     expect(mark(page)).to_have_text("Live")
-    platform.inside.send_notices(tenant=acme.id, by=alice.id, count=5, title="Maintenance")
+    platform.inside.send_notices(tenant=acme.id, by=alice.id, count=5, title="Maintenance", level="warning")
     expect(page.get_by_test_id("toast")).to_have_count(3)
     expect(page.locator("#toasts")).to_contain_text("2 more")
     page.get_by_test_id("toast").first.get_by_role("button", name="Dismiss").click()
@@ -126,7 +128,7 @@ def test_no_state_of_a_page_keeps_anybody_out(window, platform, acme, alice, bob
         found[what] = violations(page)
         page.keyboard.press("Escape")
         expect(page.locator("dialog[open]")).to_have_count(0)
-    platform.inside.send_notices(tenant=acme.id, by=alice.id, count=5, title="Maintenance")
+    platform.inside.send_notices(tenant=acme.id, by=alice.id, count=5, title="Maintenance", level="warning")
     expect(page.get_by_test_id("toast")).to_have_count(3)
     found["toasts"] = violations(page)
     seen.context.set_offline(True)
