@@ -171,6 +171,7 @@ def replay(page: Page, events: list[dict]) -> None:
           const { applyUpdate } = await import("/static/js/rows.js");
           const { listOf } = await import("/static/js/lists.js");
           for (const event of JSON.parse(events)) applyUpdate(event);
+          await import("/static/js/feed.js"); // the home page has one
           for (const body of document.querySelectorAll("[data-live-list]")) listOf(body).show();
         }""",
         json.dumps(events),
