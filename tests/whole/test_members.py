@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.whole.accessibility import violations
 from tests.whole.conftest import Window
 
 pytestmark = pytest.mark.browser
@@ -63,3 +64,63 @@ def test_another_admins_changes_show_without_moving_a_row(window, acme, alice, b
     alices_page.get_by_test_id("pending").get_by_role("link", name="Show").click()
     expect(rows).to_have_count(4)
     expect(alices_page.get_by_test_id("pending")).to_be_hidden()
+
+
+def test_a_new_name_shows_in_another_admins_open_page(window, acme, alice):
+    dora = acme.hire("Dora", "tenant_admin")
+    doras_page = open_live(window(dora), f"{acme.path}keys/")
+    page = open_live(window(alice), f"{acme.path}settings/")
+    page.get_by_label("Name").fill("Acme & Sons")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_test_id("settings-now")).to_contain_text("Acme & Sons", timeout=PATIENCE)
+    expect(doras_page.locator(".switcher")).to_contain_text("Acme & Sons", timeout=PATIENCE)
+
+
+def test_a_key_is_created_and_revoked_by_keyboard_and_asks_before(window, acme, alice):
+    page = open_live(window(alice), f"{acme.path}keys/new/")
+    page.get_by_label("Name").fill("ci")
+    page.get_by_label("Read events").check()
+    page.get_by_role("button", name="Create key").press("Enter")
+    expect(page.get_by_test_id("secret")).to_be_visible(timeout=PATIENCE)
+    page = open_live(window(alice), f"{acme.path}keys/")
+    page.get_by_role("link", name="Revoke ci").press("Enter")
+    dialog = page.get_by_role("dialog", name="Revoke ci?")
+    expect(dialog.get_by_role("button", name="Keep it")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(dialog).to_be_hidden()
+    expect(page.get_by_test_id("state")).to_have_text("Works")
+    page.get_by_role("link", name="Revoke ci").press("Enter")
+    dialog.get_by_role("button", name="Revoke it").press("Enter")
+    expect(page.get_by_test_id("state")).to_have_text("Revoked", timeout=PATIENCE)
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1440])
+def test_the_three_pages_keep_nobody_out(window, acme, alice, bob, theme, width):
+    page = open_live(
+        window(alice, color_scheme=theme, viewport={"width": width, "height": 900}), f"{acme.path}keys/new/"
+    )
+    page.get_by_role("button", name="Create key").click()
+    expect(page.get_by_test_id("error-summary")).to_be_focused(timeout=PATIENCE)
+    found = {"errors in a form": violations(page)}
+    page.get_by_label("Name").fill("ci")
+    page.get_by_label("Read events").check()
+    page.get_by_role("button", name="Create key").click()
+    expect(page.get_by_test_id("secret")).to_be_visible(timeout=PATIENCE)
+    found["a secret"] = violations(page)
+    page.goto(f"{acme.path}keys/")
+    expect(mark(page)).to_have_text("Live", timeout=PATIENCE)
+    found["keys"] = violations(page)
+    page.get_by_role("link", name="Revoke ci").click()
+    expect(page.locator("dialog[open]")).to_be_visible()
+    found["asked before revoking"] = violations(page)
+    for path in ("settings/", "members/invite/", "members/"):
+        page.goto(f"{acme.path}{path}")
+        expect(mark(page)).to_have_text("Live", timeout=PATIENCE)
+        found[path] = violations(page)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
+    page.get_by_role("button", name="Remove Bob").click()
+    expect(page.get_by_test_id("undo")).to_be_visible(timeout=PATIENCE)
+    found["undo"] = violations(page)
+    assert not {state: problems for state, problems in found.items() if problems}
