@@ -4,6 +4,7 @@ from typing import Any
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.urls import reverse
 from django.utils.html import format_html
 
 from accounts.admin_site import ActionAdmin, who
@@ -79,6 +80,10 @@ class DeploymentAdmin(ReadOnlyAdmin, ActionAdmin):
     exclude = ["idempotency_key", "request_hash"]
     readonly_fields = ["digest"]
     actions = ["cancel", "retry"]
+
+    def view_on_site(self, deployment: Deployment) -> str:
+        """Where platform admins watch it live; the tenant's own page is its members'."""
+        return reverse("ops_deployment", args=[deployment.pk])
 
     @admin.display(description="Digest")
     def digest(self, deployment: Deployment) -> str:

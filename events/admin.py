@@ -5,6 +5,7 @@ from django.core.paginator import Paginator
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.urls import reverse
 from django.utils.functional import cached_property
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
@@ -57,6 +58,10 @@ class EventAdmin(ReadOnlyAdmin):
             events: QuerySet[Event] = super().get_queryset(request)
             return events
 
+    def view_on_site(self, event: Event) -> str:
+        """The same, live."""
+        return reverse("ops_event", args=[event.uuid])
+
     @admin.display(description="Seq")
     def seq(self, event: Event) -> int | None:
         entry = getattr(event, "entry", None)
@@ -79,6 +84,8 @@ class EventAdmin(ReadOnlyAdmin):
 class CursorAdmin(ReadOnlyAdmin):
     """How far behind each consumer is, and why."""
 
+    search_fields = ["name", "last_error"]
+
     list_display = ["name", "position", "lag", "owner", "lease_expires_at", "attempts", "next_try_at", "last_error"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Cursor]:
@@ -98,7 +105,12 @@ class DeadLetterAdmin(ReadOnlyAdmin):
     list_display = ["created_at", "cursor", "channel", "event", "attempts", "error", "resolution", "resolved_by"]
     list_filter = ["resolution", "cursor"]
     list_select_related = ["event"]
+    search_fields = ["cursor", "channel", "error", "=event__uuid"]
     actions = ["retry", "skip"]
+
+    def view_on_site(self, letter: DeadLetter) -> str:
+        """Its event's journey, live."""
+        return reverse("ops_event", args=[letter.event.uuid])
 
     def has_resolve_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("events.change_deadletter")

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from django.apps import apps
 from django.contrib import admin
 from django.db import connection
 from django.db.models import Model
@@ -28,6 +29,7 @@ from tenants import actions as tenants
 from tenants.models import ApiKey, Membership, Role, Tenant
 
 pytestmark = pytest.mark.django_db
+OUR_APPS = ("accounts", "tenants", "events", "realtime", "deployments", "monitoring", "notifications", "portal")
 OURS = ("accounts", "tenants", "events", "realtime", "deployments", "monitoring", "notifications")
 
 
@@ -76,6 +78,47 @@ def test_what_the_platforms_admins_look_after_is_all_there():
     assert {Sample, MinuteRollup, LatestMetrics} <= shown
     assert {Inbox, Notice, Notification} <= shown
     assert {model.__name__ for model in shown - set(listed())} == {"AccessAttempt", "AccessFailureLog", "AccessLog"}
+
+
+#: What has no list of its own, and where it shows instead.
+ELSEWHERE = {
+    "Entry": "each event's journey",
+    "Push": "each event's journey",
+    "Handled": "each event's journey",
+    "LogState": "/ops/",
+    "Heartbeat": "/ops/",
+    "DueDisconnect": "gone two seconds after it came",
+    "IdempotencyKey": "the answers to repeated requests, for a day",
+    "LogBlock": "each deployment's log",
+    "PlatformHealth": "/ops/",
+    "PlatformFigures": "/ops/",
+}
+
+
+def test_every_model_of_ours_is_there_and_searchable_or_shows_elsewhere():
+    ours = [model for model in apps.get_models() if apps.get_app_config(model._meta.app_label).name in OUR_APPS]
+    missing = {model.__name__ for model in ours if model not in admin.site._registry}
+    assert missing == set(ELSEWHERE)
+    assert [model for model in ours if model in admin.site._registry and not searchable(model)] == []
+
+
+def searchable(model: type[Model]) -> bool:
+    return bool(admin.site._registry[model].search_fields)
+
+
+def test_forms_link_to_the_live_pages(platform_admin):
+    grow(1, platform_admin)
+    event, deployment, tenant = Event.objects.latest("id"), Deployment.objects.get(), Tenant.objects.get()
+    DeadLetter.objects.all().update(event=event)
+    for row, live in (
+        (event, f"/ops/events/{event.uuid}/"),
+        (DeadLetter.objects.get(), f"/ops/events/{event.uuid}/"),
+        (deployment, f"/ops/deployments/{deployment.pk}/"),
+        (tenant, f"/ops/tenants/{tenant.slug}/"),
+    ):
+        html = platform_admin.get(reverse(f"admin:{names(type(row))}_change", args=[row.pk])).content.decode()
+        assert f'href="{live}"' in html, f"{type(row).__name__}: {live}"
+        assert platform_admin.get(live, follow=True).status_code == 200
 
 
 def lists() -> dict[str, str]:
