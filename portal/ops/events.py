@@ -57,9 +57,12 @@ class EventFilters:
         if self.id:
             return self._with_id(entries)
         # What comes a hundred times a second would hide everything else; it is here when asked for.
-        entries = entries.filter(event__type=self.type) if self.type else entries.exclude(event__type__in=high_volume())
+        if self.type not in high_volume():
+            entries = entries.filter(is_activity=True)
+        if self.type:
+            entries = entries.filter(type=self.type)
         if self.tenant:
-            entries = entries.filter(event__tenant__slug=self.tenant)
+            entries = entries.filter(tenant_id=Tenant.objects.filter(slug=self.tenant).values("id")[:1])
         return entries.filter(Exists(_letters(waiting=True))) if self.dead else entries
 
     def _with_id(self, entries: QuerySet[Entry]) -> QuerySet[Entry]:
