@@ -196,7 +196,8 @@ def test_a_completed_one_is_not_retried(runner, deploy, alice):
         actions.retry(deployment, by=alice.user)
 
 
-def test_a_tenants_deployments_run_one_after_another(runner, deploy):
+def test_a_tenant_that_may_run_one_at_once_has_them_run_one_after_another(quick, runner, deploy):
+    quick.DEPLOYMENTS_AT_ONCE_PER_TENANT = 1
     first, second = (deploy(python("import time; time.sleep(0.3)")) for _ in range(2))
     second = ended(second)
     assert second.started_at >= fresh(first).ended_at
