@@ -46,8 +46,8 @@ def set_theme(request: HttpRequest) -> HttpResponse:
 
 
 @require_GET
-@never_cache
 @tenant_page()
+@never_cache
 def jump(request: TenantRequest) -> HttpResponse:
     """Find a page, a stack or a deployment by name: what Ctrl K asks, and a page of its own without JavaScript."""
     query = request.GET.get("q", "")[:100]

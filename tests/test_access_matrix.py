@@ -326,6 +326,7 @@ def test_everybody_gets_what_the_table_says(expected: Row, world: World):
         assert outcome(response) == status, f"{who}: {expected.id} gave {outcome(response)}, not {status}"
         if status == 404:
             assert same_answer(response, world.ask(who, expected.method, never, data)), f"{who} can tell it exists"
+            assert "Expires" not in response, "else the two answers differ whenever a second ends between them"
         if who not in world.keys and world.people[who].user:  # signing out must not decide the rows that follow
             world.people[who].client.force_login(world.people[who].user, backend=BACKEND)
 

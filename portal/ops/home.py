@@ -46,8 +46,8 @@ def ops_health(request: PlatformRequest) -> HttpResponse:
 
 
 @require_GET
-@never_cache
 @platform_page
+@never_cache
 def ops_jump(request: PlatformRequest) -> HttpResponse:
     """Find a page or a tenant by name, an event by its id or number: what Ctrl K asks here."""
     query = request.GET.get("q", "").replace("\x00", "")[:100]
