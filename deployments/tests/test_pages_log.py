@@ -12,6 +12,7 @@ from deployments.models import LogBlock
 from deployments.tests.test_pages_replay import SITE, browser_page
 
 pytestmark = [
+    pytest.mark.once,  # what a page's script does knows neither database nor engine
     pytest.mark.browser,
     pytest.mark.skipif(shutil.which("chromium") is None, reason="Chromium is not installed"),
 ]

@@ -20,7 +20,7 @@ from deployments.models import Deployment, StepStatus, wire_time
 from deployments.signals import deployment_changed
 from events.models import Event
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.once]  # what a page's script does knows neither database nor engine
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = shutil.which("chromium")

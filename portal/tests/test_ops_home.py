@@ -175,6 +175,7 @@ LAGS = ["push_lag", *(f"{handler.name}_lag" for handler in handling.all_handlers
 
 
 @pytest.mark.browser
+@pytest.mark.once
 @pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 @pytest.mark.django_db(transaction=True)
 def test_an_old_home_given_the_events_is_the_home_the_server_renders_now(platform_admin, engine, acme_deployment):

@@ -24,6 +24,7 @@ from events.channels import ADMIN_EVENTS
 from events.models import Entry
 
 pytestmark = [
+    pytest.mark.once,  # what a page's script does knows neither database nor engine
     pytest.mark.browser,
     pytest.mark.django_db(transaction=True),
     pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),

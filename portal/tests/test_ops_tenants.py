@@ -219,6 +219,7 @@ REPLAY = """async events => {
 
 
 @pytest.mark.browser
+@pytest.mark.once
 @pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 @pytest.mark.django_db(transaction=True)
 def test_an_old_list_given_the_events_is_the_list_the_server_renders_now(platform_admin, acme, globex):

@@ -14,7 +14,7 @@ from tests.whole.conftest import Window
 from tests.whole.people import Company
 from tests.whole.platform import Platform
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.once]  # what a page's script does knows neither database nor engine
 
 PATIENCE = 30_000  # milliseconds
 MINUTE = 60
@@ -109,7 +109,6 @@ def test_arrow_keys_go_through_the_moments_of_every_chart_and_say_them(window, a
     expect(other.locator("[data-line] [data-field=value]")).to_have_text("1.50 MB/s")
 
 
-@pytest.mark.once
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1440])
 def test_home_with_charts_keeps_nobody_out_and_nothing_moves(window, acme, alice, agent, theme, width):
@@ -131,7 +130,6 @@ def test_home_with_charts_keeps_nobody_out_and_nothing_moves(window, acme, alice
     assert violations(page) == []
 
 
-@pytest.mark.once
 def test_without_javascript_there_are_figures_a_sketch_and_the_table(window, acme, alice, agent):
     page = window(alice, java_script_enabled=False).open(acme.path)
     expect(figure(page, "cpu_percent")).to_have_text("12.3 %")

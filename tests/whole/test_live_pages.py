@@ -107,6 +107,7 @@ def test_the_engine_is_killed_and_comes_back_and_the_page_is_as_a_fresh_one(wind
     assert shown(watching.page) == shown(fresh.page)
 
 
+@pytest.mark.once
 def test_without_javascript_everything_is_there(window, platform, acme, stack):
     acme.hire("Alice", "tenant_admin")
     plain = window(java_script_enabled=False)

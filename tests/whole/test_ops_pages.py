@@ -123,7 +123,7 @@ def looked_at(page: Page) -> list[str]:
     """What axe finds in both themes, at both widths. The page follows the system's theme without being loaded again."""
     found: list[str] = []
     for theme, width in product(("light", "dark"), (360, 1440)):
-        page.emulate_media(color_scheme=theme)
+        page.emulate_media(color_scheme=theme, reduced_motion="reduce")  # colours change at once, before axe looks
         page.set_viewport_size({"width": width, "height": 900})
         expect(page.locator("html")).to_have_attribute("data-bs-theme", theme, timeout=PATIENCE)
         overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
