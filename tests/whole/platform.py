@@ -65,6 +65,8 @@ class Platform:
             "LOCAL_DIR": str(self.home),
             "DATABASE_URL": self.database.url,
             "REDIS_URL": redis_of_its_own(os.environ.get("REDIS_URL", "")),
+            # A killed worker's handlers wait so long for somebody else; the default is for slow mail servers.
+            "HANDLER_LEASE_SECONDS": "10",
             "ENGINE_CLOCK_OFFSET_FILE": str(self.clock_offset),
             "DJANGO_SETTINGS_MODULE": "neostack.settings",
         }
@@ -136,7 +138,7 @@ class Platform:
     def thaw(self, name: str) -> None:
         self.processes[name].send_signal(signal.SIGCONT)
 
-    def wait_caught_up(self, seconds: float = 30) -> None:
+    def wait_caught_up(self, seconds: float = 60) -> None:
         """Everything committed is numbered, pushed and handled."""
         wait_until(lambda: not self.inside.behind(), "every cursor is at the end of the log", seconds, every=0.1)
 
