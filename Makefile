@@ -35,6 +35,10 @@ test: ## Run the whole suite (ARGS="-k words" for a part); says at the end what 
 	@sh scripts/setup --dev
 	@$(PYTHON_HERE) -m scripts.run_tests $(ARGS)
 
+bench: ## Measure what the product costs, in three rounds (ARGS="--rounds 1 --only latency drain emit pages fanout")
+	@sh scripts/setup --dev
+	@$(PYTHON_HERE) -m benchmarks $(ARGS)
+
 lint: ## ruff, mypy, who may import whom, templates
 	@sh scripts/setup --dev
 	@sh scripts/lint
@@ -58,4 +62,4 @@ centrifugo: ## Build the real Centrifugo into .local/bin (needs Go)
 clean: ## Forget the demo: remove .local (database, secrets, logs); .venv stays
 	rm -rf .local
 
-.PHONY: help run run-services demo-reset engine-stop engine-start test lint format screenshots lock centrifugo clean
+.PHONY: help run run-services demo-reset engine-stop engine-start test bench lint format screenshots lock centrifugo clean

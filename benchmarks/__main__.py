@@ -1,0 +1,151 @@
+"""Measure what the product costs and print one table.
+
+    python -m benchmarks [--rounds 3] [--only latency drain emit pages fanout]
+
+Needs PostgreSQL, Redis and the real Centrifugo for the whole table; says what it had to leave out.
+"""
+
+import argparse
+import asyncio
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from statistics import median
+
+from benchmarks import emit_cost, fanout, log, machine, pages
+from benchmarks.stage import Stage, stage
+from tests import services
+
+PARTS = ("latency", "drain", "emit", "pages", "fanout")
+RATES = (100, 500)
+WRITERS = (1, 8)
+
+
+class Table:
+    """Rows in the order they came up, each with one number a round."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[tuple[str, str, str], list[float]] = defaultdict(list)
+
+    def add(self, what: str, where: str, unit: str, number: float) -> None:
+        self._numbers[what, where, unit].append(number)
+        print(f"  {what} · {where}: {shown(number)} {unit}", flush=True)
+
+    def median(self, what: str, where: str) -> float | None:
+        found = [numbers for (a, b, _), numbers in self._numbers.items() if (a, b) == (what, where)]
+        return median(found[0]) if found else None
+
+    def lines(self) -> Iterator[str]:
+        yield "| what | where | median | rounds |"
+        yield "|---|---|---|---|"
+        for (what, where, unit), numbers in self._numbers.items():
+            rounds = ", ".join(shown(number) for number in numbers)
+            yield f"| {what} | {where} | **{shown(median(numbers))}** {unit} | {rounds} |"
+
+
+def shown(number: float) -> str:
+    return f"{number:,.0f}" if number >= 1_000 else f"{number:.3g}"
+
+
+def measure_stage(it: Stage, parts: set[str], table: Table) -> None:
+    if "latency" in parts:
+        for rate in RATES:
+            took = asyncio.run(log.latency(it, rate))
+            for name in ("p50", "p95", "p99"):
+                table.add(f"commit to subscriber, {rate} events/s, {name}", it.name, "ms", getattr(took, name))
+    if "drain" in parts:
+        table.add("backlog drained", it.name, "publications/s", asyncio.run(log.drained(it)))
+    if it.engine != "process":
+        return  # what follows doesn't depend on the engine
+    if "pages" in parts:
+        for name, milliseconds in pages.times(it, pages.furnish(it)):
+            table.add(f"page: {name}", it.database, "ms", milliseconds)
+    if "emit" in parts:
+        with it.only_the_database():
+            for writers in WRITERS:
+                ratio = asyncio.run(emit_cost.ratio(it, writers))
+                table.add(f"action with emit() / without, {writers} at once", it.database, "x", ratio)
+
+
+def measure_fan_out(redis_url: str, table: Table) -> None:
+    with tempfile.TemporaryDirectory(prefix="neo-bench-") as home:
+        for server in [*fanout.engines(Path(home)), *fanout.layers(redis_url)]:
+            found = asyncio.run(fanout.fan_out(server))
+            to = f"fan-out to {fanout.SUBSCRIBERS:,}"
+            table.add(f"{to}, until the last has it", server.name, "ms", found.everybody_ms)
+            table.add(f"{to}, the server's CPU a delivery", server.name, "µs", found.cpu_us)
+            table.add(f"{to}, delivered of {fanout.BURST} at once", server.name, "%", found.burst_delivered * 100)
+
+
+def goals(table: Table) -> Iterator[str]:
+    """What is aimed at, on PostgreSQL, beside what was measured."""
+    for engine in ("embedded engine", "Centrifugo"):
+        where = f"PostgreSQL, {engine}"
+        yield _goal(table, "commit to subscriber, 100 events/s, p95", where, 8, at_most=True)
+        yield _goal(table, "backlog drained", where, 10_000)
+    for writers in WRITERS:
+        yield _goal(table, f"action with emit() / without, {writers} at once", "PostgreSQL", 1.3, at_most=True)
+    what = f"fan-out to {fanout.SUBSCRIBERS:,}, the server's CPU a delivery"
+    ours, theirs = table.median(what, "embedded engine"), table.median(what, "Channels, in-memory layer")
+    if ours and theirs:
+        yield _judged("embedded engine against Channels' in-memory layer, CPU a delivery", theirs / ours, 5, False)
+    what = f"fan-out to {fanout.SUBSCRIBERS:,}, until the last has it"
+    ours, theirs = table.median(what, "embedded engine"), table.median(what, "Channels, in-memory layer")
+    if ours and theirs:
+        yield _judged(
+            "embedded engine against Channels' in-memory layer, until the last has it", theirs / ours, 5, False
+        )
+
+
+def _goal(table: Table, what: str, where: str, goal: float, *, at_most: bool = False) -> str:
+    number = table.median(what, where)
+    return "" if number is None else _judged(f"{what}, {where}", number, goal, at_most)
+
+
+def _judged(what: str, number: float, goal: float, at_most: bool) -> str:
+    is_met = number <= goal if at_most else number >= goal
+    side = "at most" if at_most else "at least"
+    return f"{'met   ' if is_met else 'MISSED'} {what}: {shown(number)} ({side} {shown(goal)})"
+
+
+def main() -> int:
+    arguments = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
+    arguments.add_argument("--rounds", type=int, default=3)
+    arguments.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
+    given = arguments.parse_args()
+    parts, table, about, left_out = set(given.only), Table(), list(machine.lines()), []
+    print("\n".join(about), flush=True)
+    with ExitStack() as stack:
+        addresses = {"SQLite": ""}
+        try:
+            addresses["PostgreSQL"] = stack.enter_context(services.postgres())
+        except services.NotHere as reason:
+            left_out.append(str(reason))
+        try:
+            redis_url = stack.enter_context(services.redis())
+        except services.NotHere as reason:
+            redis_url = ""
+            left_out.append(str(reason))
+        engines = ["process", *(["centrifugo"] if services.has_centrifugo() else [])]
+        if len(engines) == 1:
+            left_out.append("Centrifugo is not built (make centrifugo)")
+        for number in range(given.rounds):
+            print(f"\nRound {number + 1} of {given.rounds}", flush=True)
+            if parts - {"fanout"}:
+                for database, url in addresses.items():
+                    for engine in engines:
+                        with stage(database, engine, url) as it:
+                            measure_stage(it, parts, table)
+            if "fanout" in parts:
+                measure_fan_out(redis_url, table)
+    print("\n" + "\n".join([*about, "", *table.lines(), "", *filter(None, goals(table))]))
+    for reason in left_out:
+        print(f"Left out: {reason}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,62 @@
+"""The product with one database and one engine, set up as production is, and somebody who listens."""
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from neostack.processes import BASE_DIR
+from tests.whole.people import Company, Person, found_company
+from tests.whole.platform import Platform
+
+#: DEBUG off, as in production; but the benchmark speaks plain HTTP.
+PRODUCTION = {"DEBUG": "0", "SECURE_COOKIES": "0", "SECURE_SSL_REDIRECT": "0", "ALLOWED_HOSTS": "localhost"}
+ENGINES = {"process": "embedded engine", "centrifugo": "Centrifugo"}
+
+
+class Stage:
+    """One pair of database and engine, with Alice, an admin of Acme."""
+
+    def __init__(self, home: Path, database: str, engine: str) -> None:
+        self.database, self.engine = database, engine
+        self.platform = Platform(home, engine)
+        self.platform.environ |= PRODUCTION
+
+    @property
+    def name(self) -> str:
+        return f"{self.database}, {ENGINES[self.engine]}"
+
+    @contextmanager
+    def open(self) -> Iterator["Stage"]:
+        try:
+            self.platform.open()
+            self.acme: Company = found_company(self.platform, "Acme", "acme")
+            self.alice: Person = self.acme.hire("Alice", "tenant_admin")
+            yield self
+        finally:
+            self.platform.close()
+
+    @contextmanager
+    def only_the_database(self) -> Iterator[None]:
+        """Without the product's processes, which would take their share of the cores."""
+        for name in list(self.platform.processes):
+            self.platform.stop(name)
+        try:
+            yield
+        finally:
+            self.platform.ensure_all()
+
+    def python(self, module: str, *arguments: Any) -> tuple[list[str], dict[str, Any]]:
+        """Command and options of a process that works with this stage's settings and database."""
+        return [sys.executable, "-m", module, *map(str, arguments)], {"cwd": BASE_DIR, "env": self.platform.environ}
+
+
+@contextmanager
+def stage(database: str, engine: str, url: str) -> Iterator[Stage]:
+    """A new stage, with nothing in its database. `url` is the PostgreSQL server's, or empty for SQLite."""
+    os.environ["DATABASE_URL"] = url  # where the platform makes a database of its own
+    with tempfile.TemporaryDirectory(prefix="neo-bench-") as home, Stage(Path(home), database, engine).open() as it:
+        yield it
