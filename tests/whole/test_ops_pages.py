@@ -98,7 +98,8 @@ def test_all_that_waits_is_tried_in_batches_and_she_sees_how_far_it_is(window, a
 
 
 @pytest.mark.once
-def test_no_page_of_the_operations_portal_keeps_anybody_out(window, ada, acme, bob, deployed, left_behind):
+def test_no_page_of_the_operations_portal_keeps_anybody_out(window, platform, ada, acme, bob, deployed, left_behind):
+    platform.inside.make_person(name="Ada " + "of-a-long-name-" * 3, email=f"{uuid4().hex}@long.neostack.example")
     one: Window = window(ada)
     one.expects_outage = True  # Chromium says of the page for an event that is gone that it "failed to load" it
     question = f"/ops/access/?who={bob.email}&action=subscribe&channel="
