@@ -13,7 +13,6 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from pydantic import BaseModel
 from rest_framework import serializers, status
 from rest_framework.exceptions import APIException, NotFound, ValidationError
-from rest_framework.pagination import CursorPagination
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -24,6 +23,7 @@ from deployments.models import Deployment, Stack, Status, wire_time
 from deployments.rows import queue_places
 from tenants import idempotency
 from tenants.access import Rule, TenantAPIView
+from tenants.api import NewestFirst, Strict, valid
 from tenants.models import Role
 
 LOG_PAGE_LINES = 1_000
@@ -101,16 +101,6 @@ def resource(deployment: Deployment, **more: Any) -> dict[str, Any]:
 # --- What comes in ----------------------------------------------------------------------------------------------------
 
 
-class Strict(serializers.Serializer[Any]):
-    """Refuses fields it does not know: a misspelt one must not be passed over."""
-
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        unknown = set(self.initial_data) - set(self.fields)
-        if unknown:
-            raise ValidationError(dict.fromkeys(sorted(unknown), "There is no such field."))
-        return attrs
-
-
 class DeployBody(Strict):
     stack = serializers.CharField(max_length=50, help_text="The slug of an approved stack.")
     parameters = serializers.DictField(child=serializers.JSONField(allow_null=True), default=dict)
@@ -131,11 +121,6 @@ class ListQuery(serializers.Serializer[Any]):
 class LogQuery(serializers.Serializer[Any]):
     after = serializers.IntegerField(min_value=0, max_value=2**31 - 1, default=0, help_text="Lines above this number.")
     limit = serializers.IntegerField(min_value=1, max_value=LOG_PAGE_LINES, default=LOG_PAGE_LINES)
-
-
-def valid(serializer: serializers.Serializer[Any]) -> dict[str, Any]:
-    serializer.is_valid(raise_exception=True)
-    return dict(serializer.validated_data)
 
 
 class Conflict(APIException):
@@ -183,17 +168,6 @@ class DeploymentsAPIView(TenantAPIView):
         return found
 
 
-class Newest(CursorPagination):
-    ordering = "-number"
-    page_size = 50
-
-    def decode_cursor(self, request: Request) -> Any:
-        cursor = super().decode_cursor(request)
-        if cursor and cursor.position and not str(cursor.position).isdecimal():
-            raise NotFound(self.invalid_cursor_message)
-        return cursor
-
-
 class DeploymentListView(DeploymentsAPIView):
     rules: ClassVar[dict[str, Rule]] = {"GET": READ, "POST": WRITE}
 
@@ -210,7 +184,7 @@ class DeploymentListView(DeploymentsAPIView):
             found = found.filter(status__in=wanted["status"])
         if wanted.get("stack"):
             found = found.filter(release__stack__slug=wanted["stack"])
-        pages = Newest()
+        pages = NewestFirst()
         page = pages.paginate_queryset(found, request, view=self) or []
         places = queue_places(one.tenant_id for one in page if one.status == Status.QUEUED)
         return pages.get_paginated_response([resource(one, queue_position=places.get(one.id)) for one in page])

@@ -12,8 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 from rest_framework import serializers
 from rest_framework.authentication import SessionAuthentication
-from rest_framework.exceptions import NotAuthenticated, NotFound, PermissionDenied, ValidationError
-from rest_framework.pagination import CursorPagination
+from rest_framework.exceptions import NotAuthenticated, PermissionDenied
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -24,6 +23,7 @@ from notifications import actions, reading
 from notifications.actions import Outcome
 from notifications.models import Notification
 from tenants.access import ApiKeyAuthentication, principal_of
+from tenants.api import NewestFirst, Strict, valid
 
 IDS_AT_ONCE = 500
 #: The largest that a version can be.
@@ -88,15 +88,6 @@ class InboxChange(InboxState):
 # --- What comes in ----------------------------------------------------------------------------------------------------
 
 
-class Strict(serializers.Serializer[Any]):
-    """Refuses fields it does not know: a misspelt one must not be passed over."""
-
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        if unknown := set(self.initial_data) - set(self.fields):
-            raise ValidationError(dict.fromkeys(sorted(unknown), "There is no such field."))
-        return attrs
-
-
 class InboxQuery(serializers.Serializer[Any]):
     unread = serializers.BooleanField(default=False, help_text="Only what is unread.")
     tenant = serializers.CharField(max_length=50, default="", help_text="Only this tenant's, by its slug.")
@@ -111,11 +102,6 @@ class ReadAllBody(Strict):
     upTo = serializers.IntegerField(
         min_value=0, max_value=VERSION_MAX, required=False, help_text="Only what had arrived by this version."
     )
-
-
-def valid(serializer: serializers.Serializer[Any]) -> dict[str, Any]:
-    serializer.is_valid(raise_exception=True)
-    return dict(serializer.validated_data)
 
 
 # --- Views ------------------------------------------------------------------------------------------------------------
@@ -137,17 +123,6 @@ class InboxAPIView(APIView):
         if not isinstance(principal, User):
             raise PermissionDenied("API keys have no inbox: only a signed-in person has.", code="person_needed")
         self.person = principal
-
-
-class NewestFirst(CursorPagination):
-    ordering = "-number"
-    page_size = reading.PAGE_SIZE
-
-    def decode_cursor(self, request: Request) -> Any:
-        cursor = super().decode_cursor(request)
-        if cursor and cursor.position and not str(cursor.position).isdecimal():
-            raise NotFound(self.invalid_cursor_message)
-        return cursor
 
 
 class InboxView(InboxAPIView):
