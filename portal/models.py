@@ -1,19 +1,38 @@
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 from django.db import models
 from django.utils import timezone
 
 
-class PlatformHealth(models.Model):
+class OneRow(models.Model):
+    """A table that has one row, or none yet."""
+
+    ONLY = 1
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=ONLY, editable=False)
+
+    class Meta:
+        abstract = True
+
+    @classmethod
+    def now(cls) -> Self:
+        """The row, or one that says nothing yet."""
+        return cls._default_manager.filter(pk=cls.ONLY).first() or cls()
+
+    @classmethod
+    def locked(cls) -> Self:
+        """The row, to change it in this transaction."""
+        cls._default_manager.get_or_create(pk=cls.ONLY)
+        return cls._default_manager.select_for_update().get(pk=cls.ONLY)
+
+
+class PlatformHealth(OneRow):
     """The one row of what was last said about the platform's parts: by name their state, its reason, and since when.
 
     Written by `portal.ops.health.note`, together with the event that says it.
     """
 
-    ONLY = 1
-
-    id = models.PositiveSmallIntegerField(primary_key=True, default=ONLY, editable=False)
     parts: "models.JSONField[dict[str, dict[str, str]]]" = models.JSONField(default=dict)
     version = models.PositiveBigIntegerField(default=0)
     changed_at = models.DateTimeField(default=timezone.now)
@@ -29,27 +48,13 @@ class PlatformHealth(models.Model):
     def states(self) -> dict[str, str]:
         return {name: part["state"] for name, part in self.parts.items()}
 
-    @classmethod
-    def now(cls) -> "PlatformHealth":
-        """The row, or one that says nothing yet."""
-        return cls.objects.filter(pk=cls.ONLY).first() or cls()
 
-    @classmethod
-    def locked(cls) -> "PlatformHealth":
-        """The row, to change it in this transaction."""
-        cls.objects.get_or_create(pk=cls.ONLY)
-        return cls.objects.select_for_update().get(pk=cls.ONLY)
-
-
-class PlatformFigures(models.Model):
+class PlatformFigures(OneRow):
     """The one row of the platform's own metrics: the newest of each, and how events a second went lately.
 
     Written by `portal.ops.watch`. `lately`: [[moment, events a second], ...], oldest first.
     """
 
-    ONLY = 1
-
-    id = models.PositiveSmallIntegerField(primary_key=True, default=ONLY, editable=False)
     metrics: "models.JSONField[dict[str, float]]" = models.JSONField(default=dict)
     lately: "models.JSONField[list[list[Any]]]" = models.JSONField(default=list)
     version = models.PositiveBigIntegerField(default=0)
@@ -61,12 +66,3 @@ class PlatformFigures(models.Model):
 
     def __str__(self) -> str:
         return f"version {self.version}"
-
-    @classmethod
-    def now(cls) -> "PlatformFigures":
-        return cls.objects.filter(pk=cls.ONLY).first() or cls()
-
-    @classmethod
-    def locked(cls) -> "PlatformFigures":
-        cls.objects.get_or_create(pk=cls.ONLY)
-        return cls.objects.select_for_update().get(pk=cls.ONLY)
