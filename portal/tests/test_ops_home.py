@@ -22,19 +22,10 @@ from events.models import Event, Heartbeat
 from portal.models import PlatformFigures
 from portal.ops import health, watch
 from portal.ops.home import spark
+from portal.tests.engine_stub import EngineStub
 from tenants import actions as tenants
 
 pytestmark = pytest.mark.django_db
-
-
-class EngineStub:
-    connections = 5
-    is_away = False
-
-    def push(self, commands, timeout=None):
-        if self.is_away:
-            raise engine_client.EngineAway("The engine can't be reached.")
-        return [{"info": {"nodes": [{"num_clients": self.connections, "uptime": 3}]}}]
 
 
 @pytest.fixture(autouse=True)

@@ -14,19 +14,10 @@ from events.models import Cursor, Entry, Event
 from portal.models import PlatformFigures
 from portal.ops import health, watch
 from portal.ops.watch import LATELY_KEPT, Watch
+from portal.tests.engine_stub import EngineStub
 from tenants import actions as tenants
 
 pytestmark = pytest.mark.django_db
-
-
-class EngineStub:
-    connections = 5
-    is_away = False
-
-    def push(self, commands, timeout=None):
-        if self.is_away:
-            raise engine_client.EngineAway("The engine can't be reached.")
-        return [{"info": {"nodes": [{"num_clients": self.connections, "uptime": 3}]}}]
 
 
 class Clock:
