@@ -1,15 +1,26 @@
-"""Access generations in Redis, for the connect gate. Without REDIS_URL there are none: the gate reads the row."""
+"""Access generations in Redis, for the connect gate. Without REDIS_URL there are none: the gate reads the row.
 
-from collections.abc import Collection
+The relay writes those that were raised, the gate those it had to read from the database. What Redis has forgotten is
+read from the database again, so a generation is kept no longer than it saves reads.
+"""
+
+from collections.abc import Collection, Mapping
 from functools import cache
 from uuid import UUID
 
 import redis
 from django.conf import settings
 
-# Two relays may write at once: the higher generation stays.
+#: After so long without a new one it is read from the database once more.
+KEPT_SECONDS = 7 * 86_400
+
+# The relay and the gate, or two relays, may write at once: the higher generation stays.
 _RAISE = """
-if tonumber(ARGV[1]) > tonumber(redis.call("GET", KEYS[1]) or "0") then redis.call("SET", KEYS[1], ARGV[1]) end
+for i, key in ipairs(KEYS) do
+  if tonumber(ARGV[i]) > tonumber(redis.call("GET", key) or "0") then
+    redis.call("SET", key, ARGV[i], "EX", ARGV[#KEYS + 1])
+  end
+end
 """
 
 
@@ -32,11 +43,16 @@ def key(user_id: UUID) -> str:
 
 def write(user_id: UUID, generation: int) -> None:
     """Tell the gate a person's generation; an older one never replaces a newer. Raises GenerationsAway."""
+    write_many({user_id: generation})
+
+
+def write_many(found: Mapping[UUID, int]) -> None:
+    """The same for many people in one call. Raises GenerationsAway."""
     server = _redis()
-    if server is None:
+    if server is None or not found:
         return
     try:
-        server.eval(_RAISE, 1, key(user_id), generation)
+        server.eval(_RAISE, len(found), *map(key, found), *found.values(), KEPT_SECONDS)
     except redis.RedisError as error:
         raise GenerationsAway(f"Redis did not take an access generation: {error}") from error
 

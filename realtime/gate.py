@@ -18,7 +18,7 @@ from django.db import connections
 from accounts.models import User
 from events import generations
 from events.engine_client import ACCESS_CHANGED
-from realtime.metrics import GATE_ANSWERS
+from realtime.metrics import GATE_ANSWERS, GATE_DATABASE_READS
 from realtime.tokens import Bearer, InvalidToken, read_connection_token
 
 Scope = MutableMapping[str, Any]
@@ -120,16 +120,30 @@ def _fail(answers: Iterable[asyncio.Future[bool]], error: Exception) -> None:
 def current_of(bearers: list[Bearer]) -> set[Bearer]:
     """Those of the bearers whose generation is the person's now.
 
-    Redis knows what the relay has written, the database what has been committed. Redis settles all but those it does
-    not know and those newer than what it knows (of whom the relay has not got that far).
+    Redis knows what the relay has written and what the gate has read, the database what has been committed. Redis
+    settles all but those it does not know and those newer than what it knows (of whom the relay has not got that far).
+    What the database says of these, Redis knows from then on: when everybody comes back, nothing asks the database.
     """
     known = generations.read_many({bearer.user_id for bearer in bearers})
     current = {bearer for bearer in bearers if known.get(bearer.user_id) == bearer.generation}
     unsettled = {bearer for bearer in bearers if bearer.generation > known.get(bearer.user_id, 0)}
-    return current | (_current_in_database(unsettled) if unsettled else set())
+    if unsettled:
+        read = _current_in_database(unsettled)
+        _remember(read)
+        current |= read
+    return current
+
+
+def _remember(read: set[Bearer]) -> None:
+    """Save the next read of these. The relay may have written a newer one meanwhile: that stays."""
+    try:
+        generations.write_many({bearer.user_id: bearer.generation for bearer in read})
+    except generations.GenerationsAway:
+        logger.warning("Redis took no access generation: the gate will ask the database again.", exc_info=True)
 
 
 def _current_in_database(bearers: set[Bearer]) -> set[Bearer]:
+    GATE_DATABASE_READS.inc()
     people = User.objects.filter(pk__in={bearer.user_id for bearer in bearers}, is_active=True)
     try:
         rows = {Bearer(*row) for row in people.values_list("pk", "access_generation")}

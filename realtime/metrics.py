@@ -3,6 +3,9 @@
 from prometheus_client import Counter
 
 GATE_ANSWERS = Counter("neostack_gate_answers", "Connections the gate was asked about, by its answer.", ["answer"])
+GATE_DATABASE_READS = Counter(
+    "neostack_gate_database_reads", "Queries of the gate's: for people of whom Redis does not know the generation."
+)
 TOKENS = Counter("neostack_subscription_tokens", "Subscription tokens asked for, by outcome.", ["outcome"])
 PUBLICATIONS = Counter("neostack_publications", "Requests to publish an event, by HTTP status.", ["status"])
 POSITIONS_AWAY = Counter(

@@ -210,3 +210,23 @@ async def test_the_gate_gives_its_database_connection_back(bob):
         return any(connection.connection is not None for connection in connections.all(initialized_only=True))
 
     assert not gate._reader._threads.submit(left_open).result()
+
+
+async def test_who_was_read_from_the_database_once_is_known_to_redis(bob, redis_url, settings, monkeypatch):
+    """When the engine restarts everybody comes by at once, and nobody's row is read."""
+    settings.REDIS_URL = redis_url
+    token = tokens.connection_token(bob.user).token
+    assert "result" in await show(Gate(), token)
+    monkeypatch.setattr(gate_module, "_current_in_database", lambda bearers: pytest.fail("the database was asked"))
+    assert "result" in await show(Gate(), token)
+    await sync_to_async(generations.write)(bob.user.id, bob.user.access_generation + 1)
+    assert await show(Gate(), token) == CHANGED
+
+
+async def test_a_redis_that_takes_nothing_keeps_nobody_out(bob, redis_url, settings, monkeypatch):
+    def full(found: object) -> None:
+        raise generations.GenerationsAway("OOM command not allowed")
+
+    settings.REDIS_URL = redis_url
+    monkeypatch.setattr(generations, "write_many", full)
+    assert "result" in await show(Gate(), tokens.connection_token(bob.user).token)
