@@ -6,14 +6,18 @@
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 
 from neostack.processes import SECRETS
+from realtime import engine_config
 
 SECRET_MIN_CHARACTERS = 32
+#: A third of it is how long a web process may not know of a new signing key.
+LEAD_MIN_SECONDS = 5.0
 
 
 @register("production")
@@ -40,11 +44,11 @@ def refuse_unsafe_production() -> None:
 
 
 def errors() -> list[CheckMessage]:
-    return [*_debug(), *_secrets(), *_hosts(), *_origins()]
+    return [*_debug(), *_secrets(), *_hosts(), *_origins(), *_engine_redis(), *_signing_keys()]
 
 
 def warnings() -> list[CheckMessage]:
-    return [*_embedded_engine(), *_sqlite(), *_plain_http()]
+    return [*_embedded_engine(), *_one_port(), *_sqlite(), *_plain_http()]
 
 
 def _debug() -> Iterator[CheckMessage]:
@@ -85,12 +89,47 @@ def _origins() -> Iterator[CheckMessage]:
         )
 
 
+def _engine_redis() -> Iterator[CheckMessage]:
+    if settings.ENGINE_REDIS_URL and settings.ENGINE_REDIS_CLUSTER:
+        yield Error(
+            "ENGINE_REDIS_URL and ENGINE_REDIS_CLUSTER are both set: the engine keeps its channels in one of them.",
+            hint="Name single servers or a cluster's nodes, not both.",
+            id="neostack.E007",
+        )
+    schemes = {urlsplit(address).scheme for address in [*settings.ENGINE_REDIS_URL, *settings.ENGINE_REDIS_CLUSTER]}
+    if not schemes <= {"redis"} and not schemes <= {"rediss"}:
+        yield Error(
+            "The engine's Redis addresses must all begin with redis://, or all with rediss:// for TLS.",
+            hint="ENGINE_REDIS_URL=rediss://redis.example.com:6379",
+            id="neostack.E008",
+        )
+
+
+def _signing_keys() -> Iterator[CheckMessage]:
+    if settings.SIGNING_KEY_LEAD_SECONDS < LEAD_MIN_SECONDS:
+        yield Error(
+            f"SIGNING_KEY_LEAD_SECONDS is below {LEAD_MIN_SECONDS:g}: a web process could sign with a key that "
+            "another one does not publish yet.",
+            hint=f"Unset it, or give it {LEAD_MIN_SECONDS:g} or more.",
+            id="neostack.E009",
+        )
+
+
 def _embedded_engine() -> Iterator[CheckMessage]:
-    if settings.ENGINE != "centrifugo":
+    if settings.ENGINE != "centrifugo" or not (settings.ENGINE_REDIS_URL or settings.ENGINE_REDIS_CLUSTER):
         yield Warning(
             f"ENGINE={settings.ENGINE} keeps channel history in one process's memory.",
-            hint="Use ENGINE=centrifugo with Redis.",
+            hint="Use ENGINE=centrifugo with Redis: ENGINE_REDIS_URL=redis://redis.example.com:6379",
             id="neostack.W001",
+        )
+
+
+def _one_port() -> Iterator[CheckMessage]:
+    if settings.ENGINE == "centrifugo" and not engine_config.has_internal_port():
+        yield Warning(
+            "The engine's server API stands on the port that browsers come to; only its key keeps them out.",
+            hint="Give browsers a port of their own: ENGINE_PORT=8001, with another one in ENGINE_API_URL.",
+            id="neostack.W004",
         )
 
 

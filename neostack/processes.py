@@ -17,7 +17,14 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 LOCAL_DIR = Path(os.environ.get("LOCAL_DIR") or BASE_DIR / ".local").resolve()
 CENTRIFUGO = BASE_DIR / ".local" / "bin" / "centrifugo"
 ENGINES = ("embedded", "process", "centrifugo")
-SECRETS = ("SECRET_KEY", "ENGINE_API_KEY", "ENGINE_TOKEN_SECRET", "GATE_KEY", "PARAMETER_SECRET")
+SECRETS = (
+    "SECRET_KEY",
+    "ENGINE_API_KEY",
+    "GATE_KEY",
+    "CONNECTION_TOKEN_SECRET",
+    "SIGNING_KEY_SECRET",
+    "PARAMETER_SECRET",
+)
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 

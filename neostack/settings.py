@@ -189,15 +189,35 @@ UNDO_TAKEN_SECONDS = 60
 
 #: "embedded" mounts engine/ into this process; "process" and "centrifugo" stand at ENGINE_API_URL.
 ENGINE = env.str("ENGINE", default="embedded")
+#: Where we call the engine's server API. Its port and path are where the engine listens for us.
 ENGINE_API_URL = env.str("ENGINE_API_URL", default=f"http://127.0.0.1:{PORT}/engine/api").rstrip("/")
 ENGINE_API_KEY = secret("ENGINE_API_KEY")
+#: Where the engine listens for browsers; 0: on the port of ENGINE_API_URL too. Another one keeps its server API, its
+#: metrics and its health check on an internal port, where no browser comes.
+ENGINE_PORT = env.int("ENGINE_PORT", default=0)
 #: Where browsers connect. A path is taken relative to the page's own address.
 ENGINE_CLIENT_URL = env.str("ENGINE_CLIENT_URL", default="/connection/websocket")
-ENGINE_TOKEN_SECRET = secret("ENGINE_TOKEN_SECRET")
+#: The Redis through which several Centrifugo nodes are one: addresses of single servers (channels are spread over
+#: them) or of a cluster's nodes, with rediss:// over TLS. Neither: one node, which keeps everything in its memory.
+ENGINE_REDIS_URL = env.list("ENGINE_REDIS_URL", default=[])
+ENGINE_REDIS_CLUSTER = env.list("ENGINE_REDIS_CLUSTER", default=[])
+#: Begins every key and channel of the engine in Redis: two platforms may share one.
+ENGINE_REDIS_PREFIX = env.str("ENGINE_REDIS_PREFIX", default="neostack")
+#: The authority that signed Redis's certificate, as a PEM file; without it the machine's own authorities are asked.
+ENGINE_REDIS_CA_FILE = env.str("ENGINE_REDIS_CA_FILE", default="")
 #: What the engine sends as X-Gate-Key when it asks the gate about a connection.
 GATE_KEY = secret("GATE_KEY")
+#: Where the engine finds the gate, and the public keys of subscription tokens.
 GATE_URL = env.str("GATE_URL", default=f"http://127.0.0.1:{PORT}/api/realtime/connect")
+JWKS_URL = env.str("JWKS_URL", default=f"http://127.0.0.1:{PORT}/.well-known/jwks.json")
 ALLOWED_ORIGINS = env.list("ALLOWED_ORIGINS", default=[SITE_URL])
+#: Signs connection tokens, which only our own gate reads.
+CONNECTION_TOKEN_SECRET = secret("CONNECTION_TOKEN_SECRET")
+#: Encrypts the private keys of subscription tokens in the database. Under another one they cannot be read again.
+SIGNING_KEY_SECRET = secret("SIGNING_KEY_SECRET")
+#: So long a new signing key is published before anything is signed with it. Web processes read the keys anew three
+#: times in it; clocks that are further apart than a third of it are not forgiven.
+SIGNING_KEY_LEAD_SECONDS = env.float("SIGNING_KEY_LEAD_SECONDS", default=30.0)
 #: A person's generation is read within this, or the client is told to try again. The engine waits 1.5 s at most.
 GATE_TIMEOUT_SECONDS = env.float("GATE_TIMEOUT_SECONDS", default=1.0)
 #: Tokens are used again by a page that reconnects. Taking access away ends them whatever is left of these.

@@ -67,7 +67,7 @@ def read_connection_token(token: str) -> Bearer:
     try:
         claims = jwt.decode(
             token,
-            settings.ENGINE_TOKEN_SECRET,
+            settings.CONNECTION_TOKEN_SECRET,
             algorithms=[ALGORITHM],
             audience=CONNECTION,
             options={"require": ["exp", "sub", "aud"]},
@@ -82,4 +82,4 @@ def read_connection_token(token: str) -> Bearer:
 def _sign(user: User, purpose: str, ttl_seconds: int, **claims: Any) -> Signed:
     expires_at = int(time.time()) + ttl_seconds
     content = {"sub": Bearer.of(user).subject, "aud": purpose, "exp": expires_at, **claims}
-    return Signed(jwt.encode(content, settings.ENGINE_TOKEN_SECRET, algorithm=ALGORITHM), expires_at)
+    return Signed(jwt.encode(content, settings.CONNECTION_TOKEN_SECRET, algorithm=ALGORITHM), expires_at)

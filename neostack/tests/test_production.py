@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from neostack import processes
+from neostack import checks, processes
 
 pytestmark = pytest.mark.once
 
@@ -17,6 +17,9 @@ SAFE = {
     "ALLOWED_ORIGINS": "https://app.example.com",
     "CSRF_TRUSTED_ORIGINS": "https://app.example.com",
     "ENGINE": "centrifugo",
+    "ENGINE_API_URL": "http://centrifugo:9001/engine/api",
+    "ENGINE_PORT": "8001",
+    "ENGINE_REDIS_URL": "rediss://redis.example.com:6379",
     "DATABASE_URL": "postgres://neostack@db.example.com/neostack",
 }
 
@@ -91,3 +94,26 @@ def test_a_command_does_not_start_unsafe(safe, command):
     result = run(["manage.py", command], safe | {"ALLOWED_ORIGINS": ""})
     assert result.returncode != 0
     assert "ALLOWED_ORIGINS checks nothing" in result.stderr
+
+
+def test_the_engine_has_one_redis_and_encrypts_to_all_of_it_or_to_none(settings):
+    settings.ENGINE_REDIS_URL = ["rediss://one.example.com:6379", "redis://two.example.com:6379"]
+    assert "neostack.E008" in {error.id for error in checks.errors()}
+    settings.ENGINE_REDIS_URL = ["one.example.com"]
+    assert "neostack.E008" in {error.id for error in checks.errors()}
+    settings.ENGINE_REDIS_URL = ["redis://one.example.com:6379", "redis://two.example.com:6379"]
+    assert not {"neostack.E007", "neostack.E008"} & {error.id for error in checks.errors()}
+    settings.ENGINE_REDIS_CLUSTER = ["redis://cluster.example.com:7000"]
+    assert "neostack.E007" in {error.id for error in checks.errors()}
+
+
+def test_a_signing_key_must_be_known_everywhere_before_it_signs(settings):
+    settings.SIGNING_KEY_LEAD_SECONDS = 1.0
+    assert "neostack.E009" in {error.id for error in checks.errors()}
+
+
+def test_a_server_api_where_browsers_come_is_warned_of(settings):
+    settings.ENGINE = "centrifugo"
+    assert "neostack.W004" in {warning.id for warning in checks.warnings()}
+    settings.ENGINE_PORT = 8001
+    assert "neostack.W004" not in {warning.id for warning in checks.warnings()}

@@ -53,7 +53,7 @@ async def show(gate: Gate, token: str) -> dict[str, Any] | None:
 
 
 def forged(**claims: Any) -> str:
-    secret = claims.pop("secret", django_settings.ENGINE_TOKEN_SECRET)
+    secret = claims.pop("secret", django_settings.CONNECTION_TOKEN_SECRET)
     content = {"sub": f"{uuid4()}.1", "aud": "connection", "exp": time.time() + 60} | claims
     return jwt.encode({name: value for name, value in content.items() if value is not None}, secret, algorithm="HS256")
 

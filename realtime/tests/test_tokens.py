@@ -17,7 +17,7 @@ SUBSCRIPTIONS = "/api/realtime/subscriptions"
 
 
 def claims(token: str, audience: str) -> dict:
-    return jwt.decode(token, settings.ENGINE_TOKEN_SECRET, algorithms=["HS256"], audience=audience)
+    return jwt.decode(token, settings.CONNECTION_TOKEN_SECRET, algorithms=["HS256"], audience=audience)
 
 
 def test_bob_gets_a_connection_token_of_his_generation(bob):

@@ -1,7 +1,7 @@
 import json
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandParser
 
 from realtime import engine_config
 
@@ -12,5 +12,13 @@ class Command(BaseCommand):
     help = "Print the engine's configuration, for Centrifugo and for `python -m engine` alike."
     requires_system_checks = ()
 
-    def handle(self, *args: Any, **options: Any) -> None:
-        self.stdout.write(json.dumps(engine_config.build(), indent=2))
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--without-secrets",
+            action="store_true",
+            help="leave out what Centrifugo takes from its own environment (docs/access.md), for a file many may read",
+        )
+
+    def handle(self, *, without_secrets: bool, **options: Any) -> None:
+        config = engine_config.build()
+        self.stdout.write(json.dumps(engine_config.without_secrets(config) if without_secrets else config, indent=2))
