@@ -14,7 +14,7 @@ from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from events import cursors, log
+from events import cursors, log, metrics
 from events.cursors import Lease, LeaseLost
 from events.models import Cursor, DeadLetter, Entry, Event, Handled
 
@@ -108,11 +108,14 @@ def _handle_next(handler: Handler, lease: Lease) -> bool:
         if newest > lease.position:
             lease.advance(newest)
         return False
+    begun = time.monotonic()
     try:
         handler.function(entry.event, entry.seq)
     except Exception as error:
+        metrics.HANDLER_SECONDS.labels(handler.name, "failed").observe(time.monotonic() - begun)
         logger.exception("Handler %s failed for entry %s.", handler.name, entry.seq)
         return _failed(handler, lease, entry, f"{type(error).__name__}: {error}")
+    metrics.HANDLER_SECONDS.labels(handler.name, "done").observe(time.monotonic() - begun)
     with transaction.atomic():
         attempts = lease.attempts + 1
         lease.advance(entry.seq)

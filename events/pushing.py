@@ -5,8 +5,9 @@ has been read, and after any doubt the same batch goes out again.
 """
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
@@ -14,7 +15,7 @@ import orjson
 from django.db import connection, transaction
 from django.utils import timezone
 
-from events import databases, engine_client, generations, numbering
+from events import databases, engine_client, generations, metrics, numbering
 from events.cursors import PUSH, Lease
 from events.engine_client import Command, EngineAway, EngineRefused, EngineTimeout, Position, Reply
 from events.models import DeadLetter, DueDisconnect, Push
@@ -44,6 +45,7 @@ class Numbered(NamedTuple):
 
     seq: int
     event_id: int
+    emitted_at: datetime
     data: bytes
     channels: list[str]
     revokes: list[tuple[str, int]]
@@ -89,6 +91,7 @@ class Pusher:
             raise
         self._record(entries, items, replies, tops)
         self._unsure, self._batch = False, min(BATCH, self._batch * 2)
+        metrics.DELIVERY.note(entry.emitted_at for entry in entries)
         return len(entries)
 
     def _tops(self, items: list[Item]) -> dict[str, Position]:
@@ -120,6 +123,14 @@ class Pusher:
             Push.objects.create(first_seq=first, last_seq=last, outcomes=outcomes)
             DeadLetter.objects.bulk_create(letters, ignore_conflicts=True)
             DueDisconnect.objects.bulk_create(_due_disconnects(entries))
+        _count(outcomes.values())
+
+
+def _count(outcomes: Iterable[Outcomes]) -> None:
+    """An outcome is "repeat", "refused" or, of what was accepted, an offset."""
+    found = Counter("accepted" if isinstance(one, int) else one for of_entry in outcomes for one in of_entry.values())
+    for outcome, number in found.items():
+        metrics.PUBLICATIONS.labels(outcome).inc(number)
 
 
 def disconnect_again() -> None:
@@ -156,7 +167,7 @@ def _entries_after(seq: int, limit: int) -> Iterator[Numbered]:
         fields["occurred_at"] = databases.as_datetime(fields["occurred_at"])
         fields["payload"] = orjson.loads(fields["payload"])
         data = orjson.dumps(wire(number, **fields))
-        yield Numbered(number, event_id, data, orjson.loads(channels), orjson.loads(revokes))
+        yield Numbered(number, event_id, fields["occurred_at"], data, orjson.loads(channels), orjson.loads(revokes))
 
 
 def _within(size: int, entries: Iterable[Numbered]) -> list[Numbered]:

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import connection
 
-from events import cursors, databases, numbering, pushing
+from events import cursors, databases, metrics, numbering, pushing
 from events.cursors import PUSH, Lease, LeaseLost
 from events.engine_client import EngineAway
 from events.generations import GenerationsAway
@@ -53,6 +53,7 @@ class Drain:
             pushed = self.pusher.push() if self.newest > self.lease.position else 0
             self._disconnect_again()
         except (EngineAway, GenerationsAway) as error:
+            metrics.PUSH_FAILURES.labels("engine" if isinstance(error, EngineAway) else "redis").inc()
             self._back_off(str(error))
             return 0
         self._failures, self.waits_for = 0, ""
@@ -107,7 +108,8 @@ class Relay:
             return
         doorbell = databases.doorbell()
         try:
-            self._relay(Drain(lease), doorbell)
+            with metrics.RELAY_ACTIVE.track_inprogress():
+                self._relay(Drain(lease), doorbell)
         except LeaseLost:
             self._say("Another relay has taken over.")
         finally:
