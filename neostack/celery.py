@@ -21,8 +21,10 @@ app.autodiscover_tasks()
 
 @worker_ready.connect(weak=False)
 def beat_as_worker(**_: Any) -> None:
+    from events import scraping
     from events.heartbeats import BeatingThread
 
+    scraping.serve()
     beating = BeatingThread("worker")
     worker_shutdown.connect(lambda **_: beating.stop(), weak=False)
 

@@ -1,21 +1,14 @@
 """Is it alive, is it ready, and what does it count: for load balancers, supervisors and Prometheus."""
 
-import hmac
-from collections.abc import Iterator
-
-from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
-from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.registry import Collector
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from events import log
-from events.models import Cursor, DeadLetter
+from events import scraping
 from portal.ops import health
 from portal.ops.guides import guide_to
 
-LOOPBACK = ("127.0.0.1", "::1")
+PROXY_HEADERS = ("X-Forwarded-For", "Forwarded", "X-Real-IP")
 
 
 # --- Liveness and readiness -------------------------------------------------------------------------------------------
@@ -53,37 +46,11 @@ def _answer(part: health.Part) -> dict[str, str]:
 # --- Metrics ----------------------------------------------------------------------------------------------------------
 
 
-class LogCollector(Collector):
-    """The log and its cursors as the database has them: the same from whichever process is asked."""
-
-    def describe(self) -> Iterator[GaugeMetricFamily]:
-        return iter(())  # else registering would query
-
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        newest = log.newest_seq()
-        yield GaugeMetricFamily("neostack_log_seq", "The last sequence number given.", value=newest)
-        lag = GaugeMetricFamily("neostack_cursor_lag", "Events a cursor has not dealt with.", labels=["cursor"])
-        for name, position in Cursor.objects.values_list("name", "position"):
-            lag.add_metric([name], newest - position)
-        yield lag
-        waiting = DeadLetter.objects.filter(resolution="").count()
-        yield GaugeMetricFamily("neostack_dead_letters", "Dead letters that wait for a decision.", value=waiting)
-
-
-REGISTRY.register(LogCollector())
-
-
 @require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
-    """For Prometheus: with METRICS_KEY as bearer token; without such a setting, to this machine only."""
-    if not _may_scrape(request):
-        return HttpResponse("Metrics are for the monitoring only: see METRICS_KEY.\n", status=403)
+    """What this web process counts; what the platform is like says `pulse`. See `events.scraping` for who may read."""
+    authorization, address = request.headers.get("Authorization", ""), request.META.get("REMOTE_ADDR", "")
+    through_proxy = any(name in request.headers for name in PROXY_HEADERS)
+    if not scraping.may_read(authorization, address, through_proxy=through_proxy):
+        return HttpResponse(scraping.REFUSED, status=403)
     return HttpResponse(generate_latest(), content_type=CONTENT_TYPE_LATEST)
-
-
-def _may_scrape(request: HttpRequest) -> bool:
-    if settings.METRICS_KEY:
-        given = request.headers.get("Authorization", "").encode()
-        return hmac.compare_digest(given, f"Bearer {settings.METRICS_KEY}".encode())
-    behind_proxy = any(name in request.headers for name in ("X-Forwarded-For", "Forwarded", "X-Real-IP"))
-    return request.META.get("REMOTE_ADDR") in LOOPBACK and not behind_proxy

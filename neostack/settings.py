@@ -78,6 +78,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "portal.metrics.RequestMetricsMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -132,6 +133,8 @@ REDIS_URL = env.str("REDIS_URL", default="")
 
 #: What Prometheus shows as bearer token at /metrics. Empty: /metrics answers to this machine only, not through a proxy.
 METRICS_KEY = env.str("METRICS_KEY", default="")
+#: Where relay, worker and pulse answer /metrics, each for itself. 0: nowhere. A web process answers on its own port.
+METRICS_PORT = env.int("METRICS_PORT", default=0)
 
 # --- People -------------------------------------------------------------------------------------------------------
 

@@ -14,7 +14,8 @@ from django.db import Error as DatabaseError
 from django.db import connection
 
 from monitoring import actions as monitoring
-from portal.ops import watch
+from portal.metrics import BEAT_FAILURES, BEAT_SECONDS
+from portal.ops import facts, watch
 
 logger = logging.getLogger("portal.pulse")
 
@@ -37,6 +38,7 @@ BEATS = (
     #: A metrics_update that waits for its turn (100 ms) comes this much later at most.
     Beat("metrics", every=0.05, do=monitoring.say_what_is_due),
     Beat("platform", every=watch.EVERY_SECONDS, do=WATCH.step),
+    Beat("stock", every=facts.STOCK_EVERY_SECONDS, do=facts.FACTS.take_stock),
 )
 
 
@@ -55,11 +57,13 @@ def keep(beat: Beat, stop: threading.Event) -> None:
     try:
         while not stop.is_set():
             try:
-                beat.do()
+                with BEAT_SECONDS.labels(beat.name).time():
+                    beat.do()
                 if failure:
                     logger.info("%s goes on.", beat.name)
                 failure = ""
             except Exception as error:
+                BEAT_FAILURES.labels(beat.name).inc()
                 failure = _say(beat, error, failure)
                 connection.close()
             stop.wait(PAUSE_SECONDS if failure else beat.every)

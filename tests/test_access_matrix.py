@@ -51,6 +51,7 @@ API_CHANGE = API_READ_ADMIN
 API_PEOPLE = row(        200, 200, 200,   200, 200, 401,      403,  403,  403)
 FEED = row(              200, 200, 200,   200, 200, 401,      200,  403,  200)
 NOTICE = row(            202, 202, 403,   202, 403, 401,      202,  403,  403)
+NOBODY = row(            403, 403, 403,   403, 403, 403,      403,  403,  403)
 # fmt: on
 
 
@@ -81,7 +82,8 @@ class World:
 
 
 @pytest.fixture
-def world(acme, globex, alice, bob, charlie, platform_admin, stranger) -> World:
+def world(acme, globex, alice, bob, charlie, platform_admin, stranger, settings) -> World:
+    settings.METRICS_KEY = "known-to-prometheus-alone"
     stack = make_stack(platform_admin)
     with scopes_disabled():
         dora = make_person("Dora", "dora@acme.example")
@@ -297,7 +299,7 @@ ROWS = [
     page("api/docs", EVERYBODY),
     page("healthz", EVERYBODY),
     page("readyz", EVERYBODY),
-    page("metrics", EVERYBODY),  # from this machine only: see test_health
+    page("metrics", NOBODY),  # only who shows METRICS_KEY: see test_health
 ]
 
 

@@ -109,6 +109,8 @@ class EngineStub:
             self.disconnected.append(request["user"])
             self.journal.append(f"disconnect {request['user']} {request['disconnect']['code']}")
             return {"disconnect": {}}
+        if method == "info":
+            return {"info": {"nodes": [{"num_clients": 0, "uptime": 1}]}}
         channel = request["channel"]
         if channel in self.refuse:
             return {"error": {"code": 102, "message": "unknown channel"}}

@@ -17,6 +17,7 @@ from monitoring.events import MetricsUpdate
 from portal import times
 from portal.models import PlatformFigures
 from portal.ops import health
+from portal.ops.facts import FACTS
 from portal.ops.health import CursorFacts, Health
 
 EVERY_SECONDS = 1.0
@@ -38,8 +39,11 @@ class Watch:
 
     def step(self) -> None:
         """One look: the heartbeat, the parts' states, the figures."""
-        self.heart.beat()
-        found = health.look()
+        try:
+            self.heart.beat()
+        finally:  # a database that is away is something to be seen, too
+            found = health.look()
+            FACTS.saw(found)
         if found.database_is_away:
             return
         health.note(found)

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from events import databases
+from events import databases, scraping
 from events.relay import Relay
 
 
@@ -18,6 +18,7 @@ class Command(BaseCommand):
         # Does nothing where the settings have configured logging.
         logging.basicConfig(level=logging.INFO, format="%(asctime)s relay: %(message)s")
         databases.without_pool()
+        scraping.serve()
         # What has been loaded by now stays: the collector need not walk through it (9 ms) while a batch waits.
         gc.freeze()
         relay = Relay()

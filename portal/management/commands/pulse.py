@@ -5,10 +5,12 @@ import threading
 from typing import Any
 
 from django.core.management.base import BaseCommand
+from prometheus_client import REGISTRY
 
-from events import databases
+from events import databases, scraping
 from events.heartbeats import without_failing
 from portal import pulse
+from portal.ops import facts
 
 
 class Command(BaseCommand):
@@ -20,6 +22,8 @@ class Command(BaseCommand):
         # Does nothing where the settings have configured logging.
         logging.basicConfig(level=logging.INFO, format="%(asctime)s pulse: %(message)s")
         databases.without_pool()
+        REGISTRY.register(facts.FACTS)
+        scraping.serve()
         gc.freeze()  # what has been loaded stays
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
