@@ -7,11 +7,11 @@ from uuid import uuid4
 import pytest
 from django_scopes import scopes_disabled
 
-from deployments.tests.test_pages_replay import CHROMIUM, NORMALISED, SITE, browser_page, differences, shuffled
 from events.models import Event
 from notifications import actions
 from notifications.actions import Message
 from notifications.models import Notification
+from tests.replay import CHROMIUM, NORMALISED, becomes_fresh, orders_of
 
 pytestmark = [pytest.mark.browser, pytest.mark.once]
 
@@ -86,16 +86,12 @@ def test_an_old_inbox_given_the_events_is_the_inbox_the_server_renders_now(acme,
     live_through_an_hour(bob, acme, known)
     events = wire_events()
     fresh = {path: bob.get(path).content.decode() for path in PATHS}
-    orders = [events[count:], [*events, *events], *(shuffled(events, seed) for seed in range(3))]
+
+    def replay(page, events: list[dict]) -> None:
+        page.evaluate(REPLAY, [json.dumps(events), str(bob.user.pk)])
+
     for path in PATHS:
-        place = path.partition("?")[0]
-        with browser_page({place: old[path], "/fresh/": fresh[path]}) as page:
-            page.goto(f"{SITE}/fresh/")
-            expected = shown(page)
-            for order in orders:
-                page.goto(SITE + path)
-                page.evaluate(REPLAY, [json.dumps(order), str(bob.user.pk)])
-                assert differences(shown(page), expected) == "", path
+        becomes_fresh(path, old[path], fresh[path], orders_of(events, count), replay, shown)
 
 
 def shown(page) -> str:

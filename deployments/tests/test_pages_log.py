@@ -9,7 +9,7 @@ from django_scopes import scope
 from playwright.sync_api import Page, Route
 
 from deployments.models import LogBlock
-from deployments.tests.test_pages_replay import SITE, browser_page
+from tests.replay import SITE, browser_page
 
 pytestmark = [
     pytest.mark.once,  # what a page's script does knows neither database nor engine

@@ -1,75 +1,20 @@
 """Old state + events = fresh state, for each page: an old page is given every event since, repeated and out of order,
 in a real browser, and must then be what the server renders now (after Show, where rows wait for it)."""
 
-import difflib
 import json
-import mimetypes
-import random
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 from django.db import transaction
 from django_scopes import scope, scopes_disabled
-from playwright.sync_api import Page, Route, sync_playwright
+from playwright.sync_api import Page
 
 from deployments import actions
 from deployments.models import Deployment, StepStatus, wire_time
 from deployments.signals import deployment_changed
 from events.models import Event
+from tests.replay import CHROMIUM, becomes_fresh, orders_of
 
 pytestmark = [pytest.mark.browser, pytest.mark.once]  # what a page's script does knows neither database nor engine
-
-ROOT = Path(__file__).resolve().parents[2]
-CHROMIUM = shutil.which("chromium")
-SITE = "http://page.test"
-
-#: What differs between two renders of the same state: keys of forms, and words that count time.
-NORMALISED = """root => {
-  for (const node of root.querySelectorAll("[name=csrfmiddlewaretoken], [name=idempotency_key]")) node.remove();
-  for (const node of root.querySelectorAll("[data-relative], [data-elapsed]")) node.textContent = "";
-  for (const node of root.querySelectorAll("template, [data-tallies]")) node.remove();
-  for (const node of root.querySelectorAll("[data-live-list]")) { delete node.dataset.low; delete node.dataset.high; }
-  for (const node of root.querySelectorAll("[class='']")) node.removeAttribute("class");
-  for (const node of root.querySelectorAll("[data-live-word]")) node.textContent = "";
-  for (const node of root.querySelectorAll("[data-log]")) { delete node.dataset.ended; delete node.dataset.started; }
-  const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT | NodeFilter.SHOW_COMMENT);
-  const texts = [];
-  while (walker.nextNode()) texts.push(walker.currentNode);
-  for (const text of texts) text.data.trim() ? (text.data = text.data.trim()) : text.remove();
-  for (const node of root.querySelectorAll("*")) {
-    const sorted = [...node.attributes].map(({name, value}) => [name, value]).sort();
-    for (const [name] of sorted) node.removeAttribute(name);
-    for (const [name, value] of sorted) node.setAttribute(name, value);
-  }
-  return root.outerHTML.replaceAll("><", ">\\n<");
-}"""
-
-
-@contextmanager
-def browser_page(pages: dict[str, str]) -> Iterator[Page]:
-    """A page whose addresses under SITE are these, and whose static files are ours."""
-
-    def answer(route: Route) -> None:
-        path = route.request.url.removeprefix(SITE).partition("?")[0]
-        if path in pages:
-            route.fulfill(body=pages[path], content_type="text/html; charset=utf-8")
-        elif path.endswith("/js/page.js"):
-            route.fulfill(body="", content_type="text/javascript")  # nothing starts by itself
-        elif path.startswith("/static/"):
-            file = ROOT / path.lstrip("/")
-            route.fulfill(body=file.read_bytes(), content_type=mimetypes.guess_type(file.name)[0] or "text/plain")
-        else:
-            route.abort()
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page()
-        page.route("**/*", answer)
-        yield page
-        browser.close()
 
 
 def advance(deployment: Deployment, status: str, by=None, **fields) -> None:
@@ -142,27 +87,8 @@ def test_an_old_page_given_the_events_is_the_page_the_server_renders_now(acme, a
         live_through_an_hour(acme, alice, stack)
     events = wire_events()
     fresh = {path: alice.get(path).content.decode() for path in PATHS}
-    orders = [events[known:], [*events, *events], *(shuffled(events, seed) for seed in range(3))]
     for path in PATHS:
-        place = path.partition("?")[0]
-        with browser_page({place: old[path], "/fresh/": fresh[path]}) as page:
-            page.goto(f"{SITE}/fresh/")
-            expected = page.evaluate(NORMALISED, page.query_selector("main"))
-            for order in orders:
-                page.goto(SITE + path)
-                replay(page, order)
-                assert differences(page.evaluate(NORMALISED, page.query_selector("main")), expected) == "", path
-
-
-def differences(now: str, fresh: str) -> str:
-    lines = difflib.unified_diff(now.splitlines(), fresh.splitlines(), "replayed", "fresh", lineterm="", n=0)
-    return "\n".join(lines)
-
-
-def shuffled(events: list[dict], seed: int) -> list[dict]:
-    found = [*events, *events[::3]]
-    random.Random(seed).shuffle(found)
-    return found
+        becomes_fresh(path, old[path], fresh[path], orders_of(events, known), replay)
 
 
 def replay(page: Page, events: list[dict]) -> None:

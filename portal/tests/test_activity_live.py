@@ -1,16 +1,15 @@
 """An open page of activity: what arrives waits and is counted, and after Show the page is what a fresh one would be."""
 
 import json
-import random
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from django_scopes import scopes_disabled
 from playwright.sync_api import Page
 
-from deployments.tests.test_pages_replay import CHROMIUM, NORMALISED, SITE, browser_page, differences
 from events.models import Event
 from portal.tests.test_activity import ACTIVITY, OPS, happens
+from tests.replay import CHROMIUM, SITE, becomes_fresh, browser_page, orders_of
 
 pytestmark = [
     pytest.mark.browser,
@@ -77,23 +76,17 @@ def test_an_old_page_given_the_events_is_the_page_the_server_renders_now(acme, a
     an_hour(acme, alice, bob)
     events = wire_events()
     fresh = {place + query: who.get(place + query).content.decode() for who, place, query in pages}
-    shuffled = [*events, *events[::3]]
-    random.Random(4).shuffle(shuffled)
-    served: dict[str, str] = {}
-    with browser_page(served) as page:
-        for _, place, query in pages:
-            served.update({place: old[place + query], "/fresh/": fresh[place + query]})
-            page.goto(f"{SITE}/fresh/")
-            expected = page.evaluate(NORMALISED, page.query_selector("main"))
-            for order in (events[known:], shuffled):
-                page.goto(SITE + place)
-                before = page.locator("#acts").inner_text()
-                take(page, heard(place, order))
-                assert page.locator("#acts").inner_text() == before, "nothing moves by itself"
-                show(page)
-                assert differences(page.evaluate(NORMALISED, page.query_selector("main")), expected) == "", (
-                    place + query
-                )
+
+    def play(page: Page, told: list[dict]) -> None:
+        before = page.locator("#acts").inner_text()
+        take(page, told)
+        assert page.locator("#acts").inner_text() == before, "nothing moves by itself"
+        show(page)
+
+    for _, place, query in pages:
+        path = place + query
+        orders = orders_of(heard(place, events), len(heard(place, events[:known])), shuffles=1)
+        becomes_fresh(path, old[path], fresh[path], orders, play)
 
 
 def test_only_what_the_filters_let_in_is_counted(acme, alice, bob):

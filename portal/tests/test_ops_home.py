@@ -1,7 +1,6 @@
 """The operations home: what it says of the platform, to whom, and that old pages given the events are as fresh ones."""
 
 import json
-import random
 import re
 from datetime import UTC, datetime, timedelta
 
@@ -14,7 +13,7 @@ from django_scopes import scopes_disabled
 from deployments import actions
 from deployments.models import Deployment, Stack
 from deployments.tests.conftest import make_stack, python
-from deployments.tests.test_pages_replay import CHROMIUM, NORMALISED, SITE, advance, browser_page, differences
+from deployments.tests.test_pages_replay import advance
 from events import cursors, engine_client, handling, numbering
 from events.cursors import PUSH
 from events.heartbeats import Heart
@@ -24,6 +23,7 @@ from portal.ops import health, watch
 from portal.ops.home import spark
 from portal.tests.engine_stub import EngineStub
 from tenants import actions as tenants
+from tests.replay import CHROMIUM, becomes_fresh, orders_of
 
 pytestmark = pytest.mark.django_db
 
@@ -179,18 +179,4 @@ def test_an_old_home_given_the_events_is_the_home_the_server_renders_now(platfor
         fresh = platform_admin.get("/ops/").content.decode()
     events = wire_events()
     assert PlatformFigures.now().version == 4
-    orders = [events, [*events, *events], *(shuffled(events, seed) for seed in range(3))]
-    with browser_page({"/ops/": old, "/fresh/": fresh}) as page:
-        page.goto(f"{SITE}/fresh/")
-        page.evaluate(REPLAY, "[]")
-        expected = page.evaluate(NORMALISED, page.query_selector("main"))
-        for order in orders:
-            page.goto(f"{SITE}/ops/")
-            page.evaluate(REPLAY, json.dumps(order))
-            assert differences(page.evaluate(NORMALISED, page.query_selector("main")), expected) == ""
-
-
-def shuffled(events: list[dict], seed: int) -> list[dict]:
-    found = [*events, *events[::3]]
-    random.Random(seed).shuffle(found)
-    return found
+    becomes_fresh("/ops/", old, fresh, orders_of(events), lambda page, told: page.evaluate(REPLAY, json.dumps(told)))

@@ -10,18 +10,13 @@ from deployments import actions
 from deployments.models import Deployment
 from deployments.tests.conftest import stack  # noqa: F401  a fixture
 from deployments.tests.test_pages_replay import (
-    CHROMIUM,
-    NORMALISED,
-    SITE,
-    browser_page,
-    differences,
     live_through_an_hour,
     replay,
-    shuffled,
 )
 from events import numbering
 from events.channels import ADMIN_EVENTS
 from events.models import Entry
+from tests.replay import CHROMIUM, becomes_fresh, orders_of, shown
 
 pytestmark = [
     pytest.mark.once,  # what a page's script does knows neither database nor engine
@@ -30,8 +25,11 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
 ]
 
-#: The journey is read anew, not told.
-WITHOUT_JOURNEY = f"root => {{ root.querySelector('#journey')?.remove(); return ({NORMALISED})(root); }}"
+
+def without_journey(page) -> str:
+    """The journey is read anew, not told."""
+    page.evaluate("() => document.getElementById('journey')?.remove()")
+    return shown(page)
 
 
 @scopes_disabled()
@@ -68,17 +66,9 @@ def test_an_old_page_of_all_tenants_given_the_events_is_the_fresh_page(
         actions.request_deployment(globex, stack, {"TITLE": "Globex"}, by=charlie.user, name="web")
     events = [event for event in told() if event["type"] == "deployment_update"]
     fresh = {path: platform_admin.get(path).content.decode() for path in addresses}
-    orders = [[*events, *events], *(shuffled(events, seed) for seed in range(2))]
     assert len(told()) > known
     for path in addresses:
-        with browser_page({path.partition("?")[0]: old[path], "/fresh/": fresh[path]}) as page:
-            page.goto(f"{SITE}/fresh/")
-            expected = page.evaluate(WITHOUT_JOURNEY, page.query_selector("main"))
-            for order in orders:
-                page.goto(SITE + path)
-                replay(page, order)
-                now = page.evaluate(WITHOUT_JOURNEY, page.query_selector("main"))
-                assert differences(now, expected) == "", path
+        becomes_fresh(path, old[path], fresh[path], orders_of(events, shuffles=2), replay, without_journey)
 
 
 def test_an_old_log_given_the_events_is_the_fresh_log(platform_admin, acme, globex, alice, charlie, stack):  # noqa: F811
@@ -92,13 +82,7 @@ def test_an_old_log_given_the_events_is_the_fresh_log(platform_admin, acme, glob
     events = told()
     fresh = {path: platform_admin.get(path).content.decode() for path in addresses}
     for path in addresses:
-        with browser_page({"/ops/events/": old[path], "/fresh/": fresh[path]}) as page:
-            page.goto(f"{SITE}/fresh/")
-            expected = page.evaluate(NORMALISED, page.query_selector("main"))
-            for order in ([*events, *events], shuffled(events, 1)):
-                page.goto(SITE + path)
-                feed(page, order)
-                assert differences(page.evaluate(NORMALISED, page.query_selector("main")), expected) == "", path
+        becomes_fresh(path, old[path], fresh[path], orders_of(events, shuffles=1), feed)
 
 
 def feed(page, events: list[dict]) -> None:

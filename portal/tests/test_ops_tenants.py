@@ -1,7 +1,6 @@
 """The tenants as the platform's staff see them: who needs help, suspending and resuming, and the jump dialog."""
 
 import json
-import random
 import re
 
 import pytest
@@ -13,11 +12,11 @@ from django_scopes import scopes_disabled
 from deployments import actions as deployments
 from deployments.models import Deployment
 from deployments.tests.conftest import make_stack, python
-from deployments.tests.test_pages_replay import CHROMIUM, NORMALISED, SITE, browser_page, differences
 from events import numbering
 from events.models import Event
 from tenants import actions
 from tenants.models import Membership, Role, Tenant
+from tests.replay import CHROMIUM, becomes_fresh, orders_of
 
 pytestmark = pytest.mark.django_db
 
@@ -230,12 +229,4 @@ def test_an_old_list_given_the_events_is_the_list_the_server_renders_now(platfor
     actions.suspend(globex, None)
     fresh = platform_admin.get("/ops/tenants/").content.decode()
     events = [event.wire(event.id) for event in Event.objects.filter(type="tenant_updated").order_by("id")]
-    orders = [events, [*events, *events], events[::-1], *(random.Random(seed).sample(events * 2, 8) for seed in (1, 2))]
-    with browser_page({"/ops/": old, "/fresh/": fresh}) as page:
-        page.goto(f"{SITE}/fresh/")
-        page.evaluate(REPLAY, "[]")
-        expected = page.evaluate(NORMALISED, page.query_selector("main"))
-        for order in orders:
-            page.goto(f"{SITE}/ops/")
-            page.evaluate(REPLAY, json.dumps(order))
-            assert differences(page.evaluate(NORMALISED, page.query_selector("main")), expected) == ""
+    becomes_fresh("/ops/", old, fresh, orders_of(events), lambda page, told: page.evaluate(REPLAY, json.dumps(told)))
