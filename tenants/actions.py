@@ -111,8 +111,11 @@ def update_tenant(
     tenant = _lock(tenant)
     if any(getattr(tenant, field) != value for field, value in (seen or {}).items()):
         raise StaleVersion(f"The settings of {tenant} were changed", tenant)
-    tenant.name = tenant.name if name is None else name
-    tenant.time_zone = tenant.time_zone if time_zone is None else time_zone
+    wanted = {field: value for field, value in (("name", name), ("time_zone", time_zone)) if value is not None}
+    if all(getattr(tenant, field) == value for field, value in wanted.items()):
+        return tenant  # nobody changed anything, so there is nothing to say
+    for field, value in wanted.items():
+        setattr(tenant, field, value)
     tenant.full_clean()
     return _changed(tenant, Change.SETTINGS, by)
 

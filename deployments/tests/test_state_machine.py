@@ -16,7 +16,8 @@ from events.models import Event
 
 pytestmark = pytest.mark.django_db
 
-ANYTHING = ["claim", "begin", "end", "complete", "fail", "confirm", "cancel", "retry", "silence", "renew", "log"]
+ASKED = ["cancel", "retry", "roll_back"]
+ANYTHING = [*ASKED, "claim", "begin", "end", "complete", "fail", "confirm", "silence", "renew", "log"]
 
 
 class World:
@@ -59,6 +60,9 @@ class World:
 
     def retry(self):
         actions.retry(self.deployment, by=self.by)
+
+    def roll_back(self):
+        actions.roll_back(self.deployment, by=self.by)
 
     def silence(self):
         active = Deployment.objects.filter(status__in=["starting", "running"])

@@ -63,6 +63,12 @@ def test_settings_change_and_the_version_rises_with_each(acme, platform_admin):
     assert last_event().payload["timeZone"] == "Europe/Lisbon"
 
 
+def test_saving_settings_as_they_are_says_nothing(acme, platform_admin):
+    for _ in range(2):
+        tenant = actions.update_tenant(acme, platform_admin.user, name="Acme & Sons", time_zone="Europe/Lisbon")
+    assert tenant.version == last_event().payload["version"] == 2
+
+
 def test_suspending_ends_the_access_of_every_member(acme, alice, bob, charlie, platform_admin):
     actions.suspend(acme, by=platform_admin.user)
     assert [generation(person) for person in (alice, bob, charlie)] == [2, 2, 1]
