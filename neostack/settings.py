@@ -1,5 +1,7 @@
 """Every setting comes from the environment (or a .env file); what has a default has one that is safe to ship.
 
+NAME_FILE may stand for NAME: then its value is what that file holds, as orchestrators hand out secrets.
+
 With DEBUG on, secrets that are missing get development values; without it, they are required.
 """
 
@@ -7,14 +9,14 @@ import warnings
 from datetime import timedelta
 from pathlib import Path
 
-import environ
 from django.core.exceptions import ImproperlyConfigured
 
 from neostack import processes
+from neostack.secret_files import FileAwareEnv
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-env = environ.Env()
+env = FileAwareEnv()
 if (BASE_DIR / ".env").exists():
     env.read_env(BASE_DIR / ".env")
 
