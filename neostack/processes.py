@@ -28,12 +28,13 @@ SECRETS = (
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
-def commands(*, engine: str, host: str, port: int, local_dir: Path, demo: bool = False) -> dict[str, list[str]]:
+def commands(
+    *, engine: str, host: str, port: int, local_dir: Path, demo: bool = False, python: str = sys.executable
+) -> dict[str, list[str]]:
     """The command line of every process, by name, in the order to start them.
 
     `local_dir` holds the engine's configuration and the schedule's state; for the demo also its agent's key.
     """
-    python = sys.executable
     celery = [python, "-m", "celery", "--app", "neostack", "--quiet"]
     found = {
         "web": [

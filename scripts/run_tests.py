@@ -85,9 +85,20 @@ def whole_suite(suite: Suite) -> None:
         if found:
             title = ", ".join(PRODUCTION_PARTS[name] for name in found)
             suite.run(title, ["-q", "-n", "2", "-m", f"not ({ONE_AT_A_TIME}) and not {ONCE}"], **found)
-            suite.run(
-                f"{title}, the whole", ["-q", "--durations=8", "-m", f"({ONE_AT_A_TIME}) and not {ONCE}"], **found
-            )
+            whole = ["-q", "--durations=8", "-m", f"({ONE_AT_A_TIME}) and not {ONCE}"]
+            suite.run(f"{title}, the whole", whole, **found, **topology(suite, found))
+
+
+def topology(suite: Suite, found: dict[str, str]) -> dict[str, str]:
+    """Have the whole run as production does, behind a proxy, where everything for that is here."""
+    if found.keys() != PRODUCTION_PARTS.keys():
+        return {}
+    try:
+        services.nginx()
+    except services.NotHere as reason:
+        suite.missing.append(f"production's topology: {reason}")
+        return {}
+    return {"NEO_TOPOLOGY": "1"}
 
 
 def main(arguments: list[str]) -> int:

@@ -41,34 +41,66 @@ def chromium() -> str | None:
 @contextmanager
 def postgres() -> Iterator[str]:
     """The address (DATABASE_URL) of a new, empty PostgreSQL cluster. Raises NotHere."""
-    binaries = _postgres_binaries()
-    with _directory("neo-pg-") as home:
-        data, port, who = home / "data", free_port(), _not_root()
-        subprocess.run(
-            [binaries / "initdb", "-D", data, "-U", "neostack", "--auth=trust", "--encoding=UTF8", "--locale=C"],
-            check=True,
-            stdout=subprocess.DEVNULL,
-            **who,
-        )
-        command = [binaries / "postgres", "-D", data, "-p", str(port), "-k", home, "-h", "127.0.0.1"]
-        options = ["-c", "max_connections=200", "-c", "log_min_messages=panic"]
-        url = f"postgres://neostack@127.0.0.1:{port}/neostack"
-        with _running([*command, *options], signal.SIGINT, **who):
-            _until(lambda: _made_database(binaries, port), f"PostgreSQL did not answer on port {port}")
-            yield url
+    home, port = directory_for_postgres(), free_port()
+    try:
+        new_postgres(home)
+        with _running(postgres_command(home, port), signal.SIGINT, **not_root()):
+            _until(lambda: made_database(port), f"PostgreSQL did not answer on port {port}")
+            yield f"postgres://neostack@127.0.0.1:{port}/neostack"
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
 
 
 @contextmanager
 def redis() -> Iterator[str]:
     """The address (REDIS_URL) of a new Redis that keeps nothing on disk. Raises NotHere."""
-    if not (server := shutil.which("redis-server")):
-        raise NotHere("redis-server is not installed")
-    with _directory("neo-redis-") as home:
+    with tempfile.TemporaryDirectory(prefix="neo-redis-") as home:
         port = free_port()
-        command = [server, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", home]
-        with _running(command, signal.SIGTERM):
+        with _running(redis_command(Path(home), port), signal.SIGTERM):
             _until(lambda: _accepts(port), f"Redis did not answer on port {port}")
             yield f"redis://127.0.0.1:{port}/0"
+
+
+def directory_for_postgres() -> Path:
+    """A new directory that belongs to whoever runs PostgreSQL. Raises NotHere."""
+    _postgres_binaries()
+    home = Path(tempfile.mkdtemp(prefix="neo-pg-"))
+    if not os.getuid():
+        shutil.chown(home, "postgres", "postgres")
+    return home
+
+
+def new_postgres(home: Path) -> None:
+    """An empty cluster in `home`, which trusts everybody on this machine."""
+    initdb: list[Any] = [_postgres_binaries() / "initdb", "-D", home / "data", "-U", "neostack", "--auth=trust"]
+    options = ["--encoding=UTF8", "--locale=C", "--no-sync"]
+    subprocess.run([*initdb, *options], check=True, stdout=subprocess.DEVNULL, cwd="/", **not_root())
+
+
+def postgres_command(home: Path, port: int) -> list[str]:
+    """To be started with the options of `not_root`."""
+    server = _postgres_binaries() / "postgres"
+    where = ["-D", str(home / "data"), "-p", str(port), "-k", str(home), "-h", "127.0.0.1"]
+    return [str(server), *where, "-c", "max_connections=200", "-c", "log_min_messages=panic"]
+
+
+def made_database(port: int) -> bool:
+    command: list[Any] = [_postgres_binaries() / "createdb", "-h", "127.0.0.1", "-p", str(port)]
+    return subprocess.run([*command, "-U", "neostack", "neostack"], capture_output=True).returncode == 0
+
+
+def redis_command(home: Path, port: int) -> list[str]:
+    """A Redis that keeps nothing on disk. Raises NotHere."""
+    if not (server := shutil.which("redis-server")):
+        raise NotHere("redis-server is not installed")
+    return [server, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(home)]
+
+
+def nginx() -> str:
+    """The proxy of the tests' topology. Raises NotHere."""
+    if not (server := shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")):
+        raise NotHere("nginx is not installed")
+    return server
 
 
 def _postgres_binaries() -> Path:
@@ -81,20 +113,9 @@ def _postgres_binaries() -> Path:
     return versions[-1].parent
 
 
-def _not_root() -> dict[str, Any]:
+def not_root() -> dict[str, Any]:
     """PostgreSQL refuses to run as root: then its own user runs it."""
     return {} if os.getuid() else {"user": "postgres", "group": "postgres", "extra_groups": []}
-
-
-@contextmanager
-def _directory(prefix: str) -> Iterator[Path]:
-    home = Path(tempfile.mkdtemp(prefix=prefix))
-    try:
-        if not os.getuid() and prefix == "neo-pg-":
-            shutil.chown(home, "postgres", "postgres")
-        yield home
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
 
 
 @contextmanager
@@ -109,11 +130,6 @@ def _running(command: list[Any], goodbye: signal.Signals, **options: Any) -> Ite
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def _made_database(binaries: Path, port: int) -> bool:
-    command: list[Any] = [binaries / "createdb", "-h", "127.0.0.1", "-p", str(port), "-U", "neostack", "neostack"]
-    return subprocess.run(command, capture_output=True).returncode == 0
 
 
 def _accepts(port: int) -> bool:

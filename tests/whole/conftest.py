@@ -14,6 +14,7 @@ from tests.services import chromium, has_centrifugo
 from tests.whole.people import Company, Person, found_company
 from tests.whole.platform import Platform
 from tests.whole.subscriber import Subscriber
+from tests.whole.topology import Topology
 
 HERE = Path(__file__).parent
 CHROMIUM_FLAGS = [
@@ -48,7 +49,8 @@ def running_platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platf
     engine = os.environ.get("NEO_ENGINE", "process")
     if engine == "centrifugo" and not has_centrifugo():
         pytest.skip("Centrifugo is not built (make centrifugo)")
-    platform = Platform(tmp_path_factory.mktemp("platform"), engine)
+    home = tmp_path_factory.mktemp("platform")
+    platform = Topology(home) if "NEO_TOPOLOGY" in os.environ else Platform(home, engine)
     try:
         yield platform.open()
     finally:
@@ -158,7 +160,7 @@ def window(browser: Browser, platform: Platform) -> Iterator[Callable[..., Windo
     opened: list[Window] = []
 
     def open_one(person: Person | None = None, **options: Any) -> Window:
-        context = browser.new_context(base_url=platform.url, **options)
+        context = browser.new_context(base_url=platform.url, ignore_https_errors=True, **options)
         if person:
             context.add_cookies(person.cookies)  # type: ignore[arg-type]
         opened.append(Window(context, platform.url))

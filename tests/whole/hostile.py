@@ -88,7 +88,7 @@ class Hostile:
         platform = self.person.platform
         try:
             command = self._connect_command(introduce)
-            url = platform.environ["ENGINE_CLIENT_URL"]
+            url = platform.socket_url
             with connect(url, origin=platform.url, open_timeout=5, close_timeout=1, compression=None) as socket:  # type: ignore[arg-type]
                 socket.send(json.dumps({"id": 1, "connect": command}))
                 for number, token in enumerate(self._tokens_to_try(), start=2):

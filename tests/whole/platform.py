@@ -2,6 +2,7 @@
 
 platform.kill("relay")         kill -9, as a crash would
 platform.start("relay")        and it is back
+platform.kill_every("engine")  where production has several of it (see topology.py), all of them
 platform.inside.make_tenant()  what a colleague at the keyboard of the server could do (see inside.py)
 """
 
@@ -12,10 +13,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import httpx
 import psycopg
@@ -23,7 +24,7 @@ import psycopg
 from neostack import processes
 from tests.services import free_port
 
-READY_WITHIN_SECONDS = 30
+READY_WITHIN_SECONDS = 60
 STOP_WITHIN_SECONDS = 10
 LAST_LINES = 40
 
@@ -60,7 +61,7 @@ class Platform:
         return {
             **inherited,
             **wired,
-            **processes.new_secrets(),
+            **self.secrets(),
             "DEBUG": "1",
             "LOCAL_DIR": str(self.home),
             "DATABASE_URL": self.database.url,
@@ -71,31 +72,50 @@ class Platform:
             "DJANGO_SETTINGS_MODULE": "neostack.settings",
         }
 
+    @staticmethod
+    def secrets() -> dict[str, str]:
+        return processes.new_secrets()
+
+    @property
+    def socket_url(self) -> str:
+        """Where browsers connect to the engine."""
+        return urljoin(self.url.replace("http", "ws", 1), self.environ["ENGINE_CLIENT_URL"])
+
     # --- All of it ------------------------------------------------------------------------------------------------
 
     def open(self) -> "Platform":
-        self.database.create()
-        self.manage("prepare", f"--engine-config={processes.engine_config(self.home)}")
+        self.prepare()
         for name in self.commands:
-            self.start(name)
+            if name not in self.processes:
+                self.start(name)
         self.inside, self.meanwhile = Inside(self), Inside(self)
         self.wait_ready()
         return self
+
+    def prepare(self) -> None:
+        """What has to be there before the first process of ours."""
+        self.database.create()
+        self.manage("prepare", f"--engine-config={processes.engine_config(self.home)}")
 
     def close(self) -> None:
         for hands in (self.inside, self.meanwhile):
             if hands:
                 hands.close()
-        for process in self.processes.values():
+        self.end(self.processes)
+        self.database.drop()
+
+    def end(self, names: Iterable[str]) -> None:
+        """Ask these to end, together; kill what has not within STOP_WITHIN_SECONDS."""
+        ending = [self.processes[name] for name in names]
+        for process in ending:
             process.terminate()
         deadline = time.monotonic() + STOP_WITHIN_SECONDS
-        for process in self.processes.values():
+        for process in ending:
             try:
                 process.wait(max(0.0, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        self.database.drop()
 
     def wait_ready(self) -> None:
         """Web and engine answer. Raises AssertionError with the logs of what died instead."""
@@ -105,7 +125,10 @@ class Platform:
         for name, process in self.processes.items():
             if process.poll() is not None:
                 raise AssertionError(f"{name} ended with {process.returncode}:\n{self.logs(name)}")
-        return self.answers(self.url + "/accounts/login/") and self.answers(f"http://127.0.0.1:{self.engine_port}/")
+        return all(self.answers(url) for url in self.must_answer())
+
+    def must_answer(self) -> list[str]:
+        return [f"{self.url}/accounts/login/", f"http://127.0.0.1:{self.engine_port}/"]
 
     @staticmethod
     def answers(url: str) -> bool:
@@ -120,12 +143,28 @@ class Platform:
         assert name not in self.processes, f"{name} runs already"
         with (self.home / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
-                self.commands[name], stdout=log, stderr=subprocess.STDOUT, **processes.child_options(self.environ)
+                self.commands[name], stdout=log, stderr=subprocess.STDOUT, **self.options_of(name)
             )
+
+    def options_of(self, name: str) -> dict[str, Any]:
+        """How this process is started."""
+        return processes.child_options(self.environ)
+
+    def copies(self, part: str) -> list[str]:
+        """The names of every process of this part: "relay" and, in production's topology, "relay2"."""
+        return [name for name in self.commands if name.rstrip("0123456789") == part]
 
     def kill(self, name: str) -> None:
         """kill -9, and return when it is gone."""
         self._end(name, signal.SIGKILL)
+
+    def kill_every(self, part: str) -> None:
+        for name in self.copies(part):
+            self.kill(name)
+
+    def start_every(self, part: str) -> None:
+        for name in self.copies(part):
+            self.start(name)
 
     def stop(self, name: str) -> None:
         """Ask it to end, and return when it has."""

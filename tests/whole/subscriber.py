@@ -80,7 +80,7 @@ class Subscriber:
     # --- The thread ---------------------------------------------------------------------------------------------------
 
     def _stay_connected(self) -> None:
-        url = self.person.platform.environ["ENGINE_CLIENT_URL"]
+        url = self.person.platform.socket_url
         while not self._closing.is_set():
             if self._away.is_set():
                 time.sleep(RECONNECT_AFTER_SECONDS)

@@ -78,7 +78,7 @@ def test_nothing_is_missing_or_doubled_after_kill_9(platform, acme, alice, subsc
 def test_without_any_relay_celery_publishes_in_order(platform, acme, alice, subscribe):
     channels = [acme.channel("notifications"), acme.channel("activity")]
     subscriber = subscribe(alice, acme, channels)
-    platform.kill("relay")
+    platform.kill_every("relay")
     platform.inside.say(tenant=acme.id, by=alice.id, count=EVENTS // 4)
     expect_what_the_log_has(platform, subscriber)
     assert subscriber.reloads == dict.fromkeys(channels, 0)

@@ -93,10 +93,10 @@ def test_the_engine_is_killed_and_comes_back_and_the_page_is_as_a_fresh_one(wind
     watching.expects_outage = True
     path = press_deploy(watching, acme, stack)
     wait_until(lambda: len(line_numbers(watching.page)) > LINES // 10, "the log moves")
-    platform.kill("engine")
+    platform.kill_every("engine")
     expect(mark(watching.page)).not_to_contain_text("Live")
     expect(mark(watching.page)).to_contain_text(re.compile(r"Every 30 s · \d\d:\d\d:\d\d"), timeout=15_000)
-    platform.start("engine")
+    platform.start_every("engine")
     expect(mark(watching.page)).to_contain_text("Live", timeout=SECONDS_FOR_A_RUN)
     expect_ended(watching.page)
 
@@ -129,7 +129,7 @@ def test_without_javascript_everything_is_there(window, platform, acme, stack):
 
 
 def test_with_the_engine_off_pages_render_and_say_that_they_poll(window, platform, alice, acme, stack):
-    platform.kill("engine")
+    platform.kill_every("engine")
     quiet = window(alice)
     quiet.expects_outage = True
     page = quiet.open(f"{acme.path}deployments/")

@@ -43,18 +43,18 @@ def test_a_killed_relay_and_a_killed_engine_are_named_until_they_are_back(window
     for part in ("relay", "engine"):
         expect(problem(page, part)).to_be_hidden(timeout=PATIENCE)
 
-    platform.kill("relay")
+    platform.kill_every("relay")
     expect(problem(page, "relay")).to_be_visible(timeout=PATIENCE)
     expect(problem(page, "relay")).to_contain_text(re.compile(r"Relay: silent since .*\d\d:\d\d:\d\d UTC"))
     expect(problem(page, "relay")).to_contain_text("manage.py relay")
     expect(page.get_by_test_id("verdict")).to_have_attribute("data-state", "failed")
 
-    platform.start("relay")
-    platform.kill("engine")
+    platform.start_every("relay")
+    platform.kill_every("engine")
     expect(problem(page, "engine")).to_be_visible(timeout=PATIENCE)
     expect(problem(page, "relay")).to_be_hidden(timeout=PATIENCE)
 
-    platform.start("engine")
+    platform.start_every("engine")
     expect(problem(page, "engine")).to_be_hidden(timeout=PATIENCE)
     expect(mark(page)).to_have_text("Live", timeout=PATIENCE)
 
