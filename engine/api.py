@@ -33,7 +33,7 @@ class Api:
             "disconnect": self._disconnect,
             "refresh": self._refresh,
             "presence": self._presence,
-            "presence_stats": self._presence,
+            "presence_stats": self._presence_stats,
             "history": self._history,
             "history_remove": self._history_remove,
             "channels": self._channels,
@@ -160,8 +160,12 @@ class Api:
         return self._engine.hub.of_user(request.get("user", ""), request.get("client", ""))
 
     def _presence(self, request: dict[str, Any]) -> dict[str, Any]:
-        self._engine.channels.options(_channel(request))
-        raise Refused(codes.NOT_AVAILABLE)
+        channel = _channel(request)
+        return {"presence": self._engine.presence(channel, self._engine.channels.options(channel))}
+
+    def _presence_stats(self, request: dict[str, Any]) -> dict[str, Any]:
+        channel = _channel(request)
+        return self._engine.presence_stats(channel, self._engine.channels.options(channel))
 
     def _channels(self, request: dict[str, Any]) -> dict[str, Any]:
         wanted = glob(request["pattern"]) if request.get("pattern") else re.compile("")

@@ -141,13 +141,13 @@ class ChannelOptions(Section):
     allow_history_for_subscriber: bool = False
     allow_history_for_client: bool = False
     allow_history_for_anonymous: bool = False
-    allow_presence_for_subscriber: Literal[False] = False
-    allow_presence_for_client: Literal[False] = False
-    allow_presence_for_anonymous: Literal[False] = False
+    allow_presence_for_subscriber: bool = False
+    allow_presence_for_client: bool = False
+    allow_presence_for_anonymous: bool = False
     allow_user_limited_channels: bool = False
-    presence: Literal[False] = False
-    join_leave: Literal[False] = False
-    force_push_join_leave: Literal[False] = False
+    presence: bool = False
+    join_leave: bool = False
+    force_push_join_leave: bool = False
     channel_regex: str = ""
 
     @model_validator(mode="after")

@@ -101,6 +101,17 @@ class Engine:
             channel, self.retention(options), limit, position_of(request.get("since")), request.get("reverse", False)
         )
 
+    def presence(self, channel: str, options: ChannelOptions) -> dict[str, dict[str, Any]]:
+        """Who is in a channel: what is known of each client, by client id. Raises Refused (108)."""
+        if not options.presence:
+            raise Refused(NOT_AVAILABLE)
+        present = (session for session in self.hub.of_channel(channel) if session.is_present(channel))
+        return {session.client: session.client_info(channel) for session in present}
+
+    def presence_stats(self, channel: str, options: ChannelOptions) -> dict[str, int]:
+        present = self.presence(channel, options).values()
+        return {"num_clients": len(present), "num_users": len({client["user"] for client in present})}
+
     def retention(self, options: ChannelOptions) -> Retention:
         return Retention(options.history_size, options.history_ttl, self.channels.meta_ttl(options))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ class Hub:
         self._sessions: dict[str, Session] = {}
         self._users: dict[str, dict[str, Session]] = {}
         self._channels: dict[str, dict[str, Session]] = {}
+        self._announcements: deque[tuple[str, str]] = deque()
+        self._announcing = False
 
     def add(self, session: Session) -> None:
         self._sessions[session.client] = session
@@ -40,6 +43,27 @@ class Hub:
         for session in list(subscribers.values()):
             session.push(message, size)
 
+    def announce(self, channel: str, message: str) -> None:
+        """Give a join or leave to those subscribers who are told of them.
+
+        This may end a slow session, which leaves in turn: that waits here, so that nothing nests deeper.
+        """
+        self._announcements.append((channel, message))
+        if self._announcing:
+            return
+        self._announcing = True
+        try:
+            while self._announcements:
+                self._announce(*self._announcements.popleft())
+        finally:
+            self._announcing = False
+
+    def _announce(self, channel: str, message: str) -> None:
+        size = len(message.encode())
+        for session in self.of_channel(channel):
+            if session.hears_join_leave(channel):
+                session.push(message, size)
+
     def has_subscribers(self, channel: str) -> bool:
         return channel in self._channels
 
@@ -52,6 +76,9 @@ class Hub:
         if client:
             return [sessions[client]] if client in sessions else []
         return list(sessions.values())
+
+    def of_channel(self, channel: str) -> list[Session]:
+        return list(self._channels.get(channel, {}).values())
 
     def subscribers(self) -> Iterator[tuple[str, int]]:
         """Every channel that has subscribers, with how many."""

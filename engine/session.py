@@ -29,6 +29,18 @@ SHARED_POLL_SUBSCRIPTION = 4
 NEVER = float("inf")
 
 
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """Whether a subscriber is seen in its channel, whether others are told of it, and whether it is told of others."""
+
+    is_present: bool = False
+    emits_join_leave: bool = False
+    hears_join_leave: bool = False
+
+
+NOT_PRESENT = Presence()
+
+
 @dataclass(slots=True)
 class Subscription:
     """One channel of a session. `expires_at` is Unix seconds, 0 for never."""
@@ -36,6 +48,7 @@ class Subscription:
     server_side: bool
     expires_at: int = 0
     info: Any = None
+    presence: Presence = NOT_PRESENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +76,7 @@ class Session:
         self._expires_at = 0
         self._next_expiry = NEVER
         self._subscriptions: dict[str, Subscription] = {}
+        self._joined: list[str] = []  # channels to be told of this client once it has its answer
         self._awaits_pong = False
         self._timer: asyncio.TimerHandle | None = None
         self._commands = {
@@ -70,7 +84,7 @@ class Session:
             "unsubscribe": self._unsubscribe,
             "publish": self._publish,
             "presence": self._presence,
-            "presence_stats": self._presence,
+            "presence_stats": self._presence_stats,
             "history": self._history,
             "rpc": self._rpc,
             "refresh": self._refresh,
@@ -139,29 +153,46 @@ class Session:
                 self._subscription_expired(channel, subscription)
         self._plan_expiry()
 
+    def is_present(self, channel: str) -> bool:
+        subscription = self._subscriptions.get(channel)
+        return subscription is not None and subscription.presence.is_present
+
+    def hears_join_leave(self, channel: str) -> bool:
+        subscription = self._subscriptions.get(channel)
+        return subscription is not None and subscription.presence.hears_join_leave
+
+    def client_info(self, channel: str) -> dict[str, Any]:
+        """What others are told of this client in a channel."""
+        info: dict[str, Any] = {"user": self.user, "client": self.client}
+        if self._info is not None:
+            info["conn_info"] = self._info
+        subscription = self._subscriptions.get(channel)
+        if subscription and subscription.info is not None:
+            info["chan_info"] = subscription.info
+        return info
+
     def server_subscribe(self, channel: str, options: ChannelOptions, request: dict[str, Any]) -> None:
         """Subscribe this client without its asking, and tell it."""
         current = self._subscriptions.get(channel)
         if current is not None and not current.server_side:
             return
         since = position_of(request.get("recover_since"))
-        subscription = Subscription(True, request.get("expire_at", 0), request.get("info"))
-        body, missed = self._follow(
-            channel, subscription, options, self._following(options, overrides(request.get("override"))), since
-        )
+        override = overrides(request.get("override"))
+        presence = self._presence_options(options, override)
+        subscription = Subscription(True, request.get("expire_at", 0), request.get("info"), presence)
+        body, missed = self._follow(channel, subscription, options, self._following(options, override), since)
         body.pop("publications", None)
         if "data" in request:
             body["data"] = request["data"]
         self._send(push(channel, "subscribe", orjson.dumps(body)))
         for publication in missed:
             self._send(push(channel, "pub", publication.for_client()))
+        self._announce_joins()
 
     def server_unsubscribe(self, channel: str, reason: Unsubscribe = codes.SERVER_UNSUBSCRIBE) -> None:
         """Take a subscription away and say so; nothing where there is none."""
-        if self._subscriptions.pop(channel, None) is None:
-            return
-        self._engine.hub.unsubscribe(channel, self)
-        self._send(push(channel, "unsubscribe", orjson.dumps({"code": reason.code, "reason": reason.reason})))
+        if self._forget(channel):
+            self._send(push(channel, "unsubscribe", orjson.dumps({"code": reason.code, "reason": reason.reason})))
 
     def server_refresh(self, expires_at: int) -> None:
         """Set when the connection expires (Unix seconds, 0 for never) and say so."""
@@ -173,10 +204,29 @@ class Session:
         self._send('{"push":{"refresh":' + orjson.dumps(self._lifetime(expires_at)).decode() + "}}")
 
     def _leave(self) -> None:
-        for channel in self._subscriptions:
-            self._engine.hub.unsubscribe(channel, self)
-        self._subscriptions.clear()
         self._engine.hub.remove(self)
+        for channel in list(self._subscriptions):
+            self._forget(channel)
+
+    def _forget(self, channel: str) -> bool:
+        """End a subscription, if there is one, and tell the channel."""
+        if channel not in self._subscriptions:
+            return False
+        self._engine.hub.unsubscribe(channel, self)
+        leave = self._join_or_leave(channel, "leave")
+        if self._subscriptions.pop(channel).presence.emits_join_leave and channel not in self._joined:
+            self._engine.hub.announce(channel, leave)
+        return True
+
+    def _announce_joins(self) -> None:
+        """Tell channels of new subscriptions: after this client's own answer, for it is told of itself too."""
+        joined, self._joined = self._joined, []
+        for channel in joined:
+            if channel in self._subscriptions:
+                self._engine.hub.announce(channel, self._join_or_leave(channel, "join"))
+
+    def _join_or_leave(self, channel: str, kind: str) -> str:
+        return push(channel, kind, orjson.dumps({"info": self.client_info(channel)}))
 
     # -- commands
 
@@ -198,6 +248,7 @@ class Session:
             self._answer(command["id"], "error", refusal.error.as_json())
         else:
             self._answer(command["id"], method, result)
+            self._announce_joins()
             if method == "connect":
                 self._greeted()
 
@@ -282,9 +333,10 @@ class Session:
         self, channel: str, options: ChannelOptions, granted: dict[str, Any], asked: dict[str, Any]
     ) -> dict[str, Any]:
         since = position_of(asked) if asked.get("recover") else None
-        subscription = Subscription(True, granted.get("expire_at") or 0, granted.get("info"))
-        following = self._following(options, overrides(granted.get("override")))
-        body, _ = self._follow(channel, subscription, options, following, since)
+        override = overrides(granted.get("override"))
+        presence = self._presence_options(options, override)
+        subscription = Subscription(True, granted.get("expire_at") or 0, granted.get("info"), presence)
+        body, _ = self._follow(channel, subscription, options, self._following(options, override), since)
         if granted.get("data") is not None:
             body["data"] = granted["data"]
         return body
@@ -311,7 +363,10 @@ class Session:
         override = claims.override if claims else {}
         following = self._following(options, override, request)
         since = position_of(request) if request.get("recover") else None
-        subscription = Subscription(False, claims.expires_at if claims else 0, claims.info if claims else None)
+        presence = self._presence_options(options, override, request)
+        subscription = Subscription(
+            False, claims.expires_at if claims else 0, claims.info if claims else None, presence
+        )
         reject = bool(request.get("flag", 0) & REJECT_UNRECOVERED)
         body, _ = self._follow(channel, subscription, options, following, since, reject)
         return self._lifetime(subscription.expires_at) | body
@@ -367,6 +422,15 @@ class Session:
         positioned |= bool(asked.get("positioned")) and (options.allow_positioning or may_read)
         return Following(positioned or recoverable, recoverable)
 
+    def _presence_options(
+        self, options: ChannelOptions, override: dict[str, bool], request: dict[str, Any] | None = None
+    ) -> Presence:
+        """The same for presence: who may read it may also ask to be told who joins and leaves."""
+        asked = bool((request or {}).get("join_leave")) and self._may_read_presence(options, subscribed=True)
+        emitted = override.get("join_leave", options.join_leave)
+        forced = override.get("force_push_join_leave", options.force_push_join_leave)
+        return Presence(override.get("presence", options.presence), emitted, emitted and (asked or forced))
+
     def _follow(
         self,
         channel: str,
@@ -400,12 +464,13 @@ class Session:
             body["publications"] = fragments(missed)
         self._subscriptions[channel] = subscription
         self._engine.hub.subscribe(channel, self)
+        if subscription.presence.emits_join_leave:
+            self._joined.append(channel)
         self._plan_expiry()
         return body, missed
 
     def _unsubscribe(self, request: dict[str, Any]) -> dict[str, Any]:
-        if self._subscriptions.pop(request["channel"], None) is not None:
-            self._engine.hub.unsubscribe(request["channel"], self)
+        self._forget(request["channel"])
         return {}
 
     def _publish(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -415,7 +480,7 @@ class Session:
         options = self._engine.channels.options_for_client(channel)
         if not self._may_publish(channel, options):
             raise Refused(codes.PERMISSION_DENIED)
-        publication = Publication(orjson.dumps(request["data"]), info=orjson.dumps(self._client_info(channel)))
+        publication = Publication(orjson.dumps(request["data"]), info=orjson.dumps(self.client_info(channel)))
         self._engine.publish(channel, options, publication)
         return {}
 
@@ -426,15 +491,6 @@ class Session:
             return False
         subscribed = channel in self._subscriptions
         return options.allow_publish_for_client or (options.allow_publish_for_subscriber and subscribed)
-
-    def _client_info(self, channel: str) -> dict[str, Any]:
-        info: dict[str, Any] = {"user": self.user, "client": self.client}
-        if self._info is not None:
-            info["conn_info"] = self._info
-        subscription = self._subscriptions.get(channel)
-        if subscription and subscription.info is not None:
-            info["chan_info"] = subscription.info
-        return info
 
     def _history(self, request: dict[str, Any]) -> dict[str, Any]:
         channel = request["channel"]
@@ -455,8 +511,28 @@ class Session:
         return options.allow_history_for_client or (options.allow_history_for_subscriber and subscribed)
 
     def _presence(self, request: dict[str, Any]) -> dict[str, Any]:
-        self._engine.channels.options_for_client(request["channel"])
-        raise Refused(codes.NOT_AVAILABLE)
+        channel, options = self._channel_of_presence(request)
+        return {"presence": self._engine.presence(channel, options)}
+
+    def _presence_stats(self, request: dict[str, Any]) -> dict[str, Any]:
+        return self._engine.presence_stats(*self._channel_of_presence(request))
+
+    def _channel_of_presence(self, request: dict[str, Any]) -> tuple[str, ChannelOptions]:
+        """The channel whose presence the client asks for. Raises Refused where it may not."""
+        channel = request["channel"]
+        options = self._engine.channels.options_for_client(channel)
+        if not options.presence:
+            raise Refused(codes.NOT_AVAILABLE)
+        if not self._may_read_presence(options, channel in self._subscriptions):
+            raise Refused(codes.PERMISSION_DENIED)
+        return channel, options
+
+    def _may_read_presence(self, options: ChannelOptions, subscribed: bool) -> bool:
+        if self._options.insecure:
+            return True
+        if not self.user and not options.allow_presence_for_anonymous:
+            return False
+        return options.allow_presence_for_client or (options.allow_presence_for_subscriber and subscribed)
 
     def _rpc(self, request: dict[str, Any]) -> dict[str, Any]:
         raise Refused(codes.NOT_AVAILABLE)

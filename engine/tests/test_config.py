@@ -60,8 +60,7 @@ WRONG = {
     "engine.type": {"engine": {"type": "redis"}},
     "channel": {"channel": {"namespaces": [{"name": "tenant"}, {"name": "tenant"}]}},
     "channel.namespaces[0].name": {"channel": {"namespaces": [{}]}},
-    "channel.namespaces[0].presence": with_namespace(presence=True),
-    "channel.namespaces[0].join_leave": with_namespace(join_leave=True),
+    "channel.namespaces[0].presence": with_namespace(presence="yes, please"),
     "channel.namespaces[0].force_recovery_mode": with_namespace(force_recovery_mode="cache"),
     "channel.namespaces[0]": with_namespace(history_size=5),
 }
