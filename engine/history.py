@@ -77,7 +77,7 @@ class Retention:
 class Version:
     """A publisher's own numbering: within one version epoch, what is not newer than the last is dropped.
 
-    Number 0 is of a publication without a version: never dropped, and what was remembered of earlier ones is forgotten.
+    Number 0 is of a publication without a version: never dropped, and it changes nothing for those with one.
     """
 
     number: int = 0
@@ -134,7 +134,8 @@ class History:
         version = Version(publication.version, version_epoch)
         if not version.is_newer_than(stream.version):
             return stream.position, None
-        stream.version = version
+        if version.number:
+            stream.version = version
         stream.top += 1
         kept = replace(publication, offset=stream.top, epoch=stream.epoch)
         stream.kept.append((now + retention.ttl, kept))
@@ -196,8 +197,6 @@ class History:
     @staticmethod
     def _backwards(stream: _Stream, since: Position | None) -> list[Publication]:
         before = since.offset if since else stream.top + 1
-        if before > stream.top + 1:
-            return []
         return [publication for _, publication in reversed(stream.kept) if publication.offset < before]
 
 
