@@ -85,8 +85,8 @@ def test_a_configuration_that_cannot_be_used_says_why_and_starts_nothing(tmp_pat
 
 
 def test_who_never_reads_does_not_hold_its_connection_for_ever(server: Server) -> None:
-    engine = psutil.Process(server.process.pid)
-    silent = Silent(server.port)
+    engine = psutil.Process(server.asked.process.pid)
+    silent = Silent(server.asked.port)
     silent.send({"id": 1, "connect": {"token": token()}})
     silent.send({"id": 2, "subscribe": {"channel": "tenant:a", "token": grant("tenant:a")}})
     eventually(lambda: "tenant:a" in server.result("channels")["channels"])

@@ -12,6 +12,8 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from typing import Any
 import httpx
 import jwt
 import pytest
+import redis
 from cent import AsyncClient
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
@@ -29,7 +32,22 @@ API_KEY = "api-key-of-the-conformance-tests"
 CONNECTION_KEY = "connection-key-of-the-conformance-tests"
 SUBSCRIPTION_KEY = "subscription-key-of-the-conformance-tests"
 ORIGIN = "https://app.example"
-DEADLINE_SECONDS = 10.0
+DEADLINE_SECONDS = 30.0
+START_WITHIN_SECONDS = 60.0
+
+# What several tests need, so that one engine does for all of them.
+HURRIED = {"client": {"expired_close_delay": "1s", "expired_sub_close_delay": "1s"}}
+PINGING = {"client": {"ping_interval": "1s", "pong_timeout": "500ms"}}
+LIMITED = {
+    "client": {
+        "channel_limit": 2,
+        "user_connection_limit": 2,
+        "history_max_publication_limit": 3,
+        "queue_max_size": 100_000,
+    },
+    "websocket": {"message_size_limit": 1000},
+    "channel": {"max_length": 100},
+}
 
 NAMESPACES = [
     {"name": "tenant", "history_size": 1000, "history_ttl": "1h", "force_recovery": True},
@@ -37,6 +55,15 @@ NAMESPACES = [
     {"name": "brief", "history_size": 10, "history_ttl": "1s", "history_meta_ttl": "1h", "force_recovery": True},
     {"name": "positioned", "history_size": 10, "history_ttl": "1h", "force_positioning": True},
     {"name": "plain"},
+    {
+        "name": "collab",
+        "presence": True,
+        "join_leave": True,
+        "force_push_join_leave": True,
+        "allow_presence_for_subscriber": True,
+    },
+    {"name": "discreet", "presence": True, "join_leave": True},
+    {"name": "lobby", "presence": True, "join_leave": True, "allow_presence_for_client": True},
     {"name": "public", "allow_subscribe_for_client": True, "history_size": 10, "history_ttl": "1h"},
     {"name": "digits", "allow_subscribe_for_client": True, "channel_regex": "^[0-9]+$"},
     {"name": "own", "allow_user_limited_channels": True},
@@ -90,16 +117,20 @@ def config(port: int) -> dict[str, Any]:
 # Centrifugo looks for expired subscriptions when it updates presence; the embedded engine always looks.
 CENTRIFUGO_ONLY = {"client": {"presence_update_interval": "1s"}}
 
+KINDS = ("embedded", "centrifugo", "redis")
+"""What answers by the contract: `engine/`; a Centrifugo in memory; two Centrifugo that share a Redis."""
 
-class Server:
-    """A running engine."""
 
-    def __init__(self, kind: str, options: dict[str, Any], environment: dict[str, str] | None = None) -> None:
-        self.kind = kind
-        self.port = free_port()
-        self._config = merged(config(self.port), options)
-        self._environment = os.environ | (environment or {})
-        self._http = httpx.Client(base_url=self.url, headers={"X-API-Key": API_KEY}, timeout=DEADLINE_SECONDS)
+class Node:
+    """One process of an engine, with a configuration of its own, which it reads again at each start."""
+
+    def __init__(self, program: list[str], config: dict[str, Any], environment: dict[str, str]) -> None:
+        self.port = int(config["http_server"]["port"])
+        self.http = httpx.Client(base_url=self.url, headers={"X-API-Key": API_KEY}, timeout=DEADLINE_SECONDS)
+        self._program = program
+        self._config = config
+        self._environment = os.environ | environment
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 (open as long as the node)
         self.start()
 
     @property
@@ -112,11 +143,9 @@ class Server:
 
     def start(self) -> None:
         with tempfile.NamedTemporaryFile("w", suffix=".json", delete=False) as file:
-            json.dump(self._config if self.kind == "embedded" else merged(self._config, CENTRIFUGO_ONLY), file)
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115 (open as long as the process)
-        program = [sys.executable, "-m", "engine"] if self.kind == "embedded" else [str(CENTRIFUGO)]
+            json.dump(self._config, file)
         self.process = subprocess.Popen(
-            [*program, "-c", file.name], cwd=ROOT, env=self._environment, stdout=self._log, stderr=self._log
+            [*self._program, "-c", file.name], cwd=ROOT, env=self._environment, stdout=self._log, stderr=self._log
         )
         self._wait_until_healthy()
         Path(file.name).unlink()
@@ -125,12 +154,94 @@ class Server:
         self.process.send_signal(ending)
         return self.process.wait(DEADLINE_SECONDS)
 
-    def api(self, method: str, body: Any = None, **request: Any) -> httpx.Response:
-        content = body if isinstance(body, bytes) else json.dumps(body or {}).encode()
-        return self._http.post(f"/engine/api/{method}", content=content, **request)
+    def _wait_until_healthy(self) -> None:
+        deadline = time.monotonic() + START_WITHIN_SECONDS
+        while time.monotonic() < deadline and self.process.poll() is None:
+            with contextlib.suppress(httpx.TransportError):
+                if self.http.get("/health").status_code == httpx.codes.OK:
+                    return
+            time.sleep(0.02)
+        self._log.seek(0)
+        raise RuntimeError(f"{self._program} did not start: {self._log.read().decode()}")
 
-    def result(self, method: str, /, **body: Any) -> dict[str, Any]:
-        reply = self.api(method, body).json()
+
+class Server:
+    """A running engine: one node, or two. Where there are two, the first is asked by its server API and the last one
+    has the clients: so every test that does both acts on one node and looks at the other.
+    """
+
+    def __init__(
+        self, kind: str, options: dict[str, Any], redis_url: str = "", environment: dict[str, str] | None = None
+    ) -> None:
+        self.kind = kind
+        shared = {"address": redis_url, "prefix": uuid.uuid4().hex}
+        program = [sys.executable, "-m", "engine"] if kind == "embedded" else [str(CENTRIFUGO)]
+        if kind != "embedded":
+            options = merged(options, CENTRIFUGO_ONLY)
+        if kind == "redis":
+            options = merged({"engine": {"type": "redis", "redis": shared}}, options)
+        self.nodes = [
+            Node(program, merged(config(free_port()), options), environment or {})
+            for _ in range(2 if kind == "redis" else 1)
+        ]
+        self.asked, self.connected_to = self.nodes[0], self.nodes[-1]
+        self._redis_url, self._prefix = redis_url, shared["prefix"]
+        self._wait_until_nodes_know_each_other()
+
+    @property
+    def url(self) -> str:
+        """Where the server API is."""
+        return self.asked.url
+
+    @property
+    def websocket_url(self) -> str:
+        """Where clients connect."""
+        return self.connected_to.websocket_url
+
+    def start(self) -> None:
+        """Start what does not run."""
+        for node in self.nodes:
+            if node.process.poll() is not None:
+                node.start()
+        self._wait_until_nodes_know_each_other()
+
+    def stop(self, ending: int = signal.SIGTERM) -> None:
+        for node in self.nodes:
+            node.stop(ending)
+
+    def lose_everything(self) -> None:
+        """Kill it, and start it again without anything that it kept."""
+        self.stop(signal.SIGKILL)
+        if self.kind == "redis":
+            with redis.Redis.from_url(self._redis_url) as kept:
+                kept.delete(*kept.keys(f"{self._prefix}*"))
+        self.start()
+
+    def stop_what_runs(self) -> None:
+        for node in self.nodes:
+            if node.process.poll() is None:
+                node.stop()
+
+    def _wait_until_nodes_know_each_other(self) -> None:
+        if len(self.nodes) == 1 or self.asked.http.post("/engine/api/info", content=b"{}").is_error:
+            return
+        deadline = time.monotonic() + START_WITHIN_SECONDS
+        while any(len(self._nodes_known_to(node)) < len(self.nodes) for node in self.nodes):
+            if time.monotonic() > deadline:
+                raise RuntimeError("two nodes did not find each other by their Redis")
+            time.sleep(0.05)
+
+    @staticmethod
+    def _nodes_known_to(node: Node) -> list[Any]:
+        reply = node.http.post("/engine/api/info", content=b"{}")
+        return list(reply.json()["result"]["nodes"])
+
+    def api(self, method: str, body: Any = None, node: int = 0, **request: Any) -> httpx.Response:
+        content = body if isinstance(body, bytes) else json.dumps(body or {}).encode()
+        return self.nodes[node].http.post(f"/engine/api/{method}", content=content, **request)
+
+    def result(self, method: str, /, node: int = 0, **body: Any) -> dict[str, Any]:
+        reply = self.api(method, body, node).json()
         assert "error" not in reply, reply
         result: dict[str, Any] = reply["result"]
         return result
@@ -147,35 +258,25 @@ class Server:
         return last
 
     def get(self, path: str) -> httpx.Response:
-        return self._http.get(path)
+        return self.asked.http.get(path)
 
     def cent(self) -> AsyncClient:
         return AsyncClient(f"{self.url}/engine/api", API_KEY)
 
     @contextlib.asynccontextmanager
-    async def raw(self, **options: Any) -> AsyncIterator[Raw]:
-        """A bare WebSocket: what the client library hides."""
+    async def raw(self, node: int = -1, **options: Any) -> AsyncIterator[Raw]:
+        """A bare WebSocket, to one of the nodes: what the client library hides."""
         async with connect(
-            self.websocket_url, compression=None, ping_interval=None, max_size=None, **options
+            self.nodes[node].websocket_url, compression=None, ping_interval=None, max_size=None, **options
         ) as socket_:
             yield Raw(socket_)
 
     @contextlib.asynccontextmanager
-    async def connected(self, user: str = "alice", **claims: Any) -> AsyncIterator[Raw]:
-        async with self.raw() as client:
+    async def connected(self, user: str = "alice", node: int = -1, **claims: Any) -> AsyncIterator[Raw]:
+        async with self.raw(node) as client:
             reply = await client.command(connect={"token": token(user, **claims)})
             client.id = reply["connect"]["client"]
             yield client
-
-    def _wait_until_healthy(self) -> None:
-        deadline = time.monotonic() + DEADLINE_SECONDS
-        while time.monotonic() < deadline and self.process.poll() is None:
-            with contextlib.suppress(httpx.TransportError):
-                if self._http.get("/health").status_code == httpx.codes.OK:
-                    return
-            time.sleep(0.02)
-        self._log.seek(0)
-        raise RuntimeError(f"{self.kind} did not start: {self._log.read().decode()}")
 
 
 class Raw:
@@ -216,6 +317,9 @@ class Raw:
         answer = await self.command(unsubscribe={"channel": "plain:nothing"})
         return isinstance(answer, dict) and "unsubscribe" in answer
 
+    async def close(self) -> None:
+        await self._socket.close()
+
     @property
     def reason(self) -> str | None:
         return self._socket.close_reason
@@ -236,21 +340,51 @@ def now() -> int:
     return int(time.time())
 
 
+def signed(claims: dict[str, Any], key: str) -> str:
+    """Every token of the suite is made here."""
+    return jwt.encode(claims, key, algorithm="HS256")
+
+
 def token(user: str = "alice", key: str = CONNECTION_KEY, **claims: Any) -> str:
     """A connection token for an hour."""
-    return jwt.encode({"sub": user, "exp": now() + 3600} | claims, key, algorithm="HS256")
+    return signed({"sub": user, "exp": now() + 3600} | claims, key)
 
 
 def grant(channel: str, user: str = "alice", key: str = SUBSCRIPTION_KEY, **claims: Any) -> str:
     """A subscription token for an hour."""
-    return jwt.encode({"sub": user, "channel": channel, "exp": now() + 3600} | claims, key, algorithm="HS256")
+    return signed({"sub": user, "channel": channel, "exp": now() + 3600} | claims, key)
 
 
 @contextlib.contextmanager
-def running(kind: str, environment: dict[str, str] | None = None, **options: Any) -> Iterator[Server]:
-    server = Server(kind, options, environment)
+def running(
+    kind: str, redis_url: str = "", environment: dict[str, str] | None = None, **options: Any
+) -> Iterator[Server]:
+    server = Server(kind, options, redis_url, environment)
     try:
         yield server
     finally:
-        if server.process.poll() is None:
-            server.stop()
+        server.stop_what_runs()
+
+
+class Pool:
+    """Engines by their options, so that tests which need the same ones share them. The last few used go on running."""
+
+    SIZE = 3
+
+    def __init__(self, kind: str, redis_url: str) -> None:
+        self._kind = kind
+        self._redis_url = redis_url
+        self._running: OrderedDict[str, Server] = OrderedDict()
+
+    def get(self, options: dict[str, Any]) -> Server:
+        name = json.dumps(options, sort_keys=True)
+        if name not in self._running:
+            self._running[name] = Server(self._kind, options, self._redis_url)
+        self._running.move_to_end(name)
+        while len(self._running) > self.SIZE:
+            self._running.popitem(last=False)[1].stop_what_runs()
+        return self._running[name]
+
+    def stop(self) -> None:
+        for server in self._running.values():
+            server.stop_what_runs()

@@ -14,7 +14,10 @@ from engine.tests.conformance.conftest import Launch
 from engine.tests.conformance.sdk import Sdk
 from engine.tests.conformance.servers import (
     CONNECTION_KEY,
+    HURRIED,
+    LIMITED,
     ORIGIN,
+    PINGING,
     SUBSCRIPTION_KEY,
     Server,
     grant,
@@ -86,7 +89,7 @@ async def test_the_client_gives_up_with_an_invalid_token(server: Server, sdk: Sd
 
 
 async def test_the_client_refreshes_its_token_before_the_connection_ends(launch: Launch, sdk: Sdk) -> None:
-    with launch(client={"expired_close_delay": "1s"}) as server:
+    with launch(**HURRIED) as server:
         sdk.answers["getToken"] = lambda _: token(exp=now() + 3)
         sdk.client("alice", server.websocket_url, asks=["getToken"])
         await sdk.event("connected", who="alice")
@@ -95,7 +98,7 @@ async def test_the_client_refreshes_its_token_before_the_connection_ends(launch:
 
 
 async def test_a_connection_whose_token_is_not_refreshed_ends(launch: Launch) -> None:
-    with launch(client={"expired_close_delay": "1s"}) as server:
+    with launch(**HURRIED) as server:
         async with server.connected(exp=now() + 2) as alice:
             assert await alice.next() == 3005
 
@@ -127,9 +130,13 @@ async def test_a_connection_that_says_nothing_is_stale(launch: Launch) -> None:
 
 
 async def test_one_person_has_only_so_many_connections(launch: Launch) -> None:
-    with launch(client={"user_connection_limit": 2}) as server:
-        async with server.connected("alice"), server.connected("alice"), server.connected("bob"), server.raw() as third:
-            assert await third.command(connect={"token": token("alice")}) == 3504
+    """On one node: each counts those that it has itself."""
+    with launch(**LIMITED) as server:
+        async with server.connected("ann"), server.connected("ann"), server.connected("bob"), server.raw() as third:
+            assert await third.command(connect={"token": token("ann")}) == 3504
+            if len(server.nodes) > 1:
+                async with server.connected("ann", node=0):
+                    pass
 
 
 async def test_connecting_comes_first_and_once(server: Server) -> None:
@@ -159,7 +166,7 @@ async def test_an_origin_may_be_a_pattern_and_without_any_no_page_connects(launc
         async with server.raw(origin="https://a.b.example") as alice:
             assert "connect" in await alice.command(connect={"token": token()})
     with launch(client={"allowed_origins": []}) as server, pytest.raises(InvalidStatus):
-        async with server.raw(origin=f"http://127.0.0.1:{server.port}"):
+        async with server.raw(origin=server.connected_to.url):
             pass
 
 
@@ -269,14 +276,14 @@ async def test_what_is_not_offered_is_answered_with_its_code(
 
 
 async def test_a_frame_that_is_too_long_ends_the_connection(launch: Launch) -> None:
-    with launch(websocket={"message_size_limit": 1000}) as server:
+    with launch(**LIMITED) as server:
         async with server.connected() as alice:
             assert outcome(await alice.command(rpc={"data": "x" * 900}), "") == 108
             assert await alice.command(rpc={"data": "x" * 1000}) == 1009
 
 
 async def test_who_answers_pings_stays(launch: Launch) -> None:
-    with launch(client={"ping_interval": "1s", "pong_timeout": "500ms"}) as server:
+    with launch(**PINGING) as server:
         async with server.connected() as alice:
             for _ in range(3):
                 assert await alice.next() == {}
@@ -285,7 +292,7 @@ async def test_who_answers_pings_stays(launch: Launch) -> None:
 
 
 async def test_who_answers_no_ping_goes_whatever_else_it_sends(launch: Launch) -> None:
-    with launch(client={"ping_interval": "1s", "pong_timeout": "500ms"}) as server:
+    with launch(**PINGING) as server:
         async with server.connected() as silent:
             asked = time.monotonic()
             assert await silent.next() == {}
@@ -295,7 +302,7 @@ async def test_who_answers_no_ping_goes_whatever_else_it_sends(launch: Launch) -
 
 
 async def test_an_answer_to_no_ping_is_a_mistake(launch: Launch) -> None:
-    with launch(client={"ping_interval": "1s", "pong_timeout": "500ms"}) as server:
+    with launch(**PINGING) as server:
         async with server.connected() as eager:
             assert await eager.next() == {}
             await eager.send("{}")
@@ -304,7 +311,7 @@ async def test_an_answer_to_no_ping_is_a_mistake(launch: Launch) -> None:
 
 
 async def test_the_client_stays_connected_over_pings(launch: Launch, sdk: Sdk, channel: str) -> None:
-    with launch(client={"ping_interval": "1s", "pong_timeout": "500ms"}) as server:
+    with launch(**PINGING) as server:
         sdk.client("alice", server.websocket_url, token=token())
         await sdk.event("connected")
         sdk.subscribe("alice", channel, token=grant(channel))
@@ -315,10 +322,10 @@ async def test_the_client_stays_connected_over_pings(launch: Launch, sdk: Sdk, c
     assert [event["event"] for event in sdk.events].count("connecting") == 1
 
 
-async def test_an_engine_that_is_told_to_stop_says_so_and_ends_well(launch: Launch) -> None:
-    with launch() as server:
-        async with server.connected() as alice:
-            server.process.terminate()
-            assert await alice.next() == 3001
-            assert alice.reason == "shutdown"
-        assert await asyncio.to_thread(server.process.wait, 10) == 0
+async def test_an_engine_that_is_told_to_stop_says_so_and_ends_well(own: Server) -> None:
+    async with own.connected() as alice:
+        process = own.connected_to.process
+        process.terminate()
+        assert await alice.next() == 3001
+        assert alice.reason == "shutdown"
+    assert await asyncio.to_thread(process.wait, 30) == 0

@@ -11,6 +11,7 @@ from typing import Any
 from engine.tests.conformance.conftest import Gate, Launch
 from engine.tests.conformance.sdk import Sdk, Unauthorized
 from engine.tests.conformance.servers import Server, free_port, grant, now, outcome, token
+from engine.tests.conformance.test_subscribing import TOKENS
 
 
 async def test_the_gate_is_told_who_asks(launch: Launch, gate: Gate) -> None:
@@ -121,6 +122,18 @@ async def test_behind_a_gate_a_connection_token_opens_nothing(launch: Launch, ga
             await alice.command(connect={})
             assert await alice.command(refresh={"token": token()}) == 3500
     assert len(gate.asked) == 1
+
+
+async def test_behind_a_gate_subscription_tokens_open_what_they_open_elsewhere(launch: Launch, gate: Gate) -> None:
+    with launch(client=gate.options()) as server:
+        for case, (given, expected) in TOKENS.items():
+            async with server.raw() as alice:
+                await alice.command(connect={})
+                answer = await alice.command(subscribe={"channel": "tenant:a", "token": given})
+                assert outcome(answer, "subscribe") == expected, case
+            async with server.raw() as alice:
+                await alice.command(connect={})
+                assert isinstance(await alice.subscribe("tenant:a"), dict)
 
 
 async def test_a_connection_of_the_gate_ends_when_it_said(launch: Launch, gate: Gate) -> None:

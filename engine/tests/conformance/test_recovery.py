@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import time
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 
 from engine.tests.conformance.conftest import Launch
 from engine.tests.conformance.sdk import Sdk
-from engine.tests.conformance.servers import Raw, Server, grant, token
+from engine.tests.conformance.servers import DEADLINE_SECONDS, LIMITED, Raw, Server, grant, token
 
 LIMIT = 100  # recovery_max_publication_limit of the usual server
 
@@ -115,7 +114,7 @@ async def test_what_has_left_the_history_makes_recovery_impossible(server: Serve
 async def test_what_is_too_old_makes_recovery_impossible(server: Server, unique: str) -> None:
     channel = f"brief:{unique}"
     position = server.publish(channel, 1, 2)
-    deadline = time.monotonic() + 8
+    deadline = time.monotonic() + DEADLINE_SECONDS
     while server.result("history", channel=channel, limit=-1)["publications"] and time.monotonic() < deadline:
         time.sleep(0.1)  # noqa: ASYNC251 (nothing else runs here)
     async with server.connected() as alice:
@@ -206,24 +205,22 @@ async def test_a_page_too_far_behind_reloads_its_state_and_goes_on(server: Serve
     assert await sdk.received(channel, 1) == [LIMIT + 4]
 
 
-async def test_after_the_engine_was_killed_pages_reload_and_go_on(launch: Launch, sdk: Sdk, channel: str) -> None:
-    with launch() as server:
-        server.publish(channel, "before")
-        sdk.answers["getState"] = lambda _: server.result("history", channel=channel)
-        sdk.client("alice", server.websocket_url, token=token())
-        sdk.subscribe("alice", channel, token=grant(channel), asks=["getState"])
-        await sdk.event("subscribed", channel=channel)
-        old = server.result("history", channel=channel)
+async def test_after_the_engine_lost_its_streams_pages_reload_and_go_on(own: Server, sdk: Sdk, channel: str) -> None:
+    own.publish(channel, "before")
+    sdk.answers["getState"] = lambda _: own.result("history", channel=channel)
+    sdk.client("alice", own.websocket_url, token=token())
+    sdk.subscribe("alice", channel, token=grant(channel), asks=["getState"])
+    await sdk.event("subscribed", channel=channel)
+    old = own.result("history", channel=channel)
 
-        then = sdk.now
-        await asyncio.to_thread(server.stop, signal.SIGKILL)
-        await sdk.event("connecting", then, who="alice")
-        await asyncio.to_thread(server.start)
-        await sdk.event("subscribed", then, channel=channel)
-        assert server.result("history", channel=channel)["epoch"] != old["epoch"]
-        assert sdk.asked.count(("getState", channel)) == 2
-        server.publish(channel, "after")
-        assert await sdk.received(channel, 1) == ["after"]
+    then = sdk.now
+    await asyncio.to_thread(own.lose_everything)
+    await sdk.event("connecting", then, who="alice")
+    await sdk.event("subscribed", then, channel=channel)
+    assert own.result("history", channel=channel)["epoch"] != old["epoch"]
+    assert sdk.asked.count(("getState", channel)) == 2
+    own.publish(channel, "after")
+    assert await sdk.received(channel, 1) == ["after"]
 
 
 async def test_a_thousand_publications_reach_every_subscriber_in_order(server: Server, sdk: Sdk, channel: str) -> None:
@@ -243,13 +240,13 @@ async def test_a_thousand_publications_reach_every_subscriber_in_order(server: S
 
 
 async def test_a_reader_that_is_too_slow_is_disconnected_and_never_skipped(launch: Launch, channel: str) -> None:
-    with launch(client={"queue_max_size": 100_000}) as server:
+    with launch(**LIMITED) as server:
         async with server.raw(max_queue=1) as slow:
             await slow.command(connect={"token": token()})
             await slow.subscribe(channel)
             sent = 0
-            async with asyncio.timeout(10):
-                while server.result("channels")["channels"]:
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                while channel in server.result("channels")["channels"]:
                     server.publish(channel, *({"n": sent + n, "pad": "x" * 20_000} for n in range(10)))
                     sent += 10
                     await asyncio.sleep(0)

@@ -9,6 +9,8 @@ from engine.tests.conformance.conftest import Launch
 from engine.tests.conformance.sdk import Sdk
 from engine.tests.conformance.servers import (
     CONNECTION_KEY,
+    HURRIED,
+    LIMITED,
     SUBSCRIPTION_KEY,
     Server,
     grant,
@@ -130,7 +132,7 @@ async def test_nobody_subscribes_twice(server: Server, channel: str) -> None:
 
 
 async def test_one_connection_has_only_so_many_channels(launch: Launch) -> None:
-    with launch(client={"channel_limit": 2}) as server:
+    with launch(**LIMITED) as server:
         async with server.connected() as alice:
             assert [await alice.subscribe(f"plain:{n}") for n in range(3)][2] == 106
             await alice.command(unsubscribe={"channel": "plain:0"})
@@ -182,7 +184,7 @@ async def test_unsubscribing_from_what_one_has_not_changes_nothing(server: Serve
 
 
 async def test_a_subscription_that_is_not_refreshed_ends(launch: Launch, channel: str) -> None:
-    with launch(client={"expired_sub_close_delay": "1s"}) as server:
+    with launch(**HURRIED) as server:
         async with server.connected() as alice:
             await alice.subscribe(channel, token=grant(channel, exp=now() + 2))
             push = (await alice.next())["push"]
@@ -190,7 +192,7 @@ async def test_a_subscription_that_is_not_refreshed_ends(launch: Launch, channel
 
 
 async def test_the_client_refreshes_its_subscription_tokens(launch: Launch, sdk: Sdk, channel: str) -> None:
-    with launch(client={"expired_sub_close_delay": "1s"}) as server:
+    with launch(**HURRIED) as server:
         sdk.answers["getToken"] = lambda asked: grant(asked["channel"], exp=now() + 3)
         sdk.client("alice", server.websocket_url, token=token())
         await sdk.event("connected")

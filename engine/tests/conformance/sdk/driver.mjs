@@ -45,19 +45,19 @@ function newClient({ client, url, token, asks = [], origin }) {
   if (asks.includes("getData")) options.getData = () => ask("getData", { client });
   const centrifuge = new Centrifuge(url, options);
   forward(centrifuge, ["connecting", "connected", "disconnected", "error"], { who: client });
-  forward(centrifuge, ["subscribed", "subscribing", "unsubscribed", "publication"], { who: client, server: true });
+  forward(centrifuge, ["subscribed", "subscribing", "unsubscribed", "publication", "join", "leave"], { who: client, server: true });
   clients.set(client, centrifuge);
   centrifuge.connect();
 }
 
-function subscribe({ client, channel, asks = [], token, since }) {
-  const options = { minResubscribeDelay: 20, maxResubscribeDelay: 200 };
+function subscribe({ client, channel, asks = [], token, since, joinLeave = false }) {
+  const options = { minResubscribeDelay: 20, maxResubscribeDelay: 200, joinLeave };
   if (token) options.token = token;
   if (since) options.since = since;
   if (asks.includes("getToken")) options.getToken = () => ask("getToken", { client, channel });
   if (asks.includes("getState")) options.getState = () => ask("getState", { client, channel });
   const subscription = clients.get(client).newSubscription(channel, options);
-  forward(subscription, ["subscribing", "subscribed", "unsubscribed", "publication", "error"], { who: client, channel });
+  forward(subscription, ["subscribing", "subscribed", "unsubscribed", "publication", "join", "leave", "error"], { who: client, channel });
   subscription.subscribe();
 }
 
