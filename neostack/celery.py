@@ -34,7 +34,9 @@ def beat_as_beat(**_: Any) -> None:
     """Its heartbeat is the wake-ups that it really sends."""
     from django.conf import settings
 
+    from events import scraping
     from events.heartbeats import Heart, without_failing
 
+    scraping.serve()
     heart = Heart("beat", every=settings.WAKE_UP_SECONDS)
     after_task_publish.connect(lambda **_: without_failing(heart.beat), weak=False)

@@ -1,4 +1,4 @@
-"""Machines that ask how we are: they come by a container's own address, over plain HTTP, and without a session."""
+"""Machines of our own that ask us: they come by a container's own address, over plain HTTP, and without a session."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,8 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.urls import resolve
 
-PROBES = ("/healthz", "/readyz", "/metrics")
+#: Probes, Prometheus, and Centrifugo, which reads the public keys of subscription tokens.
+PROBES = ("/healthz", "/readyz", "/metrics", "/.well-known/jwks.json")
 
 
 class ProbesMiddleware:

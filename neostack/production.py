@@ -12,6 +12,8 @@ from neostack import processes
 WEB_PORT = 8000
 ENGINE_PORT = 8001
 ENGINE_INTERNAL_PORT = 9001
+#: Where a process without web pages shows its metrics.
+METRICS_PORT = 9100
 #: The only directory, beside /tmp, that a container may write in.
 LOCAL_DIR = Path("/var/lib/neostack")
 ENGINE_CONFIG = Path("/etc/centrifugo/engine.json")
@@ -26,8 +28,15 @@ INSIDE_ONLY = ("/api/realtime/connect", "/metrics")
 #: Bodies longer than this end at the proxy; Django itself refuses from 2.5 MB on, with an explanation.
 BODY_LIMIT_BYTES = 3_000_000
 
-#: Handed out as files: NAME_FILE in the environment.
-SECRET_FILES = (*processes.SECRETS, "DATABASE_URL", "REDIS_URL", "METRICS_KEY")
+#: Handed out as files: NAME_FILE in the environment. The file has the name in small letters.
+SECRET_FILES = (
+    *processes.SECRETS,
+    "DATABASE_URL",
+    "REDIS_URL",
+    "ENGINE_REDIS_URL",
+    "METRICS_KEY",
+    "EMAIL_HOST_PASSWORD",
+)
 
 
 def commands() -> dict[str, list[str]]:
@@ -40,10 +49,18 @@ def migrate(engine_config: Path = ENGINE_CONFIG) -> list[str]:
     return ["python", "manage.py", "prepare", f"--engine-config={engine_config}"]
 
 
-def environment(*, site_url: str, engine_api_url: str, gate_url: str, proxies: str, local_dir: Path) -> dict[str, str]:
+def environment(
+    *,
+    site_url: str,
+    web: str = f"http://web:{WEB_PORT}",
+    engine: str = f"http://centrifugo:{ENGINE_INTERNAL_PORT}",
+    proxies: str,
+    local_dir: Path = LOCAL_DIR,
+) -> dict[str, str]:
     """What every process of ours is told, beside its secrets.
 
-    `proxies` are the addresses or networks whose X-Forwarded-For and X-Forwarded-Proto are believed.
+    `web` and `engine` are where the parts find each other, past the proxy. `proxies` are the addresses or networks
+    whose X-Forwarded-For and X-Forwarded-Proto are believed.
     """
     return {
         "ENGINE": "centrifugo",
@@ -51,9 +68,12 @@ def environment(*, site_url: str, engine_api_url: str, gate_url: str, proxies: s
         "ALLOWED_HOSTS": site_url.split("://")[1].split(":")[0],
         "ALLOWED_ORIGINS": site_url,
         "CSRF_TRUSTED_ORIGINS": site_url,
-        "ENGINE_API_URL": engine_api_url,
+        "ENGINE_API_URL": f"{engine}/engine/api",
+        "ENGINE_PORT": str(ENGINE_PORT),
         "ENGINE_CLIENT_URL": "/connection/websocket",
-        "GATE_URL": gate_url,
+        "GATE_URL": f"{web}/api/realtime/connect",
+        "JWKS_URL": f"{web}/.well-known/jwks.json",
+        "METRICS_PORT": str(METRICS_PORT),
         "FORWARDED_ALLOW_IPS": proxies,
         "LOCAL_DIR": str(local_dir),
     }

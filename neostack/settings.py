@@ -395,6 +395,12 @@ WHITENOISE_USE_FINDERS = DEBUG
 warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume synchronous iterators")
 EMAIL_TIMEOUT = env.int("EMAIL_TIMEOUT_SECONDS", default=10)
 EMAIL_BACKEND = env.str("EMAIL_BACKEND", default="django.core.mail.backends.console.EmailBackend")
+#: For django.core.mail.backends.smtp.EmailBackend. EMAIL_USE_TLS means STARTTLS.
+EMAIL_HOST = env.str("EMAIL_HOST", default="localhost")
+EMAIL_PORT = env.int("EMAIL_PORT", default=587)
+EMAIL_HOST_USER = env.str("EMAIL_HOST_USER", default="")
+EMAIL_HOST_PASSWORD = env.str("EMAIL_HOST_PASSWORD", default="")
+EMAIL_USE_TLS = env.bool("EMAIL_USE_TLS", default=True)
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="NEO_STACK <no-reply@neostack.example>")
 
 CONTENT_SECURITY_POLICY = {

@@ -11,7 +11,8 @@ import pytest
 
 from neostack import production
 from tests.whole.people import Person
-from tests.whole.platform import Platform, wait_until
+from tests.whole.platform import Platform
+from tests.whole.test_faults import expect_what_the_log_has
 from tests.whole.topology import Topology
 
 WRONG_PASSWORDS = 5
@@ -112,8 +113,7 @@ def test_what_is_published_by_either_node_reaches_a_client_of_the_other(topology
     topology.inside.say(tenant=acme.id, by=alice.id, count=10)
     topology.kill("engine2")
     topology.inside.say(tenant=acme.id, by=alice.id, count=10)
-    logged = topology.inside.logged(channel=channel)
     for client in clients:
-        wait_until(lambda: client.ids[channel] == logged, "everything arrives", 30)  # noqa: B023
+        expect_what_the_log_has(topology, client)
         assert client.reloads[channel] == 0
     assert sum(client.connections for client in clients) > len(clients), "some had to connect again"

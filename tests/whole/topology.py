@@ -21,6 +21,8 @@ from tests.whole.proxy import nginx_config, write_certificate
 SERVERS = ("postgres", "redis")
 #: "inside" is the proxy's inner door, "api" is where a node of Centrifugo takes what is published.
 LISTENERS = (*SERVERS, "web", "web2", "engine", "engine2", "api", "api2", "inside")
+#: What has no web pages and shows its metrics at a port of its own.
+SCRAPED = ("relay", "relay2", "worker", "beat", "runner", "pulse")
 
 
 class Topology(Platform):
@@ -32,6 +34,7 @@ class Topology(Platform):
             name: free_port()
             for name in ("postgres", "redis", "web", "web2", "engine", "engine2", "inside", "api", "api2")
         }
+        self.metrics_ports = {name: free_port() for name in SCRAPED}
         super().__init__(home, "centrifugo")
         self.url = f"https://localhost:{self.port}"
         self.environ |= self._production()
@@ -47,8 +50,8 @@ class Topology(Platform):
         inside = f"http://127.0.0.1:{self.ports['inside']}"
         told = production.environment(
             site_url=f"https://localhost:{self.port}",
-            engine_api_url=f"{inside}/engine/api",
-            gate_url=f"{inside}/api/realtime/connect",
+            web=inside,
+            engine=inside,
             proxies="127.0.0.1",
             local_dir=self.home,
         )
@@ -95,6 +98,8 @@ class Topology(Platform):
             "METRICS_KEY": processes.new_secrets()["GATE_KEY"],
             "DATABASE_URL": f"postgres://neostack@127.0.0.1:{self.ports['postgres']}/neostack",
             "REDIS_URL": f"redis://127.0.0.1:{self.ports['redis']}/0",
+            "EMAIL_HOST_PASSWORD": "",
+            "ENGINE_REDIS_URL": f"redis://127.0.0.1:{self.ports['redis']}",
         }
         (self.home / "secrets").mkdir()
         for name, value in values.items():
@@ -121,16 +126,16 @@ class Topology(Platform):
     def options_of(self, name: str) -> dict[str, Any]:
         if name == "postgres":
             return processes.child_options(self.environ) | services.not_root() | {"cwd": "/"}
-        if name in ("engine", "engine2"):
-            return processes.child_options(self.environ | self._of_node(name))
-        return processes.child_options(self.environ)
+        own = self._of_node(name) if name in ("engine", "engine2") else self._metrics_of(name)
+        return processes.child_options(self.environ | own)
+
+    def _metrics_of(self, name: str) -> dict[str, str]:
+        return {"METRICS_PORT": str(self.metrics_ports.get(name, 0))}
 
     def _of_node(self, name: str) -> dict[str, str]:
         """What is each node's own, over the configuration that they share."""
         return {
             "CENTRIFUGO_NODE_NAME": name,
-            "CENTRIFUGO_ENGINE_TYPE": "redis",
-            "CENTRIFUGO_ENGINE_REDIS_ADDRESS": f"redis://127.0.0.1:{self.ports['redis']}",
             "CENTRIFUGO_HTTP_SERVER_ADDRESS": "127.0.0.1",
             "CENTRIFUGO_HTTP_SERVER_PORT": str(self.ports[name]),
             "CENTRIFUGO_HTTP_SERVER_INTERNAL_ADDRESS": "127.0.0.1",

@@ -5,6 +5,7 @@ from django.core.management.base import BaseCommand
 
 from deployments.running import linux
 from deployments.running.runner import Runner
+from events import scraping
 
 
 class Command(BaseCommand):
@@ -17,6 +18,7 @@ class Command(BaseCommand):
         if linux.HERE:
             linux.adopt_orphans()
             linux.keep_to_itself()
+        scraping.serve()
         runner = Runner(slots=options["slots"])
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: runner.stop())
