@@ -1,7 +1,7 @@
 # Everything a developer does every day. `make help` lists it. Needs make and Python 3.11 or newer, nothing else.
 .DEFAULT_GOAL := help
 PYTHON_HERE := .venv/bin/python
-# Where docker-compose.yml puts its parts.
+# Where docker-compose.services.yml puts its parts.
 SERVICES := ENGINE=centrifugo \
 	DATABASE_URL=postgres://neostack:neostack@127.0.0.1:5433/neostack \
 	REDIS_URL=redis://127.0.0.1:6380/0 \
@@ -15,10 +15,10 @@ run: ## Start everything (PORT=8000 DEMO=1 ENGINE=embedded|process|centrifugo DA
 	@sh scripts/setup
 	@exec $(PYTHON_HERE) -m neostack.launcher
 
-run-services: ## The same on PostgreSQL, Redis and Centrifugo in Docker (docker-compose.yml)
+run-services: ## The same on PostgreSQL, Redis and Centrifugo in Docker (docker-compose.services.yml)
 	@sh scripts/setup
 	@env $(SERVICES) $(PYTHON_HERE) -m neostack.launcher engine-config
-	docker compose up --detach --wait
+	docker compose --file docker-compose.services.yml up --detach --wait
 	@exec env $(SERVICES) $(PYTHON_HERE) -m neostack.launcher
 
 demo-reset: ## Put the demo back to its start, while nothing runs (asks first)

@@ -297,7 +297,7 @@ def _prepare(options: Options, environ: dict[str, str]) -> None:
 
 
 def _write_engine_config() -> int:
-    """For an engine that somebody else starts: docker-compose.yml reads this file."""
+    """For an engine that somebody else starts: docker-compose.services.yml reads this file."""
     LOCAL_DIR.mkdir(parents=True, exist_ok=True)
     target = processes.engine_config(LOCAL_DIR)
     with target.open("w") as file:

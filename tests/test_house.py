@@ -123,7 +123,7 @@ def test_an_old_python_is_told_which_one_is_needed(tmp_path):
 
 def test_compose_serves_where_make_looks():
     """There may be no Docker here, so what can be read is compared."""
-    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    services = yaml.safe_load((ROOT / "docker-compose.services.yml").read_text())["services"]
     makefile = (ROOT / "Makefile").read_text()
     expected = {
         "postgres": re.search(r"DATABASE_URL=postgres://\w+:\w+@127\.0\.0\.1:(\d+)/", makefile),
@@ -137,7 +137,7 @@ def test_compose_serves_where_make_looks():
 
 
 def test_compose_runs_the_centrifugo_that_we_build_and_reads_the_file_that_we_write():
-    centrifugo = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["centrifugo"]
+    centrifugo = yaml.safe_load((ROOT / "docker-compose.services.yml").read_text())["services"]["centrifugo"]
     pinned = re.search(r"centrifugal/centrifugo/v6 (v6\.\d+\.\d+)", (ROOT / "tools/centrifugo/go.mod").read_text())
     assert pinned
     assert centrifugo["image"] == f"centrifugo/centrifugo:{pinned[1]}"
