@@ -6,7 +6,6 @@ from typing import Any
 
 from django import template
 from django.forms import BoundField
-from django.templatetags.static import static
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
@@ -18,12 +17,9 @@ CONTROL_CLASSES = {"checkbox": "form-check-input", "select": "form-select"}
 
 @register.simple_tag
 def icon(name: str, css: str = "icon") -> SafeString:
-    """A picture from the sprite, hidden from screen readers: the word beside it says it."""
+    """A picture of includes/icons.html, hidden from screen readers: the word beside it says it."""
     return format_html(
-        '<svg class="{}" aria-hidden="true" focusable="false"><use href="{}#{}"></use></svg>',
-        css,
-        static("icons.svg"),
-        name,
+        '<svg class="{}" aria-hidden="true" focusable="false"><use href="#icon-{}"></use></svg>', css, name
     )
 
 
