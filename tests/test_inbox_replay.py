@@ -26,7 +26,7 @@ PLAIN = """() => {
 
 #: What no event tells (a row that was not on the page comes back), the page asks the server, as it does when live.
 REPLAY = """async ([events, user]) => {
-  const { listOf } = await import("/static/js/lists.js");
+  const { listOf } = await import("/static/js/rows.js");
   const [inbox, bell] = [await import("/static/js/inbox.js"), await import("/static/js/bell.js")];
   const list = document.getElementById("inbox");
   const [heard, reloads] = [[], []];

@@ -94,8 +94,7 @@ def test_an_old_page_given_the_events_is_the_page_the_server_renders_now(acme, a
 def replay(page: Page, events: list[dict]) -> None:
     page.evaluate(
         """async events => {
-          const { applyUpdate } = await import("/static/js/rows.js");
-          const { listOf } = await import("/static/js/lists.js");
+          const { applyUpdate, listOf } = await import("/static/js/rows.js");
           for (const event of JSON.parse(events)) applyUpdate(event);
           await import("/static/js/feed.js"); // the home page has one
           for (const body of document.querySelectorAll("[data-live-list]")) listOf(body).show();

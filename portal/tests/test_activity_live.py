@@ -38,7 +38,7 @@ def take(page: Page, events: list[dict]) -> str:
     """Let the page hear them. Returns what its bar says."""
     return page.evaluate(
         """async events => {
-          const [{ listOf }] = await Promise.all([import("/static/js/lists.js"), import("/static/js/feed.js")]);
+          const [{ listOf }] = await Promise.all([import("/static/js/rows.js"), import("/static/js/feed.js")]);
           const body = document.getElementById("acts");
           for (const event of JSON.parse(events)) listOf(body).take(event, body.dataset.channel);
           const bar = document.querySelector("[data-live-pending=acts]");
@@ -50,7 +50,7 @@ def take(page: Page, events: list[dict]) -> str:
 
 def show(page: Page) -> None:
     page.evaluate("""async () => {
-      const { listOf } = await import("/static/js/lists.js");
+      const { listOf } = await import("/static/js/rows.js");
       listOf(document.getElementById("acts")).show();
     }""")
 
@@ -131,7 +131,7 @@ def test_after_a_gap_the_page_read_anew_is_counted_and_waits_too(acme, alice):
         page.goto(SITE + ACTIVITY)
         take(page, events[-1:])
         page.evaluate("""async () => {
-          const { listOf } = await import("/static/js/lists.js");
+          const { listOf } = await import("/static/js/rows.js");
           const fresh = new DOMParser().parseFromString(await (await fetch("/fresh/")).text(), "text/html");
           listOf(document.getElementById("acts")).merge(fresh.getElementById("acts"), () => {});
         }""")

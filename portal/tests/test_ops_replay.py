@@ -89,7 +89,7 @@ def feed(page, events: list[dict]) -> None:
     page.evaluate(
         """async ([events, channel]) => {
           await import("/static/js/feed.js");
-          const { listOf } = await import("/static/js/lists.js");
+          const { listOf } = await import("/static/js/rows.js");
           const list = listOf(document.getElementById("log"));
           for (const event of JSON.parse(events)) list.take(event, channel);
           list.show();

@@ -1,4 +1,4 @@
-// A list that only grows: activity, the log, an inbox. What arrives waits behind "4 new · Show" (see lists.js); a row is a
+// A list that only grows: activity, the log, an inbox. What arrives waits behind "4 new · Show" (see rows.js); a row is a
 // clone of the server's own blank one, filled from the event. Nothing here knows what the events mean.
 //
 // On the list, <ol|tbody data-module="feed" data-live-list="feed" id="..." data-size="50" data-low="" data-high="">:
@@ -18,7 +18,7 @@
 // With <template data-live-day="{id}">, one element with [data-day-start] stands before the first row of each day (rows have
 //   data-day, "2026-11-23"): in it data-field="day" gets the words, data-href="?day={day}" the address.
 
-import { WaitingList, compare, isOnPage, listOf, register, setText, setTime } from "./lists.js";
+import { WaitingList, compare, isOnPage, listOf, register, setText, setTime } from "./rows.js";
 import { dayOf, dayWords } from "./times.js";
 
 /** What an event says at "actor.name": its text; empty where it says nothing. */

@@ -5,7 +5,7 @@
 // that events may come repeated, late and in any order.
 
 import { ring } from "./bell.js";
-import { WaitingList, listOf, register, setText, setTime, show } from "./lists.js";
+import { WaitingList, listOf, register, setText, setTime, show } from "./rows.js";
 
 const UNDO_MS = 10_000;
 const EVENTS_KEPT = 500;

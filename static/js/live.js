@@ -1,7 +1,6 @@
 // One connection a tab. What the page shows is either confirmed or says since when it is not.
 
-import { listOf } from "./lists.js";
-import { applyUpdate } from "./rows.js";
+import { applyUpdate, listOf } from "./rows.js";
 import { clock } from "./times.js";
 
 const GRACE_MS = 1_000;

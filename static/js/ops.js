@@ -2,7 +2,7 @@
 // a pulse that is down can't say so. All values are absolute, and what is not newer than what is shown is ignored.
 
 import { mergePage } from "./live.js";
-import { setText, setTime, show } from "./lists.js";
+import { setText, setTime, show } from "./rows.js";
 import { clock } from "./times.js";
 
 const ASK_AFTER_MS = 7_000;

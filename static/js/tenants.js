@@ -3,7 +3,7 @@
 // <select data-module="tenants"> <option value="{slug}" data-tenant-id="{id}" data-version="7">Acme</option>
 // <script type="application/json" id="tenant-names">{id: name}
 
-import { setText } from "./lists.js";
+import { setText } from "./rows.js";
 
 /** Put one `tenant_updated` into the filter and among the names, unless it is older than what they say. */
 export function applyTenant(select, { tenantId, slug, name, version }) {

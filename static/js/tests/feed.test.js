@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { address, at, takes } from "../feed.js";
-import { compare, isOnPage } from "../lists.js";
+import { compare, isOnPage } from "../rows.js";
 
 const event = {
   id: "0193-a", seq: 1042, type: "deployment_update", tenantId: "acme-id", timestamp: "2026-11-23T15:04:05.123Z",

@@ -3,8 +3,7 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { Freshness, TokenBatch, words, worst } from "../live.js";
 import { newLines, parseHash, splitGap } from "../log.js";
-import { isOnPage } from "../lists.js";
-import { matches, progress } from "../rows.js";
+import { isOnPage, matches, progress } from "../rows.js";
 
 const T = Date.parse("2026-11-23T15:04:05.000Z");
 const state = (freshness, seconds) => freshness.at(T + seconds * 1000).state;
