@@ -174,6 +174,8 @@ export class Live {
       constructor(...given) {
         super(...given);
         this.addEventListener("message", () => (live.heardAt = Date.now()));
+        // Also while connecting, where the SDK says nothing: a laptop wakes up with tokens that ended hours ago.
+        this.addEventListener("close", ({ code }) => code === STATE_INVALIDATED && live.forgetTokens());
       }
     }
     this.client = new Centrifuge(socketAddress(this.config.connection.url), {
@@ -181,7 +183,6 @@ export class Live {
       maxReconnectDelay: RECONNECT_MAX_MS,
       getData: async () => ({ token: (this.connectionToken ??= await this.fetchConnectionToken()) }),
     });
-    this.client.on("connecting", ({ code }) => code === STATE_INVALIDATED && this.forgetTokens());
     // A token that still holds is used again, so that ten thousand browsers coming back ask for none.
     this.client.on("error", ({ type }) => type === "connect" && this.forgetTokens());
     this.client.on("disconnected", ({ code, reason }) => this.disconnected(code, reason));
