@@ -6,10 +6,15 @@ from events.channels import Channel
 
 
 class Following(Protocol):
-    """A page that follows channels. `config` is for its script: see the channels, their positions, what was denied."""
+    """A page that follows channels. `config` says which, their positions, and what was denied."""
 
     @property
     def config(self) -> dict[str, Any]: ...
+
+    @property
+    def for_page(self) -> dict[str, Any]:
+        """`config` with tokens, for the script of the page of this person. A response that holds it is not stored."""
+        ...
 
 
 class Live(Protocol):

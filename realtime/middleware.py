@@ -1,7 +1,7 @@
 """`request.live`: what a page may follow, and from where (see `events.live` for what it offers)."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -10,11 +10,13 @@ from django.db import connection
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils import timezone
+from django.utils.cache import add_never_cache_headers
 
 from accounts.models import User
 from events import channels, engine_client
 from events.channels import Channel, Topic
-from realtime.metrics import POSITIONS_AWAY
+from realtime import tokens
+from realtime.metrics import POSITIONS_AWAY, TOKENS
 from realtime.models import Action
 from realtime.policies import Decision, Standing, authorize
 
@@ -25,9 +27,15 @@ class FollowedInTransaction(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Following:
-    """What a page is told: `config` goes to its script, as JSON."""
+    """What a page may follow and from where: `config` says it, `for_page` is what goes to its script, as JSON."""
 
     config: dict[str, Any]
+    _tokens: Callable[[], dict[str, Any] | None] = field(repr=False)
+
+    @property
+    def for_page(self) -> dict[str, Any]:
+        """`config` and the tokens to connect with first: asking for them would cost each page two requests more."""
+        return {**self.config, "tokens": self._tokens()}
 
 
 class Live:
@@ -35,6 +43,8 @@ class Live:
 
     def __init__(self, request: HttpRequest) -> None:
         self._request = request
+        #: Whether tokens stand in the response, which then belongs to this person and this moment.
+        self.gave_tokens = False
 
     def may_listen(self, channel: Channel) -> bool:
         """Whether to show a panel that this channel feeds."""
@@ -71,8 +81,19 @@ class Live:
                     for channel, decision in decisions.items()
                     if not decision.allowed
                 },
-            }
+            },
+            lambda: self._tokens(allowed),
         )
+
+    def _tokens(self, allowed: Iterable[Channel]) -> dict[str, Any] | None:
+        """For whom and what `follow` has authorised in this request; None for whoever can have none."""
+        person = self._standing.principal
+        if not isinstance(person, User):
+            return None
+        self.gave_tokens = True
+        given = {channel.name: tokens.subscription_token(person, channel).token for channel in allowed}
+        TOKENS.labels("given").inc(len(given))
+        return {"connection": tokens.connection_token(person).token, "subscriptions": given}
 
     @cached_property
     def _standing(self) -> Standing:
@@ -104,11 +125,15 @@ def _position(positions: dict[str, engine_client.Position] | None, channel: Chan
 
 
 class LiveMiddleware:
-    """Gives every request its `live`; costs nothing until a page asks."""
+    """Gives every request its `live`; costs nothing until a page asks. No cache keeps a response with tokens in it."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        request.live = Live(request)  # type: ignore[attr-defined]
-        return self._get_response(request)
+        live = Live(request)
+        request.live = live  # type: ignore[attr-defined]
+        response = self._get_response(request)
+        if live.gave_tokens:
+            add_never_cache_headers(response)
+        return response

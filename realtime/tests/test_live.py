@@ -5,6 +5,7 @@ from uuid import uuid4
 import pytest
 from django.contrib.auth.models import AnonymousUser
 from django.db import transaction
+from django.http import HttpResponse, JsonResponse
 from django.test import RequestFactory
 
 from conftest import Person
@@ -13,6 +14,7 @@ from events.channels import Topic
 from events.engine_client import Position
 from events.live import Following, Live
 from realtime.middleware import FollowedInTransaction, LiveMiddleware
+from realtime.tokens import read_connection_token
 from tenants.actions import create_api_key
 
 
@@ -51,6 +53,32 @@ def test_a_page_learns_where_to_subscribe_from_in_one_request(bob, acme, asked):
     assert following.config["connection"] == {"url": "/connection/websocket", "tokenUrl": "/api/realtime/token"}
     assert following.config["subscriptionsUrl"] == "/api/realtime/subscriptions"
     assert following.config["now"].endswith("Z")
+
+
+def test_a_page_comes_with_the_tokens_it_connects_with_first_and_none_that_it_may_not_have(bob, acme, asked):
+    figures, logs = channels.tenant(acme.id, Topic.DASHBOARD), channels.deployment(acme.id, uuid4())
+    following = live(bob, acme).follow(figures, logs)
+    tokens = following.for_page["tokens"]
+    assert read_connection_token(tokens["connection"]).user_id == bob.user.id
+    own = {figures.name, f"user:{bob.user.id}:inbox", f"tenant:{acme.id}:notifications"}
+    assert tokens["subscriptions"].keys() == own
+    assert "tokens" not in following.config, "which others than the page's script read"
+
+
+def test_a_stranger_gets_no_token_with_a_page(stranger, acme, asked):
+    assert live(stranger).follow(channels.tenant(acme.id, Topic.DASHBOARD)).for_page["tokens"] is None
+
+
+def test_no_cache_keeps_a_page_with_tokens_in_it(bob, asked):
+    def answer(view) -> HttpResponse:
+        request = RequestFactory().get("/")
+        request.user = bob.user
+        return LiveMiddleware(view)(request)
+
+    page = answer(lambda request: JsonResponse(request.live.follow().for_page))
+    assert "no-store" in page["Cache-Control"]
+    assert "private" in page["Cache-Control"]
+    assert "Cache-Control" not in answer(lambda request: JsonResponse(request.live.follow().config))
 
 
 def test_what_bob_may_not_follow_says_why_and_is_not_asked_for(alice, bob, acme, asked):

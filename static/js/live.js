@@ -102,10 +102,11 @@ export class AccessEnded extends Error {}
 const wait = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 const jittered = (milliseconds) => milliseconds * (0.8 + Math.random() * 0.4);
 
-/** One batch of subscription tokens for everybody who asks at the same time; each token is handed out once. */
+/** One batch of subscription tokens for everybody who asks at the same time; each token is handed out once. `first`: those the page came with. */
 export class TokenBatch {
-  constructor(fetchTokens, channels, now = Date.now) {
-    Object.assign(this, { fetchTokens, channels, now, batch: null });
+  constructor(fetchTokens, channels, { now = Date.now, first = null } = {}) {
+    Object.assign(this, { fetchTokens, channels, now });
+    this.batch = first && { at: now(), given: new Set(), answer: Promise.resolve({ tokens: first }) };
   }
 
   forget() {
@@ -132,8 +133,10 @@ export class Live {
     this.catchUps = []; // async (fresh page): run after a page's state was read anew, before its positions are used
     this.denials = {}; // channel -> why the server gave no token
     this.heardAt = Date.now();
-    this.connectionToken = null;
-    this.tokens = new TokenBatch((channels) => this.fetchSubscriptionTokens(channels), Object.keys(config.channels));
+    this.connectionToken = config.tokens?.connection ?? null;
+    this.tokens = new TokenBatch((channels) => this.fetchSubscriptionTokens(channels), Object.keys(config.channels), {
+      first: config.tokens?.subscriptions,
+    });
     this.reloading = null;
     this.lastReload = null;
     this.isOver = false;

@@ -67,7 +67,7 @@ test("the top bar shows the worst, and a denial its reason", () => {
 
 test("everybody who asks for a token at the same time shares one call, and nobody gets a token twice", async () => {
   const calls = [];
-  const batch = new TokenBatch((channels) => (calls.push(channels), Promise.resolve({ tokens: {} })), ["a", "b"], () => T);
+  const batch = new TokenBatch((channels) => (calls.push(channels), Promise.resolve({ tokens: {} })), ["a", "b"], { now: () => T });
   await Promise.all([batch.take("a"), batch.take("b")]);
   assert.equal(calls.length, 1);
   await batch.take("a");
@@ -75,6 +75,17 @@ test("everybody who asks for a token at the same time shares one call, and nobod
   batch.forget();
   await batch.take("b");
   assert.equal(calls.length, 3);
+});
+
+test("the tokens that the page came with are handed out once, without a call, while they are new", async () => {
+  let [now, calls] = [T, 0];
+  const first = { a: "from the page", b: "from the page too" };
+  const batch = new TokenBatch(async () => ({ calls: ++calls }), ["a", "b"], { now: () => now, first });
+  assert.equal((await batch.take("a")).tokens.a, "from the page");
+  assert.deepEqual(await batch.take("a"), { calls: 1 });
+  const late = new TokenBatch(async () => ({ calls: ++calls }), ["a", "b"], { now: () => now, first });
+  now += 11_000;
+  assert.deepEqual(await late.take("b"), { calls: 2 });
 });
 
 test("a batch that failed is asked for again", async () => {
@@ -86,7 +97,7 @@ test("a batch that failed is asked for again", async () => {
 
 test("tokens of a batch that is old are not handed out", async () => {
   let [now, calls] = [T, 0];
-  const batch = new TokenBatch(async () => ++calls, ["a", "b"], () => now);
+  const batch = new TokenBatch(async () => ++calls, ["a", "b"], { now: () => now });
   await batch.take("a");
   now += 11_000;
   assert.equal(await batch.take("b"), 2);
