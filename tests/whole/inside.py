@@ -21,6 +21,7 @@ from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_K
 from django.contrib.sessions.backends.db import SessionStore  # noqa: E402
 from django.db import transaction  # noqa: E402
 from django.db.models import Max  # noqa: E402
+from django.test import override_settings  # noqa: E402
 from django.utils import timezone  # noqa: E402
 from django_scopes import scopes_disabled  # noqa: E402
 
@@ -29,7 +30,7 @@ from deployments import actions as deployments  # noqa: E402
 from deployments.models import ACTIVE, Deployment, Stack  # noqa: E402
 from events import channels  # noqa: E402
 from events.catalogue import EventType, register  # noqa: E402
-from events.channels import Channel, Topic  # noqa: E402
+from events.channels import Channel, Topic, parse  # noqa: E402
 from events.emit import emit  # noqa: E402
 from events.ids import new_id  # noqa: E402
 from events.models import Cursor, DeadLetter, Entry, Event  # noqa: E402
@@ -39,6 +40,7 @@ from monitoring.models import LatestMetrics  # noqa: E402
 from notifications import actions as notifications  # noqa: E402
 from notifications.actions import Message  # noqa: E402
 from notifications.models import Inbox, Notification  # noqa: E402
+from realtime import tokens  # noqa: E402
 from tenants import actions as tenants  # noqa: E402
 from tenants.models import Membership, Role, Tenant  # noqa: E402
 
@@ -96,6 +98,14 @@ def notify(person: str, title: str, tenant: str | None = None, about: str = "tes
         tenant=Tenant.objects.get(id=tenant) if tenant else None,
     )
     return next((str(made.id) for made in notifications.notify([UUID(person)], message)), None)
+
+
+def ended_tokens(person: str, channels: list[str]) -> str:
+    """What a page came with an hour ago, as JSON: tokens of ours whose time is over."""
+    user = User.objects.get(id=person)
+    with override_settings(TOKEN_TTL_SECONDS=-60, SUBSCRIPTION_TOKEN_TTL_SECONDS=-60):
+        subscriptions = {name: tokens.subscription_token(user, parse(name)).token for name in channels}
+        return json.dumps({"connection": tokens.connection_token(user).token, "subscriptions": subscriptions})
 
 
 def inbox(person: str) -> dict[str, Any]:
