@@ -3,7 +3,6 @@
 Any member reads figures, and a key with events:read; a tenant admin sends samples, and a key with metrics:write.
 """
 
-from datetime import datetime
 from typing import Annotated, Any, ClassVar
 from uuid import UUID
 
@@ -203,12 +202,9 @@ class TenantMetricsView(TenantAPIView):
         latest = LatestMetrics.objects.filter(pk=tenant.pk).first() or LatestMetrics(tenant=tenant)
         found = TenantMetrics(
             tenantId=tenant.pk,
-            metrics={
-                name: Newest(**one | {"at": wire_time(datetime.fromisoformat(one["at"]))})
-                for name, one in latest.metrics.items()
-            },
+            metrics={name: Newest(**one | {"at": wire_time(one["at"])}) for name, one in latest.metrics.items()},
             version=latest.version,
-            as_of=wire_time(latest.as_of),
+            as_of=wire_time(latest.as_of) if latest.as_of else None,
             position=position,
         )
         return Response(found.model_dump(mode="json"))

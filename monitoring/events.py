@@ -7,14 +7,18 @@ from pydantic import Field
 from events import channels
 from events.catalogue import EventType, register
 from events.channels import Channel, Topic
-from monitoring.models import LatestMetrics
+from monitoring.models import LatestMetrics, wire_time
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 @register
 class MetricsUpdate(EventType):
-    """The newest value of each metric of a tenant, or of the platform itself where there is no tenant."""
+    """The newest value of each metric of a tenant, or of the platform itself where there is no tenant.
+
+    Every metric stands in every event, so that the newest event replaces all before it; `sampled_at` says when each was
+    measured, on the sender's clock. Empty: all of them with the event.
+    """
 
     type: ClassVar[str] = "metrics_update"
     high_volume: ClassVar[bool] = True
@@ -22,6 +26,7 @@ class MetricsUpdate(EventType):
 
     metrics: dict[str, Finite]
     version: Annotated[int, Field(ge=1)]
+    sampled_at: dict[str, str] = Field(default_factory=dict)
 
     @classmethod
     def of(cls, latest: LatestMetrics) -> "MetricsUpdate":
@@ -29,6 +34,7 @@ class MetricsUpdate(EventType):
             tenant_id=latest.tenant_id,
             metrics={name: newest["value"] for name, newest in latest.metrics.items()},
             version=latest.version,
+            sampled_at={name: wire_time(newest["at"]) for name, newest in latest.metrics.items()},
         )
 
     def channels(self) -> Sequence[Channel]:
@@ -41,5 +47,10 @@ class MetricsUpdate(EventType):
 
     @classmethod
     def samples(cls) -> Iterable["MetricsUpdate"]:
-        yield cls(tenant_id=UUID(int=1), metrics={"cpu_percent": 12.5, "load_1m": 0.42}, version=7)
+        yield cls(
+            tenant_id=UUID(int=1),
+            metrics={"cpu_percent": 12.5, "load_1m": 0.42},
+            version=7,
+            sampled_at={"cpu_percent": "2026-11-23T15:04:05.123Z", "load_1m": "2026-11-23T14:58:00.000Z"},
+        )
         yield cls(metrics={"events_per_second": 103.0, "connections": 42.0}, version=1)

@@ -105,6 +105,7 @@ def minute_of(at: datetime) -> int:
     return int((at - EPOCH) // timedelta(minutes=1))
 
 
-def wire_time(at: datetime | None) -> str | None:
-    """A moment as the API writes it: UTC, milliseconds, Z."""
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z") if at else None
+def wire_time(at: datetime | str) -> str:
+    """A moment as API and events write it: UTC, milliseconds, Z. `at` may be as `LatestMetrics.metrics` keeps it."""
+    moment = datetime.fromisoformat(at) if isinstance(at, str) else at
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -16,6 +16,7 @@ from django.utils import timezone
 from monitoring.models import LatestMetrics
 from monitoring.series import RANGES, Series, recent
 from portal import figures
+from portal.times import wire
 from tenants.models import Tenant
 
 DEFAULT_RANGE = "1h"
@@ -236,6 +237,7 @@ class Charts:
             "zone": self.zone_name,
             "now": timezone.now().timestamp(),
             "version": self.now.version,
+            "sampledAt": {figure.name: wire(figure.at) for figure in self.now.figures if figure.name in points},
             "start": times[0][0] if times else 0,
             "step": self._series.step,
             "size": len(times),

@@ -9,7 +9,7 @@ from django_scopes import scopes_disabled
 
 from events.models import Event
 from monitoring.actions import Measured
-from monitoring.models import LatestMetrics
+from monitoring.models import LatestMetrics, wire_time
 from tenants.models import Tenant
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -23,6 +23,11 @@ def updates(tenant: Tenant) -> list[dict[str, Any]]:
     """The payloads of the tenant's metrics_update events, in order."""
     with scopes_disabled():
         return list(Event.objects.filter(tenant=tenant, type="metrics_update").values_list("payload", flat=True))
+
+
+def facts(**metrics: float) -> dict[str, Any]:
+    """What an event says of metrics that were all sampled at NOON."""
+    return {"metrics": metrics, "sampledAt": dict.fromkeys(metrics, wire_time(NOON))}
 
 
 def update_times(tenant: Tenant) -> list[datetime]:

@@ -13,7 +13,7 @@ from events.channels import Topic
 from events.engine_client import Position
 from monitoring.actions import record
 from monitoring.models import Sample
-from monitoring.tests.conftest import NOON, measured, newest, updates
+from monitoring.tests.conftest import NOON, facts, measured, newest, updates
 from tenants import rates
 from tenants.actions import create_api_key
 
@@ -51,7 +51,7 @@ def test_an_agent_with_a_key_sends_samples_and_sends_them_again(acme, alice, clo
     assert agent.api_post(POST, batch).json() == {"stored": 2, "known": 0, "version": 1}
     assert agent.api_post(POST, batch).json() == {"stored": 0, "known": 2, "version": 1}
     assert newest(acme) == {"cpu_percent": 12.5, "load_1m": 3.0}
-    assert updates(acme) == [{"metrics": {"cpu_percent": 12.5, "load_1m": 3.0}, "version": 1}]
+    assert updates(acme) == [facts(cpu_percent=12.5, load_1m=3.0) | {"version": 1}]
 
 
 @pytest.mark.parametrize(

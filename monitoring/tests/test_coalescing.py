@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from monitoring import actions
-from monitoring.models import EMIT_INTERVAL
-from monitoring.tests.conftest import latest_of, measured, newest, update_times, updates
+from monitoring.models import EMIT_INTERVAL, wire_time
+from monitoring.tests.conftest import NOON, facts, latest_of, measured, newest, update_times, updates
 
 pytestmark = pytest.mark.django_db
 
@@ -18,11 +18,11 @@ def test_the_first_of_a_burst_is_said_at_once_and_the_last_when_it_is_due(acme, 
     for load in (1.0, 2.0, 3.0):
         actions.record(acme, [measured("load_1m", load)])
         clock.move(milliseconds=20)
-    assert updates(acme) == [{"metrics": {"load_1m": 1.0}, "version": 1}]
+    assert updates(acme) == [facts(load_1m=1.0) | {"version": 1}]
     assert actions.say_what_is_due() == 0
     clock.move(milliseconds=40)
     assert actions.say_what_is_due() == 1
-    assert updates(acme)[1:] == [{"metrics": {"load_1m": 3.0}, "version": 3}]
+    assert [(update["metrics"], update["version"]) for update in updates(acme)[1:]] == [({"load_1m": 3.0}, 3)]
     assert actions.say_what_is_due() == 0
     assert latest_of(acme).due_at is None
 
@@ -34,6 +34,22 @@ def test_samples_that_come_when_one_is_due_say_it_themselves(acme, clock):
     actions.record(acme, [measured("load_1m", 3.0)])
     assert [update["version"] for update in updates(acme)] == [1, 3]
     assert actions.say_what_is_due() == 0
+
+
+def test_a_metric_that_was_not_sampled_again_is_as_old_as_its_sample(acme, clock):
+    actions.record(acme, [measured("load_1m", 1.0), measured("cpu_percent", 12.5)])
+    later = clock.move(minutes=5)
+    actions.record(acme, [measured("load_1m", 2.0)])
+    said = updates(acme)[-1]
+    assert said["metrics"] == {"load_1m": 2.0, "cpu_percent": 12.5}, "the newest event replaces all before it"
+    assert said["sampledAt"] == {"load_1m": wire_time(later), "cpu_percent": wire_time(NOON)}
+
+
+def test_samples_that_were_kept_while_the_platform_was_away_are_said_with_their_age(acme, clock):
+    before = clock.now
+    clock.move(hours=1)
+    actions.record(acme, [measured("load_1m", 1.0, at=before)])
+    assert updates(acme)[-1]["sampledAt"] == {"load_1m": wire_time(before)}
 
 
 def test_one_tenants_burst_delays_nobody_else(acme, globex, clock):

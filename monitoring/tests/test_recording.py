@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from monitoring import actions
 from monitoring.actions import BadSample, Measured, Recorded, record
 from monitoring.models import LatestMetrics, MinuteRollup, Sample, minute_of
-from monitoring.tests.conftest import NOON, latest_of, measured, newest, update_times, updates
+from monitoring.tests.conftest import NOON, facts, latest_of, measured, newest, update_times, updates
 from tenants.models import Tenant
 from tenants.tests.test_at_once import at_once
 
@@ -48,7 +48,7 @@ def test_what_acme_measures_is_there_and_globex_sees_nothing_of_it(acme, globex,
     latest = latest_of(acme)
     assert latest.metrics["cpu_percent"] == {"value": 12.5, "unit": "%", "at": NOON.isoformat()}
     assert (latest.as_of, latest.version) == (NOON, 1)
-    assert updates(acme) == [{"metrics": {"cpu_percent": 12.5, "load_1m": 0.4}, "version": 1}]
+    assert updates(acme) == [facts(cpu_percent=12.5, load_1m=0.4) | {"version": 1}]
     assert updates(globex) == []
     with scope(tenant=globex):
         assert not Sample.objects.exists()

@@ -53,8 +53,8 @@ const words = (number, unit) => (number === null || number === undefined ? GAP_W
 
 /** Means on one grid of time: `values[name][i]` is that of the step which begins at `start + i * step` (seconds). */
 export class Series {
-  constructor({ start, step, size, values, version }) {
-    Object.assign(this, { start, step, size, version });
+  constructor({ start, step, size, values, version, sampledAt = {} }) {
+    Object.assign(this, { start, step, size, version, sampledAt });
     this.values = Object.fromEntries(Object.entries(values).map(([name, points]) => [name, [...points]]));
     this.heard = new Map(); // name -> {index's time, sum, count} of the step that is being filled
   }
@@ -75,16 +75,22 @@ export class Series {
     return true;
   }
 
-  /** The newest value of each metric at a moment: what is not newer than what is here is left out. */
-  take({ version, seconds, metrics }) {
+  /** The newest value of each metric, each at its own moment: what is not newer than what is here is left out. */
+  take({ version, timestamp, metrics, sampledAt = {} }) {
     if (version <= this.version) return false;
     this.version = version;
-    this.reach(seconds);
-    const index = Math.floor((seconds - this.start) / this.step);
+    const hasMoved = this.reach(Date.parse(timestamp) / 1000);
+    const names = Object.keys(this.values).filter((name) => name in metrics);
+    return names.filter((name) => this.put(name, metrics[name], sampledAt[name] ?? timestamp)).length > 0 || hasMoved;
+  }
+
+  put(name, number, moment) {
+    if (Date.parse(moment) <= Date.parse(this.sampledAt[name] ?? 0)) return false; // no sample of it came
+    this.sampledAt = { ...this.sampledAt, [name]: moment };
+    // A sender's clock may be a little ahead.
+    const index = Math.min(Math.floor((Date.parse(moment) / 1000 - this.start) / this.step), this.size - 1);
     if (index < 0) return false;
-    for (const [name, points] of Object.entries(this.values)) {
-      if (name in metrics) points[index] = this.mean(name, index, points[index], metrics[name]);
-    }
+    this.values[name][index] = this.mean(name, index, this.values[name][index], number);
     return true;
   }
 
@@ -352,8 +358,7 @@ class Panel {
   }
 
   take(event) {
-    const update = { version: event.version, seconds: Date.parse(event.timestamp) / 1000, metrics: event.metrics };
-    if (this.series.take(update)) this.draw();
+    if (this.series.take(event)) this.draw();
   }
 
   tick() {
@@ -384,9 +389,12 @@ export function fillFigures(event, root = document) {
   for (const figures of root.querySelectorAll("[data-figures]")) {
     if (Number(figures.dataset.version) >= event.version) continue;
     figures.dataset.version = event.version;
-    for (const [name, number] of Object.entries(event.metrics)) fillFigure(figures, name, number, event.timestamp);
+    for (const [name, number] of Object.entries(event.metrics)) fillFigure(figures, name, number, measuredAt(event, name));
   }
 }
+
+/** An event has every metric; when each was sampled stands beside. */
+const measuredAt = ({ sampledAt, timestamp }, name) => sampledAt?.[name] ?? timestamp;
 
 function fillFigure(figures, name, number, moment) {
   const figure = figures.querySelector(`[data-metric="${CSS.escape(name)}"]`);
@@ -430,7 +438,8 @@ class Samples {
   }
 
   heard(event) {
-    this.heardAt = Math.max(this.heardAt ?? 0, Date.parse(event.timestamp));
+    const moments = Object.keys(event.metrics).map((name) => Date.parse(measuredAt(event, name)));
+    this.heardAt = Math.max(this.heardAt ?? 0, ...moments);
     this.element.dataset.at = new Date(this.heardAt).toISOString();
     this.show();
   }

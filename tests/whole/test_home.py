@@ -67,18 +67,31 @@ def figure(page: Page, name: str) -> Any:
     return page.locator(f'[data-metric="{name}"] [data-field=value]')
 
 
+def times(page: Page) -> dict[str, str]:
+    """When each figure was measured, as the page says it."""
+    return page.locator("#figure-list [data-metric]").evaluate_all(
+        "found => Object.fromEntries(found.map(one => [one.dataset.metric, one.querySelector('time').dateTime]))"
+    )
+
+
 def test_figures_and_charts_move_with_a_posted_sample_and_no_request(window, acme, alice, agent):
-    page = open_live(window(alice), acme)
+    one = window(alice)
+    page = open_live(one, acme)
     expect(figure(page, "cpu_percent")).to_have_text("12.3 %")
     chart = page.get_by_test_id("chart").first
     expect(chart.locator("canvas")).to_be_visible()
     before = chart.locator("[data-line=memory_percent] [data-field=value]").inner_text()
+    sampled_at = times(page)
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     agent.send(cpu_percent=98.7, memory_percent=99)
     expect(figure(page, "cpu_percent")).to_have_text("98.7 %", timeout=PATIENCE)
     expect(chart.locator("[data-line=memory_percent] [data-field=value]")).not_to_have_text(before)
     assert asked == []
+    said = times(page)
+    changed = {name for name in said if said[name] != sampled_at[name]}
+    assert changed == {"cpu_percent", "memory_percent"}, "no network sample came: its time stands"
+    assert times(open_live(one, acme)) == said
 
 
 def test_bob_sees_the_same_figures_and_charlie_none_of_them(window, platform, acme, globex, bob, charlie, agent):

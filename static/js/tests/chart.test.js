@@ -6,6 +6,7 @@ import { failuresWords, needsWords } from "../rows.js";
 
 const read = (path) => JSON.parse(readFileSync(new URL(path, import.meta.url)));
 const START = Date.parse("2026-11-23T15:00:00Z") / 1000;
+const at = (seconds) => new Date((START + seconds) * 1000).toISOString();
 const series = (values, more = {}) =>
   new Series({ start: START, step: 60, size: Object.values(values)[0].length, values, version: 5, ...more });
 
@@ -32,27 +33,43 @@ test("a point without neighbours is drawn as a point", () => {
 
 test("what arrives goes into the mean of its step, and nothing into a gap", () => {
   const found = series({ cpu: [1, null, 10] });
-  assert.ok(found.take({ version: 6, seconds: START + 125, metrics: { cpu: 20, unknown: 1 } }));
-  assert.ok(found.take({ version: 7, seconds: START + 130, metrics: { cpu: 30 } }));
+  assert.ok(found.take({ version: 6, timestamp: at(125), metrics: { cpu: 20, unknown: 1 } }));
+  assert.ok(found.take({ version: 7, timestamp: at(130), metrics: { cpu: 30 } }));
   assert.deepEqual(found.values, { cpu: [1, null, 20] });
   assert.equal(found.newest("cpu"), 20);
 });
 
 test("a new step moves the window, and steps without a sample stay open", () => {
   const found = series({ cpu: [1, 2, 3] });
-  found.take({ version: 6, seconds: START + 4 * 60 + 1, metrics: { cpu: 9 } });
+  found.take({ version: 6, timestamp: at(4 * 60 + 1), metrics: { cpu: 9 } });
   assert.deepEqual([found.start, found.values.cpu], [START + 120, [3, null, 9]]);
   assert.deepEqual(found.times, [START + 120, START + 180, START + 240]);
 });
 
 test("repeated or late, an update changes nothing", () => {
   const found = series({ cpu: [1, 2, 3] });
-  const update = { version: 6, seconds: START + 121, metrics: { cpu: 5 } };
+  const update = { version: 6, timestamp: at(121), metrics: { cpu: 5 } };
   found.take(update);
   const before = structuredClone(found.values);
   assert.ok(!found.take(update));
-  assert.ok(!found.take({ version: 4, seconds: START + 179, metrics: { cpu: 99 } }));
+  assert.ok(!found.take({ version: 4, timestamp: at(179), metrics: { cpu: 99 } }));
   assert.deepEqual(found.values, before);
+});
+
+test("a metric that was not sampled gets no point, and one that comes late gets its own", () => {
+  const found = series({ cpu: [1, 2, null], load: [4, 5, null] }, { sampledAt: { cpu: at(70), load: at(65) } });
+  const update = { metrics: { cpu: 8, load: 5 }, sampledAt: { cpu: at(130), load: at(65) } };
+  assert.ok(found.take({ version: 6, timestamp: at(131), ...update }));
+  assert.deepEqual(found.values, { cpu: [1, 2, 8], load: [4, 5, null] });
+  assert.ok(found.take({ version: 7, timestamp: at(150), metrics: { cpu: 8, load: 9 }, sampledAt: { cpu: at(130), load: at(119) } }));
+  assert.deepEqual(found.values, { cpu: [1, 2, 8], load: [4, 7, null] });
+  assert.ok(!found.take({ version: 8, timestamp: at(151), metrics: { cpu: 8, load: 9 }, sampledAt: { cpu: at(130), load: at(119) } }));
+});
+
+test("a sample of a sender whose clock is ahead is the newest, and makes the chart no longer", () => {
+  const found = series({ cpu: [1, 2, 3] });
+  found.take({ version: 6, timestamp: at(179), metrics: { cpu: 5 }, sampledAt: { cpu: at(200) } });
+  assert.deepEqual(found.values.cpu, [1, 2, 4]);
 });
 
 test("time goes on without samples too", () => {
@@ -65,7 +82,7 @@ test("time goes on without samples too", () => {
 
 test("a step that was long ago is not put beside the window", () => {
   const found = series({ cpu: [1, 2, 3] });
-  assert.ok(!found.take({ version: 6, seconds: START - 600, metrics: { cpu: 9 } }));
+  assert.ok(!found.take({ version: 6, timestamp: at(-600), metrics: { cpu: 9 } }));
   assert.deepEqual(found.values.cpu, [1, 2, 3]);
 });
 
