@@ -12,6 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 RANDOM_BYTES = 48
+CLUSTER_NODES = 6
 #: Each of them made for itself. What an address needs has nothing in it that an address would have to quote.
 RANDOM = (
     "secret_key",
@@ -33,6 +34,10 @@ def addresses(of: Callable[[str], str]) -> dict[str, str]:
         "database_url": f"postgres://neostack:{of('postgres_password')}@postgres:5432/neostack",
         "redis_url": f"redis://:{of('redis_password')}@redis:6379/0",
         "engine_redis_url": f"redis://:{of('redis_password')}@redis:6379",
+        # Only for a Redis cluster of one's own (deploy/kubernetes/redis-cluster).
+        "engine_redis_cluster": ",".join(
+            f"redis://:{of('redis_password')}@redis-cluster-{node}.redis-cluster:6379" for node in range(CLUSTER_NODES)
+        ),
         "email_host_password": "",
     }
 

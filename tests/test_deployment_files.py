@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import jsonschema
+import jsonschema  # type: ignore[import-untyped]
+import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml
 
@@ -22,6 +23,10 @@ pytestmark = pytest.mark.once
 ROOT = Path(__file__).resolve().parent.parent
 OURS = ("web", "relay", "worker", "beat", "runner", "pulse")
 SERVICES = {*OURS, "migrate", "centrifugo", "redis", "postgres", "proxy", "prometheus", "grafana"}
+KUBERNETES = ROOT / "deploy/kubernetes"
+#: The oldest and the newest that we say it runs on.
+KUBERNETES_VERSIONS = ("1.29", "1.34")
+NOT_OBJECTS = ("Kustomization", "Component")
 PINNED_CENTRIFUGO = re.search(r"centrifugo/v6 (v6\.\d+\.\d+)", (ROOT / "tools/centrifugo/go.mod").read_text())
 
 
@@ -29,7 +34,7 @@ class ComposeLoader(yaml.SafeLoader):
     """Compose's own tags say how files are merged; of one file they say nothing."""
 
 
-ComposeLoader.add_constructor("!override", lambda loader, node: loader.construct_sequence(node))
+ComposeLoader.add_constructor("!override", lambda loader, node: loader.construct_sequence(node))  # type: ignore[arg-type]
 
 
 def read_compose(name: str) -> dict[str, Any]:
@@ -92,7 +97,7 @@ def subnet(compose: dict[str, Any], network: str) -> str:
 
 def test_every_secret_that_compose_reads_is_made(compose, tmp_path):
     made = make_secrets.make(tmp_path)
-    assert {Path(secret["file"]).name for secret in compose["secrets"].values()} == set(made)
+    assert {Path(secret["file"]).name for secret in compose["secrets"].values()} <= set(made)
     for service in compose["services"].values():
         assert set(service.get("secrets", [])) <= set(compose["secrets"])
     password = (tmp_path / "postgres_password").read_text()
@@ -156,6 +161,153 @@ def test_what_compose_runs_may_write_only_where_it_must(compose):
             "/tmp",
             str(production.LOCAL_DIR),
         }
+
+
+# --- Kubernetes -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def objects() -> dict[tuple[str, str], Any]:
+    """Every object of deploy/kubernetes, the Redis cluster's too, by kind and name."""
+    found = [one for file in sorted(KUBERNETES.rglob("*.yaml")) for one in yaml.safe_load_all(file.read_text())]
+    return {(one["kind"], one["metadata"]["name"]): one for one in found if one["kind"] not in NOT_OBJECTS}
+
+
+def pod_of(workload: dict[str, Any]) -> dict[str, Any]:
+    return dict(workload["spec"]["template"]["spec"])
+
+
+def workloads(objects: dict[tuple[str, str], Any]) -> dict[str, dict[str, Any]]:
+    kinds = ("Deployment", "StatefulSet", "Job")
+    return {name: one for (kind, name), one in objects.items() if kind in kinds}
+
+
+def container_of(objects: dict[tuple[str, str], Any], name: str) -> dict[str, Any]:
+    (container,) = pod_of(workloads(objects)[name])["containers"]
+    return dict(container)
+
+
+@pytest.mark.parametrize("version", KUBERNETES_VERSIONS)
+def test_kubernetes_objects_are_what_the_schemas_say(objects, version):
+    for one in objects.values():
+        kubernetes_validate.validate(one, version, strict=True)
+
+
+def test_kustomize_applies_every_file(objects):
+    kustomization = yaml.safe_load((KUBERNETES / "kustomization.yaml").read_text())
+    files = {path.name for path in KUBERNETES.glob("*.yaml")} - {"kustomization.yaml"}
+    assert set(kustomization["resources"]) == files
+    assert kustomization["configMapGenerator"] == [{"name": "neostack-settings", "envs": ["settings.env"]}]
+
+
+def test_kubernetes_starts_ours_as_the_table_says(objects):
+    for name, command in production.commands().items():
+        assert container_of(objects, name)["command"] == command
+    assert container_of(objects, "migrate")["command"] == production.migrate()[:3]
+    assert container_of(objects, "centrifugo")["command"][-1] == str(production.ENGINE_CONFIG)
+    assert set(workloads(objects)) == {*OURS, "migrate", "centrifugo", "redis-cluster", "redis-cluster-create"}
+
+
+def test_kubernetes_runs_as_many_as_the_table_says(objects):
+    for name, copies in production.COPIES.items():
+        scaled = objects.get(("HorizontalPodAutoscaler", name))
+        assert copies <= (scaled or workloads(objects)[name])["spec"]["minReplicas" if scaled else "replicas"], name
+    assert objects["HorizontalPodAutoscaler", "centrifugo"]["spec"]["minReplicas"] == 3
+    assert (
+        workloads(objects)["beat"]["spec"] | {"replicas": 1, "strategy": {"type": "Recreate"}}
+        == (workloads(objects)["beat"]["spec"])
+    ), "two beats would wake everybody twice"
+
+
+def test_kubernetes_tells_ours_what_the_table_says(objects):
+    told = dict(line.split("=", 1) for line in settings_lines())
+    expected = production.environment(site_url="https://app.example.com", proxies="10.0.0.0/8")
+    assert {name: told.get(name) for name in expected} == expected
+    for name in production.SECRET_FILES:
+        assert told[f"{name}_FILE"] == f"/run/secrets/neostack/{name.lower()}"
+    for name in (*OURS, "migrate"):
+        assert container_of(objects, name)["envFrom"] == [{"configMapRef": {"name": "neostack-settings"}}]
+
+
+def settings_lines() -> list[str]:
+    lines = (KUBERNETES / "settings.env").read_text().splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def test_compose_and_kubernetes_tell_the_same(compose):
+    assert {line.split("=", 1)[0] for line in settings_lines()} == set(compose["services"]["web"]["environment"])
+
+
+def test_kubernetes_runs_the_centrifugo_that_we_test_named_after_its_pod(objects):
+    container = container_of(objects, "centrifugo")
+    assert PINNED_CENTRIFUGO
+    assert container["image"] == f"centrifugo/centrifugo:{PINNED_CENTRIFUGO[1]}"
+    named = {"name": "CENTRIFUGO_NODE_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
+    assert named in container["env"]
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert ports == {"client": production.ENGINE_PORT, "internal": production.ENGINE_INTERNAL_PORT}
+
+
+def test_the_ingress_leads_where_the_tests_proxy_leads(objects):
+    (rule,) = objects["Ingress", "neostack"]["spec"]["rules"]
+    paths = {(one["path"], one["pathType"]): one["backend"]["service"]["name"] for one in rule["http"]["paths"]}
+    assert paths == {
+        **{(prefix, "Prefix"): service for prefix, service in production.ROUTES.items()},
+        **{(path, "Exact"): "nowhere" for path in production.INSIDE_ONLY},
+    }
+
+
+def test_the_engines_api_is_for_our_pods_and_prometheus_alone(objects):
+    policy = objects["NetworkPolicy", "centrifugo"]["spec"]["ingress"]
+    (internal,) = (rule for rule in policy if {"port": "internal"} in rule["ports"])
+    assert internal["ports"] == [{"port": "internal"}]
+    ours, monitoring = internal["from"]
+    assert ours["podSelector"]["matchExpressions"][0]["values"] == ["web", "relay", "worker", "pulse"]
+    assert monitoring == {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
+    everybody = objects["NetworkPolicy", "nobody"]["spec"]
+    assert everybody == {"podSelector": {}, "policyTypes": ["Ingress"]}
+
+
+def test_every_pod_is_nobody_with_a_read_only_root_and_limits(objects):
+    for name, workload in workloads(objects).items():
+        pod = pod_of(workload)
+        assert pod["securityContext"]["runAsNonRoot"], name
+        assert pod["automountServiceAccountToken"] is False, name
+        # A service called centrifugo would set CENTRIFUGO_PORT in each pod, which Centrifugo takes for its own setting.
+        assert pod["enableServiceLinks"] is False, name
+        for container in [*pod.get("initContainers", []), *pod["containers"]]:
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }, name
+            assert {"memory"} <= set(container["resources"]["limits"]), name
+
+
+def test_what_serves_is_probed_and_what_is_several_is_not_drained_at_once(objects):
+    for name, workload in workloads(objects).items():
+        if workload["kind"] != "Job":
+            assert {"startupProbe", "livenessProbe"} <= set(container_of(objects, name)), name
+    for name in ("web", "centrifugo"):
+        container, pod = container_of(objects, name), pod_of(workloads(objects)[name])
+        assert "readinessProbe" in container
+        (_, seconds) = container["lifecycle"]["preStop"]["exec"]["command"]
+        assert int(seconds) < pod["terminationGracePeriodSeconds"]
+    for name in ("web", "relay", "centrifugo", "redis-cluster"):
+        budget = objects["PodDisruptionBudget", name]["spec"]["selector"]["matchLabels"]
+        assert budget == workloads(objects)[name]["spec"]["template"]["metadata"]["labels"]
+
+
+def test_selectors_and_mounts_meet_what_they_name(objects):
+    for name, workload in workloads(objects).items():
+        pod = pod_of(workload)
+        labels = workload["spec"]["template"]["metadata"]["labels"]
+        assert labels == {"app.kubernetes.io/component": name}
+        assert workload["kind"] == "Job" or workload["spec"]["selector"]["matchLabels"] == labels
+        claims = workload["spec"].get("volumeClaimTemplates", [])
+        volumes = {one["name"] for one in pod["volumes"]} | {one["metadata"]["name"] for one in claims}
+        for container in [*pod.get("initContainers", []), *pod["containers"]]:
+            assert {mount["name"] for mount in container["volumeMounts"]} <= volumes, name
 
 
 # --- The image --------------------------------------------------------------------------------------------------------
