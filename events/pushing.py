@@ -91,7 +91,7 @@ class Pusher:
             raise
         self._record(entries, items, replies, tops)
         self._unsure, self._batch = False, min(BATCH, self._batch * 2)
-        metrics.DELIVERY.note(entry.emitted_at for entry in entries)
+        metrics.delivered(entry.emitted_at for entry in entries)
         return len(entries)
 
     def _tops(self, items: list[Item]) -> dict[str, Position]:
