@@ -40,6 +40,8 @@ BEATS = (
     Beat("platform", every=watch.EVERY_SECONDS, do=WATCH.step),
     Beat("stock", every=facts.STOCK_EVERY_SECONDS, do=facts.FACTS.take_stock),
 )
+for _beat in BEATS:
+    BEAT_FAILURES.labels(_beat.name)  # known from the start, so that a first one is seen as a rise
 
 
 def run(stop: threading.Event, beats: tuple[Beat, ...] = BEATS) -> None:

@@ -11,3 +11,9 @@ PUBLICATIONS = Counter("neostack_publications", "Requests to publish an event, b
 POSITIONS_AWAY = Counter(
     "neostack_positions_away", "Pages rendered without positions, because the engine did not answer in time."
 )
+
+# Known from the start, so that a first one is seen as a rise.
+for _answer in ("accepted", "refused", "try_again"):
+    GATE_ANSWERS.labels(_answer)
+for _outcome in ("given", "denied"):
+    TOKENS.labels(_outcome)
