@@ -14,7 +14,7 @@ from django_scopes import scopes_disabled
 
 from events import actions, log
 from events.journey import journey
-from events.models import Cursor, DeadLetter, Event
+from events.models import Cursor, DeadLetter, Event, Heartbeat
 
 
 class UncountedPaginator(Paginator):  # type: ignore[type-arg]  # not subscriptable at run time
@@ -96,6 +96,16 @@ class CursorAdmin(ReadOnlyAdmin):
     @admin.display(description="Lag (entries)")
     def lag(self, cursor: Cursor) -> int:
         return self.newest - cursor.position
+
+
+@admin.register(Heartbeat)
+class HeartbeatAdmin(ReadOnlyAdmin):
+    """Which processes said that they are alive, when, and until when that holds."""
+
+    list_display = ["kind", "name", "detail", "at", "expires_at"]
+    list_filter = ["kind"]
+    search_fields = ["kind", "name", "detail"]
+    ordering = ["kind", "name"]
 
 
 @admin.register(DeadLetter)

@@ -17,20 +17,20 @@ from conftest import Person
 from deployments import actions as deployments
 from deployments.models import Deployment, Release, Stack
 from events import numbering
-from events.models import Cursor, DeadLetter, Event
+from events.models import Cursor, DeadLetter, Event, Heartbeat
 from monitoring import actions as metrics
 from monitoring.actions import Measured
 from monitoring.models import LatestMetrics, MinuteRollup, Sample
 from notifications import actions as notifications
 from notifications.handlers import notify_of_notice
 from notifications.models import Inbox, Notice, Notification
+from portal.models import PlatformFigures, PlatformHealth
 from realtime.models import ChannelPolicy
 from tenants import actions as tenants
 from tenants.models import ApiKey, Membership, Role, Tenant
 
 pytestmark = pytest.mark.django_db
 OUR_APPS = ("accounts", "tenants", "events", "realtime", "deployments", "monitoring", "notifications", "portal")
-OURS = ("accounts", "tenants", "events", "realtime", "deployments", "monitoring", "notifications")
 
 
 @pytest.fixture(autouse=True)
@@ -53,6 +53,10 @@ def grow(number: int, by: Person) -> None:
     numbering.number()
     notify_of_notice(notice, 1)
     Cursor.objects.create(name=f"handler:{number}")
+    now = timezone.now()
+    Heartbeat.objects.create(kind="relay", name=f"machine pid {number}", at=now, expires_at=now)
+    PlatformHealth.locked()
+    PlatformFigures.locked()
     DeadLetter.objects.create(cursor=f"handler:{number}", event=Event.objects.latest("id"), error="Away")
 
 
@@ -61,7 +65,7 @@ def names(model: type[Model]) -> str:
 
 
 def listed() -> list[type[Model]]:
-    return [model for model in admin.site._registry if model._meta.app_label in OURS]
+    return [model for model in admin.site._registry if model._meta.app_label in OUR_APPS]
 
 
 def queries(person: Person, url: str) -> int:
@@ -77,6 +81,7 @@ def test_what_the_platforms_admins_look_after_is_all_there():
     assert {Tenant, Membership, ApiKey, ChannelPolicy, Event, Cursor, DeadLetter, Stack, Release, Deployment} <= shown
     assert {Sample, MinuteRollup, LatestMetrics} <= shown
     assert {Inbox, Notice, Notification} <= shown
+    assert {Heartbeat, PlatformHealth, PlatformFigures} <= shown
     assert {model.__name__ for model in shown - set(listed())} == {"AccessAttempt", "AccessFailureLog", "AccessLog"}
 
 
@@ -86,12 +91,9 @@ ELSEWHERE = {
     "Push": "each event's journey",
     "Handled": "each event's journey",
     "LogState": "/ops/",
-    "Heartbeat": "/ops/",
     "DueDisconnect": "gone two seconds after it came",
     "IdempotencyKey": "the answers to repeated requests, for a day",
     "LogBlock": "each deployment's log",
-    "PlatformHealth": "/ops/",
-    "PlatformFigures": "/ops/",
 }
 
 
@@ -143,3 +145,14 @@ def test_no_page_costs_more_queries_for_more_rows(platform_admin, pages, at_most
     many = {name: queries(platform_admin, url) for name, url in pages().items()}
     assert many == few
     assert max(few.values()) <= at_most, few
+
+
+def test_what_the_platform_says_of_itself_is_found_and_not_edited(platform_admin):
+    grow(1, platform_admin)
+    for model in (Heartbeat, PlatformHealth, PlatformFigures):
+        row = model._default_manager.get()
+        listed = reverse(f"admin:{names(model)}_changelist")
+        assert platform_admin.get(f"{listed}?q=nowhere").status_code == 200
+        form = reverse(f"admin:{names(model)}_change", args=[row.pk])
+        assert platform_admin.post(form, {"version": 99}).status_code == 403
+        assert platform_admin.post(reverse(f"admin:{names(model)}_delete", args=[row.pk])).status_code == 403
