@@ -7,13 +7,16 @@ stopped for longer than its lease finds the fence changed and can move nothing. 
 import os
 import socket
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from events import databases
 from events.models import Cursor
 
 PUSH = "push"
@@ -45,6 +48,28 @@ class Lease:
         """Move the cursor, and renew. Do it in one transaction with what was made of the entries. Raises LeaseLost."""
         self._update(position=position, attempts=0, next_try_at=None, last_error="")
         self.position, self.attempts = position, 0
+
+    def advance_and(self, position: int, insert: str, values: Sequence[object]) -> None:
+        """Like `advance`, in one statement with an INSERT of one row of these values. Raises LeaseLost.
+
+        It is its own transaction, whose commit does not wait for the disk (see `databases.commit_may_be_lost`).
+        """
+        parameters: list[Any] = [position, timedelta(seconds=self.seconds), self.cursor, self.fence, *values]
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"""
+                WITH moved AS (
+                    UPDATE events_cursor SET position = %s, attempts = 0, next_try_at = NULL, last_error = '',
+                        lease_expires_at = now() + %s, updated_at = now()
+                    WHERE name = %s AND fence = %s RETURNING {databases.LET_COMMIT_BE_LOST}
+                )
+                {insert} SELECT {", ".join(["%s"] * len(values))} FROM moved
+                """,  # noqa: S608 - `insert` is the caller's own text, the values are parameters
+                parameters,
+            )
+            if not cursor.rowcount:
+                raise LeaseLost(self.cursor)
+        self.position, self.attempts, self._renewed_at = position, 0, time.monotonic()
 
     def renew(self) -> None:
         """Keep the lease, if a third of its time has gone. Raises LeaseLost."""

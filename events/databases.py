@@ -7,6 +7,8 @@ milliseconds whether another connection has written.
 
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Protocol
 from uuid import UUID
@@ -18,17 +20,24 @@ from django.db import connection
 logger = logging.getLogger("events.relay")
 
 BELL = "neostack_events"
-#: A process notifies at most this often. The relay looks again after each batch, which takes longer than this.
+#: A process notifies at most this often. The relay looks once more so long after its last batch.
 RING_AT_MOST_EVERY_SECONDS = 0.003
 SQLITE_POLL_SECONDS = 0.02
 RECONNECT_SECONDS = 1.0
 CONNECT_TIMEOUT_SECONDS = 3
 
 _last_rung = 0.0
+_has_one_thread = False
+_kept_aside: psycopg.Connection | None = None
 
 
 def many_writers() -> bool:
     """Whether an event may become visible after another that has a higher id."""
+    return connection.vendor == "postgresql"
+
+
+def writes_in_with() -> bool:
+    """Whether one statement may write into several tables, each write in a WITH of the next."""
     return connection.vendor == "postgresql"
 
 
@@ -48,10 +57,23 @@ def next_transaction() -> int:
     It takes a new number, on a connection of its own: a snapshot's xmax is one past the highest *ended* transaction,
     and several that still run may be above it.
     """
-    with _direct_connection() as other:
+    with connection.wrap_database_errors, _connection_aside() as other:
         row = other.execute("SELECT pg_current_xact_id()::text::bigint").fetchone()
         assert row
         return int(row[0])
+
+
+@contextmanager
+def _connection_aside() -> Iterator[psycopg.Connection]:
+    """A second connection: opening one takes longer than a whole batch, so a process with one thread keeps it."""
+    global _kept_aside
+    if not _has_one_thread:
+        with _direct_connection() as other:
+            yield other
+        return
+    if _kept_aside is None or _kept_aside.closed:
+        _kept_aside = _direct_connection()
+    yield _kept_aside
 
 
 def _number(sql: str) -> int:
@@ -80,15 +102,21 @@ def ring() -> None:
         cursor.execute(f"NOTIFY {BELL}")
 
 
+#: An expression that does it from within a statement of PostgreSQL.
+LET_COMMIT_BE_LOST = "set_config('synchronous_commit', 'off', true)"
+
+
 def commit_may_be_lost() -> None:
     """Let this transaction's commit not wait for the disk. Only for what may be done again after a crash."""
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
-            cursor.execute("SET LOCAL synchronous_commit TO OFF")
+            cursor.execute(f"SELECT {LET_COMMIT_BE_LOST}")
 
 
 def without_pool() -> None:
     """One connection, for a process with one thread: a pool would wait ever longer for a database that was away."""
+    global _has_one_thread
+    _has_one_thread = True
     connection.settings_dict["OPTIONS"].pop("pool", None)
 
 

@@ -142,6 +142,7 @@ def publish_again(channel: str, data: dict[str, Any]) -> int:
     return int(result.offset or 0)
 
 
+@cache
 def _http() -> urllib3.PoolManager:
     """One pool of kept connections for this process; nothing is retried behind our back."""
     return urllib3.PoolManager(maxsize=8, retries=False)

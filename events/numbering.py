@@ -13,7 +13,7 @@ It is plain SQL, the same for both databases: half of what a live page waits for
 import json
 import time
 from collections.abc import Iterable
-from typing import NamedTuple, TypedDict
+from typing import Any, NamedTuple, TypedDict
 from uuid import UUID
 
 from django.db import connection, transaction
@@ -40,19 +40,24 @@ class Hole(TypedDict):
     seen_at: float
 
 
-class Look(NamedTuple):
-    """How the log stands: the last seq that was given, and whether something waits to be numbered."""
-
-    newest: int
-    is_due: bool
-
-
 class State(NamedTuple):
     """The row of LogState, as numbering reads and writes it."""
 
     last_seq: int
     last_event_id: int
     holes: list[Hole]
+
+
+class Look(NamedTuple):
+    """How the log stands, and whether something waits to be numbered."""
+
+    state: State
+    is_due: bool
+
+    @property
+    def newest(self) -> int:
+        """The last seq that was given."""
+        return self.state.last_seq
 
 
 def log_id() -> UUID:
@@ -69,10 +74,10 @@ def look() -> Look:
         )
         row = cursor.fetchone()
         if row is None:
-            return Look(0, is_due=True)
+            return Look(State(0, 0, []), is_due=True)
         last_seq, last_event_id, holes, is_due = row
         state = State(last_seq, last_event_id, json.loads(holes))
-        return Look(last_seq, is_due=bool(is_due) or _holes_are_due(cursor, state))
+        return Look(state, is_due=bool(is_due) or _holes_are_due(cursor, state))
 
 
 def number(limit: int = BATCH) -> Look:
@@ -83,13 +88,53 @@ def number(limit: int = BATCH) -> Look:
         ended = databases.oldest_running_transaction() if state.holes else 0
         ids = _insert_entries(cursor, state, limit)
         holes = _still_open(without(state.holes, ids), ended) + _new_holes(state.last_event_id, ids)
-        newest = state.last_seq + len(ids)
-        if ids or holes != state.holes:
+        after = State(state.last_seq + len(ids), max([state.last_event_id, *ids]), holes)
+        if after != state:
             cursor.execute(
                 "UPDATE events_logstate SET last_seq = %s, last_event_id = %s, holes = %s",
-                [newest, max([state.last_event_id, *ids]), json.dumps(holes)],
+                [after.last_seq, after.last_event_id, json.dumps(holes)],
             )
-    return Look(newest, is_due=len(ids) == limit)
+    return Look(after, is_due=len(ids) == limit)
+
+
+def number_in_one_go(state: State, limit: int = BATCH) -> Look | None:
+    """What `number` does, in one statement that is its own transaction: five times fewer are waited for.
+
+    It works on PostgreSQL, while nobody has numbered since `state` was read and the next events' ids follow without a
+    gap: then an event's seq is as far from its id as that of the one before. Returns None otherwise, and has done
+    nothing: let `number` do it.
+    """
+    if not databases.writes_in_with():
+        return None
+    unnumbered, ends = _unnumbered(state)
+    quiet = ["", *high_volume_types()]
+    parameters: list[Any] = [
+        *(*ends, limit, state.last_seq, state.last_event_id, json.dumps(state.holes)),
+        *(state.last_seq - state.last_event_id, timezone.now(), *quiet),
+    ]
+    with connection.cursor() as cursor:
+        # Whoever waits here for another that numbers finds the row changed, and does nothing.
+        cursor.execute(
+            f"""
+            WITH found AS MATERIALIZED (
+                SELECT id, {_REPEATED} FROM events_event WHERE {unnumbered} ORDER BY id LIMIT %s
+            ), moved AS (
+                UPDATE events_logstate SET last_seq = last_seq + range.size, last_event_id = range.last
+                FROM (SELECT count(*) AS size, min(id) AS first, max(id) AS last FROM found) AS range
+                WHERE last_seq = %s AND last_event_id = %s AND holes = %s::jsonb
+                  AND range.first = last_event_id + 1 AND range.last = last_event_id + range.size
+                RETURNING 1
+            )
+            INSERT INTO events_entry (seq, event_id, numbered_at, {_REPEATED}, is_activity)
+            SELECT id + %s, id, %s, {_REPEATED}, type NOT IN ({", ".join(["%s"] * len(quiet))}) FROM found, moved
+            """,  # noqa: S608 - the names and the condition are ours, its values are parameters
+            parameters,
+        )
+        numbered = cursor.rowcount
+    if not numbered:
+        return None
+    after = state._replace(last_seq=state.last_seq + numbered, last_event_id=state.last_event_id + numbered)
+    return Look(after, is_due=numbered == limit)
 
 
 def _locked_state(cursor: CursorWrapper) -> State:

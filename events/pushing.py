@@ -35,6 +35,8 @@ _READ = f"""
     WHERE entry.seq > %s ORDER BY entry.seq LIMIT %s
 """  # noqa: S608 - made of names that stand in this app
 
+_INSERT_PUSH = "INSERT INTO events_push (first_seq, last_seq, at, outcomes)"
+
 REPEAT = "repeat"
 REFUSED = "refused"
 Outcomes = dict[str, int | str]
@@ -115,15 +117,25 @@ class Pusher:
             outcome = outcomes[item.entry.seq][item.channel] = _outcome(item.channel, reply, tops)
             if outcome == REFUSED:
                 letters.append(_dead_letter(item.entry, item.channel, reply))
+        self._write(entries, outcomes, letters)
+        _count(outcomes.values())
+
+    def _write(self, entries: list[Numbered], outcomes: dict[int, Outcomes], letters: list[DeadLetter]) -> None:
+        """Move the cursor behind the batch, with what became of it. Raises LeaseLost.
+
+        Lost in a crash, it is pushed again, and dropped by the engine as a repeat.
+        """
         first, last = entries[0].seq, entries[-1].seq
+        disconnects = _due_disconnects(entries)
+        if databases.writes_in_with() and not letters and not disconnects:
+            self.lease.advance_and(last, _INSERT_PUSH, [first, last, timezone.now(), _json(outcomes)])
+            return
         with transaction.atomic():
-            # Lost in a crash, it is pushed again, and dropped by the engine as a repeat.
             databases.commit_may_be_lost()
             self.lease.advance(last)
             Push.objects.create(first_seq=first, last_seq=last, outcomes=outcomes)
             DeadLetter.objects.bulk_create(letters, ignore_conflicts=True)
-            DueDisconnect.objects.bulk_create(_due_disconnects(entries))
-        _count(outcomes.values())
+            DueDisconnect.objects.bulk_create(disconnects)
 
 
 def _count(outcomes: Iterable[Outcomes]) -> None:
@@ -221,6 +233,10 @@ def _outcome(channel: str, reply: Reply, tops: dict[str, Position]) -> int | str
     if top:
         tops[channel] = position
     return position.offset
+
+
+def _json(outcomes: dict[int, Outcomes]) -> str:
+    return orjson.dumps(outcomes, option=orjson.OPT_NON_STR_KEYS).decode()
 
 
 def _dead_letter(entry: Numbered, channel: str, reply: Reply) -> DeadLetter:

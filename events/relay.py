@@ -30,11 +30,16 @@ class Drain:
     def __init__(self, lease: Lease) -> None:
         self.lease = lease
         self.pusher = pushing.Pusher(lease)
-        self.newest = 0
         self.waits_for = ""
+        self._state: numbering.State | None = None
         self._failures = 0
         self._push_not_before = 0.0
         self._disconnects_not_before = 0.0
+
+    @property
+    def newest(self) -> int:
+        """The last seq that is known to have been given."""
+        return self._state.last_seq if self._state else 0
 
     def step(self, rung: bool = False) -> bool:
         """One batch of each. Returns whether there was something, so that it is worth looking again at once.
@@ -42,11 +47,19 @@ class Drain:
         `rung` says that something was committed, which saves looking first. Raises LeaseLost.
         """
         self.lease.renew()
-        before = None if rung else numbering.look()
-        log = numbering.number() if before is None or before.is_due else before
-        self.newest = log.newest
+        log = (self._number_in_one_go() if rung else None) or self._look_and_number()
+        self._state = log.state
         pushed = self._push() if time.monotonic() >= self._push_not_before else 0
         return pushed > 0 or log.is_due
+
+    def _number_in_one_go(self) -> numbering.Look | None:
+        return numbering.number_in_one_go(self._state) if self._state else None
+
+    def _look_and_number(self) -> numbering.Look:
+        log = numbering.look()
+        if not log.is_due:
+            return log
+        return numbering.number_in_one_go(log.state) or numbering.number()
 
     def _push(self) -> int:
         try:
@@ -128,15 +141,17 @@ class Relay:
         return None
 
     def _relay(self, drain: Drain, doorbell: databases.Doorbell) -> None:
-        rung = False
+        rung = busy = False
         while not self.stop.is_set():
-            newest = drain.newest
+            newest, was_busy = drain.newest, busy
             busy = drain.step(rung)
             if drain.newest > newest:
                 self._waker.wake()
             self._say(f"Waiting. {drain.waits_for}" if drain.waits_for else "Active: numbering and pushing.")
             self._heart.beat(self._said)
-            rung = not busy and doorbell.wait(settings.RELAY_SWEEP_SECONDS)
+            # Just after a batch somebody may have committed who had rung for that batch, and not again.
+            sweep = databases.RING_AT_MOST_EVERY_SECONDS if was_busy else settings.RELAY_SWEEP_SECONDS
+            rung = not busy and doorbell.wait(sweep)
 
     def _say(self, state: str) -> None:
         """Log a change of state, once."""

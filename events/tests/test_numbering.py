@@ -62,6 +62,17 @@ def assert_seqs_have_no_gap() -> None:
     assert seqs == list(range(1, len(seqs) + 1))
 
 
+class Relay:
+    """Numbers in one statement where that works, from what it remembers of the log, however old that is."""
+
+    def __init__(self) -> None:
+        self.state = numbering.State(0, 0, [])
+
+    def number(self, limit: int) -> None:
+        log = numbering.number_in_one_go(self.state, limit)
+        self.state = (log or numbering.number(limit)).state
+
+
 @pytest.mark.django_db(transaction=True)
 def test_committed_events_are_numbered_in_their_order_across_batches(happen):
     events = happen(25)
@@ -210,12 +221,12 @@ def test_writers_and_two_numberers_at_once(acme, globex):
                 else:
                     committed[row].append(event.pk)  # under the row's lock: in the order of commits
 
-    def number() -> None:
+    def number(relay: Relay) -> None:
         while writing.is_set() or numbering.look().is_due:
-            numbering.number(limit=7)
+            relay.number(limit=7)
 
     with ThreadPoolExecutor(max_workers=6) as pool:
-        numberers = [pool.submit(_closing, number) for _ in range(2)]
+        numberers = [pool.submit(_closing, number, Relay()) for _ in range(2)]
         for writer in [pool.submit(_closing, write, seed) for seed in range(4)]:
             writer.result()
         writing.clear()
@@ -252,6 +263,7 @@ class Log(RuleBasedStateMachine):
         self.open: dict[int, tuple[str, list[int]]] = {}
         self.history: dict[str, list[int]] = {}
         self.rows = itertools.cycle(["web", "api", "db"])
+        self.relays = [Relay(), Relay()]
 
     def _free_row(self) -> str | None:
         taken = {row for row, _ in self.open.values()}
@@ -280,9 +292,12 @@ class Log(RuleBasedStateMachine):
             self.writers[which].rollback()
 
     @precondition(lambda self: databases.many_writers() or not self.open)
-    @rule(limit=st.integers(1, 4))
-    def number(self, limit: int) -> None:
-        numbering.number(limit)
+    @rule(limit=st.integers(1, 4), which=st.integers(0, 1), remembers=st.booleans())
+    def number(self, limit: int, which: int, remembers: bool) -> None:
+        if remembers:
+            self.relays[which].number(limit)
+        else:
+            numbering.number(limit)
 
     @precondition(lambda self: hasattr(self, "writers"))
     @invariant()
@@ -314,6 +329,20 @@ class Log(RuleBasedStateMachine):
         while numbering.number(500).is_due:
             pass
         assert set(order()) == set(itertools.chain(*self.history.values()))
+
+
+@only_postgresql
+@pytest.mark.django_db(transaction=True)
+def test_a_relay_that_is_alone_numbers_in_one_statement(happen, django_assert_num_queries):
+    relay = Relay()
+    happen(1)
+    relay.number(limit=10)
+    happen(2)
+    with django_assert_num_queries(1):
+        relay.number(limit=10)
+    assert order() == [*range(relay.state.last_event_id - 2, relay.state.last_event_id + 1)]
+    entry = Entry.objects.select_related("event").order_by("-seq")[0]
+    assert (entry.type, entry.tenant_id, entry.is_activity) == (entry.event.type, entry.event.tenant_id, False)
 
 
 @pytest.mark.django_db(transaction=True)
