@@ -17,6 +17,8 @@ from tenants.models import Membership, Role
 
 pytestmark = pytest.mark.django_db
 MEMBERS = "/t/acme/members/"
+#: Queries of the members page.
+COST = 9
 
 
 @pytest.fixture(autouse=True)
@@ -82,6 +84,19 @@ def test_a_large_company_is_read_page_by_page_and_nobody_twice(alice, acme):
         following = re.search(r'rel="next" href="([^"]+)"', html)
         url = MEMBERS + following[1] if following else None
     assert len(seen) == len(set(seen)) == 121
+
+
+def test_a_full_page_of_invited_members_costs_as_many_queries_as_alice_alone(alice, acme, django_assert_num_queries):
+    # Session, person, membership, her tenants; policies and memberships; the page, its invitations; the bell.
+    with django_assert_num_queries(COST):
+        page(alice)
+    for number in range(60):
+        person = make_person(f"Person {number}", f"person{number}@acme.example")
+        Membership.objects.create(tenant=acme, user=person.user, role=Role.TENANT_USER)
+        Invitation.objects.create(tenant_id=acme.pk, user=person.user)
+    with django_assert_num_queries(COST):
+        html = page(alice)
+    assert html.count("@acme.example</span></th>") == 50
 
 
 # --- Inviting ---------------------------------------------------------------------------------------------------------

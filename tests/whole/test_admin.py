@@ -9,6 +9,8 @@ from tests.whole.people import Person
 
 pytestmark = [pytest.mark.browser, pytest.mark.once]
 
+PATIENCE = 30_000  # milliseconds
+
 
 @pytest.fixture
 def ada(platform) -> Person:
@@ -32,6 +34,25 @@ def test_a_tenant_is_renamed(window, ada, acme):
     page.get_by_label("Name:").fill("Acme & Sons")
     page.get_by_role("button", name="Save and continue editing").click()
     expect(page.get_by_role("heading", name="Acme & Sons")).to_be_visible()
+
+
+def test_a_tenant_goes_when_its_name_is_typed_and_its_open_pages_with_it(window, ada, acme, alice):
+    open_page = window(alice)
+    open_page.expects_outage = True  # Chromium says of the page that is gone that it "failed to load" it
+    home = open_page.open(acme.path)
+    expect(home.get_by_test_id("live-mark")).to_have_text("Live", timeout=PATIENCE)
+    page = window(ada).open(f"/admin/tenants/tenant/{acme.id}/change/")
+    page.get_by_role("link", name="Delete").click()
+    delete = page.get_by_role("button", name="Delete Acme")
+    page.get_by_label("To delete it, type its name").fill("acme")
+    delete.click()
+    expect(page.get_by_text("That is not its name. Nothing was changed.")).to_be_visible()
+    expect(page.get_by_text("1 memberships")).to_be_visible()
+    page.get_by_label("To delete it, type its name").fill("Acme")
+    delete.click()
+    expect(page.locator(".messagelist .success")).to_contain_text("Acme was deleted")
+    expect(home.get_by_test_id("ended")).to_contain_text("Nothing more comes to this page", timeout=PATIENCE)
+    assert alice.get(acme.path).status_code == 404
 
 
 def test_a_new_keys_secret_is_shown_once_and_lets_a_service_in(window, platform, ada, acme):

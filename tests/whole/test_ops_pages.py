@@ -13,7 +13,7 @@ from playwright.sync_api import Page, expect
 from portal.navigation import ops_links
 from tests.whole.accessibility import violations
 from tests.whole.conftest import Window
-from tests.whole.people import Company, Person
+from tests.whole.people import Company, Person, found_company
 from tests.whole.platform import Platform
 
 pytestmark = pytest.mark.browser
@@ -70,6 +70,30 @@ def test_ada_watches_every_tenants_deployments_while_alice_deploys(window, platf
     row.get_by_role("link").click()
     expect(page.get_by_role("heading", level=1)).to_contain_text("#1")
     expect(page.locator("#journey")).to_contain_text("Pushed on admin:deployments:status", timeout=PATIENCE)
+
+
+@pytest.mark.once
+def test_a_new_tenant_and_its_first_deployment_come_to_whoever_watches(window, platform, ada, stack):
+    slug = f"initech-{uuid4().hex[:8]}"
+    tenants, deployments = window(ada).open(f"/ops/tenants/?q={slug}"), window(ada).open("/ops/deployments/")
+    for page in (tenants, deployments):
+        expect(mark(page)).to_have_text("Live", timeout=PATIENCE)
+    initech = found_company(platform, "Initech", slug)
+    came = tenants.locator("[data-came]")
+    expect(came).to_contain_text("1 new", timeout=PATIENCE)
+    expect(tenants.get_by_test_id("tenant-row")).to_have_count(0)
+    came.get_by_role("link", name="Show").click()
+    expect(tenants.get_by_test_id("tenant-row")).to_contain_text("Initech")
+
+    peter = initech.hire("Peter", "tenant_admin")
+    deployment = platform.inside.deploy(tenant=initech.id, by=peter.id, stack=stack)["id"]
+    pending = deployments.get_by_test_id("pending")
+    expect(pending).to_contain_text("new", timeout=PATIENCE)
+    expect(deployments.locator(f"#tenant option[value={slug}]")).to_have_text("Initech")
+    pending.get_by_role("link", name="Show").click()
+    row = deployments.locator(f"[data-deployment='{deployment}']")
+    expect(row).to_contain_text("Initech")
+    expect(row.get_by_test_id("status")).to_have_text("Completed", timeout=PATIENCE)
 
 
 def test_what_happens_waits_in_the_log_until_she_asks_for_it(window, platform, ada, acme, alice):
