@@ -7,6 +7,7 @@ by at once. It never says yes when it could not look.
 import asyncio
 import hmac
 import logging
+import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -30,6 +31,7 @@ logger = logging.getLogger("realtime.gate")
 BODY_LIMIT_BYTES = 64 * 1024
 #: People whose generation is read in one query.
 READ_TOGETHER = 500
+COMPLAINTS_EVERY_SECONDS = 1.0
 #: The engine's own temporary error: the client tries again.
 TRY_AGAIN = {"error": {"code": 100, "message": "internal server error", "temporary": True}}
 
@@ -39,6 +41,7 @@ class Gate:
 
     def __init__(self) -> None:
         self._reader = GenerationReader()
+        self._quiet_until = 0.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] != "POST":
@@ -59,14 +62,20 @@ class Gate:
             is_current = await self._reader.is_current(bearer)
         except InvalidToken as problem:
             return _refuse(str(problem))
-        except Exception:  # whatever kept it from looking: a database or Redis that is away, a time-out
-            logger.exception("The gate could not read an access generation; clients are told to try again.")
+        except Exception as problem:  # whatever kept it from looking: a database or Redis that is away, a time-out
+            self._complain(problem)
             GATE_ANSWERS.labels("try_again").inc()
             return TRY_AGAIN
         if not is_current:
             return _refuse("access changed")
         GATE_ANSWERS.labels("accepted").inc()
         return {"result": {"user": bearer.subject}}
+
+    def _complain(self, problem: Exception) -> None:
+        """Log it, once a second: ten thousand tracebacks cost more than they tell, just when there is no time."""
+        if time.monotonic() >= self._quiet_until:
+            self._quiet_until = time.monotonic() + COMPLAINTS_EVERY_SECONDS
+            logger.error("The gate could not read an access generation; clients try again.", exc_info=problem)
 
 
 def _refuse(reason: str) -> dict[str, Any]:
