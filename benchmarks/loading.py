@@ -1,8 +1,9 @@
-"""Thousands of browsers without the browsers: the Go program in benchmarks/loadclient, built when it is first needed."""
+"""Thousands of browsers without the browsers: a Go program, benchmarks/loadclient, built when it is first needed."""
 
 import json
 import os
 import shutil
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -119,3 +120,8 @@ def until(condition: Callable[[], bool], seconds: float, every: float = 0.1) -> 
             return False
         time.sleep(every)
     return True
+
+
+def accepts(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -1,6 +1,8 @@
 """The product with one database and one engine, set up as production is, and somebody who listens."""
 
+import json
 import os
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -48,6 +50,24 @@ class Stage:
             yield
         finally:
             self.platform.ensure_all()
+
+    @property
+    def client_url(self) -> str:
+        """Where browsers connect."""
+        return self.platform.environ["ENGINE_CLIENT_URL"]
+
+    def settle(self, tenants: int, people: int, file: Path) -> list[str]:
+        """New tenants with so many people in all, whose tokens are in the file. Returns the tenants' ids."""
+        found: list[str] = json.loads(self._run("benchmarks.settling", tenants, people, file))
+        return found
+
+    def emit(self, tenant: str, *how: Any) -> None:
+        """Events from a process of their own, see `benchmarks.emitting`."""
+        self._run("benchmarks.emitting", tenant, *how)
+
+    def _run(self, module: str, *arguments: Any) -> str:
+        command, options = self.python(module, *arguments)
+        return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, **options).stdout
 
     def python(self, module: str, *arguments: Any) -> tuple[list[str], dict[str, Any]]:
         """Command and options of a process that works with this stage's settings and database."""
