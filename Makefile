@@ -35,7 +35,7 @@ test: ## Run the whole suite (ARGS="-k words" for a part); says at the end what 
 	@sh scripts/setup --dev
 	@$(PYTHON_HERE) -m scripts.run_tests $(ARGS)
 
-bench: ## Measure what the product costs, in three rounds (ARGS="--rounds 1 --only latency drain emit pages fanout")
+bench: ## Measure what the product costs, in three rounds (ARGS="--rounds 1 --only storm")
 	@sh scripts/setup --dev
 	@$(PYTHON_HERE) -m benchmarks $(ARGS)
 

@@ -1,8 +1,8 @@
 """Measure what the product costs and print one table.
 
-    python -m benchmarks [--rounds 3] [--only latency drain emit pages fanout]
+    python -m benchmarks [--rounds 3] [--only latency drain emit pages fanout audience connections storm growth]
 
-Needs PostgreSQL, Redis and the real Centrifugo for the whole table; says what it had to leave out.
+Needs PostgreSQL, Redis, the real Centrifugo and Go for the whole table; says what it had to leave out.
 """
 
 import argparse
@@ -15,11 +15,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 
-from benchmarks import emit_cost, fanout, log, machine, pages
+from benchmarks import audience, emit_cost, fanout, growth, load, log, machine, pages
 from benchmarks.stage import Stage, stage
 from tests import services
 
-PARTS = ("latency", "drain", "emit", "pages", "fanout")
+STAGED = ("latency", "drain", "emit", "pages")
+PARTS = (*STAGED, "fanout", *load.PARTS)
 RATES = (100, 500)
 WRITERS = (1, 8)
 
@@ -44,6 +45,9 @@ class Table:
         for (what, where, unit), numbers in self._numbers.items():
             rounds = ", ".join(shown(number) for number in numbers)
             yield f"| {what} | {where} | **{shown(median(numbers))}** {unit} | {rounds} |"
+
+    def whats(self) -> list[str]:
+        return list(dict.fromkeys(what for what, _, _ in self._numbers))
 
 
 def shown(number: float) -> str:
@@ -99,6 +103,23 @@ def goals(table: Table) -> Iterator[str]:
             "embedded engine against Channels' in-memory layer, until the last has it", theirs / ours, 5, False
         )
 
+    yield from _goals_under_load(table)
+
+
+def _goals_under_load(table: Table) -> Iterator[str]:
+    what = load.speed(audience.THOUSAND)
+    ours, theirs = table.median(what, "product on Centrifugo"), table.median(what, "Channels, channels_redis")
+    if ours and theirs:
+        yield _judged("product on Centrifugo against channels_redis, delivered/s", ours / theirs, 20, False)
+    yield _goal(table, load.MEMORY, "Centrifugo", 40, at_most=True)
+    yield _goal(table, load.IDLE, "Centrifugo", 10, at_most=True)
+    yield _goal(table, f"{load.BACK}, through the gate / without", "Centrifugo", 2.5, at_most=True)
+    yield _goal(table, load.PAGE_MEANWHILE, "PostgreSQL", 5, at_most=True)
+    yield _goal(table, load.GATE_CALLS, "Centrifugo", 1, at_most=True)
+    yield _goal(table, load.GATE_QUERIES, "PostgreSQL", 0, at_most=True)
+    for what in filter(load.is_growth, table.whats()):
+        yield _goal(table, what, f"{growth.SIZES[-1]:,} tenants", 1.1, at_most=True)
+
 
 def _goal(table: Table, what: str, where: str, goal: float, *, at_most: bool = False) -> str:
     number = table.median(what, where)
@@ -134,13 +155,18 @@ def main() -> int:
             left_out.append("Centrifugo is not built (make centrifugo)")
         for number in range(given.rounds):
             print(f"\nRound {number + 1} of {given.rounds}", flush=True)
-            if parts - {"fanout"}:
+            if parts & set(STAGED):
                 for database, url in addresses.items():
                     for engine in engines:
                         with stage(database, engine, url) as it:
                             measure_stage(it, parts, table)
             if "fanout" in parts:
                 measure_fan_out(redis_url, table)
+            if parts & set(load.PARTS):
+                try:
+                    load.measure(parts, addresses.get("PostgreSQL", ""), redis_url, table.add)
+                except services.NotHere as reason:
+                    left_out.append(str(reason))
     print("\n" + "\n".join([*about, "", *table.lines(), "", *filter(None, goals(table))]))
     for reason in left_out:
         print(f"Left out: {reason}")

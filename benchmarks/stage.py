@@ -19,13 +19,17 @@ PRODUCTION = {"DEBUG": "0", "SECURE_COOKIES": "0", "SECURE_SSL_REDIRECT": "0", "
 ENGINES = {"process": "embedded engine", "centrifugo": "Centrifugo"}
 
 
+def production(platform: Platform) -> None:
+    platform.environ |= PRODUCTION
+
+
 class Stage:
     """One pair of database and engine, with Alice, an admin of Acme."""
 
     def __init__(self, home: Path, database: str, engine: str) -> None:
         self.database, self.engine = database, engine
         self.platform = Platform(home, engine)
-        self.platform.environ |= PRODUCTION
+        production(self.platform)
 
     @property
     def name(self) -> str:
