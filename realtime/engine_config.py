@@ -49,7 +49,14 @@ def build() -> dict[str, Any]:
             "queue_max_size": 1024 * 1024,
             "recovery_max_publication_limit": TENANT_HISTORY,
         },
-        "websocket": {"message_size_limit": MESSAGE_SIZE_LIMIT},
+        "websocket": {
+            "message_size_limit": MESSAGE_SIZE_LIMIT,
+            # A page that listens says little: what waits for it to speak or to be spoken to is kept small, and what
+            # writing needs is shared. 53 MB for 1,000 connections become 43; with GOGC=50 (`processes`) 32 to 34.
+            "read_buffer_size": 512,
+            "write_buffer_size": 1024,
+            "use_write_buffer_pool": True,
+        },
         "channel": {
             "namespaces": [
                 _namespace("tenant", TENANT_HISTORY),
