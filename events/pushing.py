@@ -1,13 +1,20 @@
-"""The push: gives numbered events to the engine, one ordered batch at a time. Its unit is (event, channel).
+"""The push: gives numbered events to the engine, in ordered batches. Its unit is (event, channel).
 
-Pushing twice is safe: the engine drops a sequence number it has had in a channel. So nothing moves until every reply
-has been read, and after any doubt the same batch goes out again.
+Pushing twice is safe: the engine drops a sequence number it has had in a channel. So the cursor moves behind a batch
+when every reply to it has been read, and after any doubt the same batch goes out again.
+
+While all goes well a batch is split among lanes (see `events.lanes`), and the next ones are sent after it before its
+replies are there. A batch goes alone, in one request, if it is small, if it takes somebody's access away (nothing
+later may go out before that), or while there is doubt.
 """
 
 import logging
-from collections import Counter
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import NamedTuple
 from uuid import UUID
 
@@ -18,6 +25,8 @@ from django.utils import timezone
 from events import databases, engine_client, generations, metrics, numbering
 from events.cursors import PUSH, Lease
 from events.engine_client import Command, EngineAway, EngineRefused, EngineTimeout, Position, Reply
+from events.generations import GenerationsAway
+from events.lanes import LANES, Lane, lane_of
 from events.models import DeadLetter, DueDisconnect, Push
 from events.wire import WIRE_FIELDS, wire
 
@@ -25,6 +34,11 @@ logger = logging.getLogger("events.relay")
 
 BATCH = 500
 BATCH_BYTES = 4_000_000
+#: So many batches are under way at most: a lane need not wait for the slowest of a batch.
+AHEAD = 3
+#: So many commands go out in one request: handing them to lanes would take longer.
+FEW = 32
+RENEW_SECONDS = 0.5
 #: A connection that the gate was checking at the very moment of the first disconnect is found by the second. The gate
 #: is asked for a second at most, and by the end of the next one nothing may be received: hence between the two.
 DISCONNECT_AGAIN = timedelta(seconds=1.7)
@@ -61,6 +75,23 @@ class Item(NamedTuple):
     command: Command
 
 
+@dataclass
+class Batch:
+    """Entries on their way to the engine. `parts` has, for each lane, the items' places and the replies to come."""
+
+    entries: list[Numbered]
+    items: list[Item]
+    parts: list[tuple[list[int], Future[list[Reply]]]] = field(default_factory=list)
+
+    @property
+    def last(self) -> int:
+        return self.entries[-1].seq
+
+    @property
+    def goes_alone(self) -> bool:
+        return len(self.items) <= FEW or any(item.channel is None for item in self.items)
+
+
 class Pusher:
     """Pushes for whoever holds the lease of the push cursor."""
 
@@ -68,33 +99,90 @@ class Pusher:
         self.lease = lease
         self.log_id = numbering.log_id()
         self._batch = BATCH
-        # Until a first batch of ours went well, and after each doubt, what we push may have been pushed before.
-        self._unsure = True
+        self._lanes = [Lane() for _ in range(LANES)]
+        self._under_way: deque[Batch] = deque()
+        # Up to here it may have been pushed before: by the one who had the lease, and after each doubt by ourselves.
+        self._unsure_to = min(numbering.look().newest, lease.position + AHEAD * BATCH)
 
     def push(self) -> int:
         """Push the next batch and move the cursor behind it. Returns how many entries that were.
 
         Raises EngineAway or GenerationsAway, when nothing has moved and it is to be tried again; and LeaseLost.
         """
-        entries = _within(BATCH_BYTES, _entries_after(self.lease.position, self._batch))
-        if not entries:
+        while len(self._under_way) < AHEAD and self._start_next():
+            pass
+        if not self._under_way:
             return 0
-        items = [item for entry in entries for item in _items(entry, self.log_id)]
-        # The gate refuses the old generation from here on, so a connection we end below can't come back.
-        _write_generations(entries)
+        batch = self._under_way[0]
         try:
-            tops = self._tops(items) if self._unsure else {}
-            replies = send([item.command for item in items])
-            _none_is_transient(items, replies)
-        except EngineAway as error:
-            self._unsure = True
-            if isinstance(error, EngineTimeout):
-                self._batch = max(1, self._batch // 2)
+            tops = self._tops(batch.items) if self._is_unsure and not batch.parts else {}
+            replies = self._replies(batch)
+        except (EngineAway, GenerationsAway) as error:
+            self._doubt(error)
             raise
-        self._record(entries, items, replies, tops)
-        self._unsure, self._batch = False, min(BATCH, self._batch * 2)
-        metrics.delivered(entry.emitted_at for entry in entries)
-        return len(entries)
+        self._record(batch.entries, batch.items, replies, tops)
+        self._under_way.popleft()
+        self._batch = min(BATCH, self._batch * 2)
+        metrics.delivered(entry.emitted_at for entry in batch.entries)
+        return len(batch.entries)
+
+    @property
+    def _is_unsure(self) -> bool:
+        return self.lease.position < self._unsure_to
+
+    def _start_next(self) -> bool:
+        """Read the next batch and send it on its way. Returns whether another may follow it at once."""
+        after = self._under_way[-1].last if self._under_way else self.lease.position
+        entries = _within(BATCH_BYTES, _entries_after(after, self._batch))
+        if not entries:
+            return False
+        batch = Batch(entries, [item for entry in entries for item in _items(entry, self.log_id)])
+        goes_alone = self._is_unsure or batch.goes_alone
+        if goes_alone and self._under_way:
+            return False  # it is read again when those before it are done
+        if not goes_alone:
+            batch.parts = self._in_lanes(batch.items)
+        self._under_way.append(batch)
+        return not goes_alone and len(entries) == self._batch
+
+    def _in_lanes(self, items: list[Item]) -> list[tuple[list[int], Future[list[Reply]]]]:
+        places: dict[int, list[int]] = defaultdict(list)
+        for place, item in enumerate(items):
+            places[lane_of(item.channel or "")].append(place)
+        return [
+            (of_lane, self._lanes[lane].give(partial(_send_items, [items[place] for place in of_lane])))
+            for lane, of_lane in places.items()
+        ]
+
+    def _replies(self, batch: Batch) -> list[Reply]:
+        """The replies to the batch's items, in their order. Raises what a lane raised."""
+        if not batch.parts:
+            # The gate refuses the old generation from here on, so a connection we end below can't come back.
+            _write_generations(batch.entries)
+            return _send_items(batch.items)
+        replies: list[Reply] = [{}] * len(batch.items)
+        for places, future in batch.parts:
+            for place, reply in zip(places, self._wait_for(future), strict=True):
+                replies[place] = reply
+        return replies
+
+    def _wait_for(self, future: Future[list[Reply]]) -> list[Reply]:
+        while True:
+            try:
+                return future.result(timeout=RENEW_SECONDS)
+            except TimeoutError:
+                self.lease.renew()
+
+    def _doubt(self, error: Exception) -> None:
+        """Forget what is under way: it goes out again from the cursor, and the engine drops what it has had."""
+        self._unsure_to = max(self._unsure_to, self._under_way[-1].last)
+        for batch in list(self._under_way)[1:]:
+            for _, future in batch.parts:
+                future.cancel()  # what has begun goes on
+        self._under_way.clear()
+        self._lanes = [Lane() for _ in range(LANES)]
+        if isinstance(error, EngineTimeout):
+            self._batch = max(1, self._batch // 2)
 
     def _tops(self, items: list[Item]) -> dict[str, Position]:
         """Where the batch's channels stand before it: a reply that is not past this tells of a repeat."""
@@ -180,6 +268,12 @@ def _entries_after(seq: int, limit: int) -> Iterator[Numbered]:
         fields["payload"] = orjson.loads(fields["payload"])
         data = orjson.dumps(wire(number, **fields))
         yield Numbered(number, event_id, fields["occurred_at"], data, orjson.loads(channels), orjson.loads(revokes))
+
+
+def _send_items(items: list[Item]) -> list[Reply]:
+    replies = send([item.command for item in items])
+    _none_is_transient(items, replies)
+    return replies
 
 
 def _within(size: int, entries: Iterable[Numbered]) -> list[Numbered]:

@@ -8,6 +8,7 @@ import contextlib
 import json
 import socket
 import threading
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -25,6 +26,8 @@ class EngineStub:
         self.trouble: int | None = None
         self.answer_status: int | None = None
         self.lose_answers = 0
+        self.fail_with: str | None = None
+        self.fates: Iterator[str] = iter(())
         self.requests = 0
         self.largest_request: int | None = None
         self._lock = threading.Lock()
@@ -92,13 +95,17 @@ class EngineStub:
                 return self.answer_status, {}
             if self.largest_request and len(body) > self.largest_request:
                 return 413, {}
+            # "down": refused as a whole, done in no part; "lost": done, and nobody hears of it.
+            fate = next(self.fates, "")
+            if fate == "down" or (self.fail_with and self.fail_with.encode() in body):
+                return 503, {}
             request = json.loads(body)
             if method != "batch":
                 reply = self._do(method, request)
                 return 200, {"result": reply[method]} if method in reply else reply
             replies = [self._do(*next(iter(command.items()))) for command in request["commands"]]
-            if self.lose_answers:
-                self.lose_answers -= 1
+            if self.lose_answers or fate == "lost":
+                self.lose_answers = max(0, self.lose_answers - 1)
                 return 0, {}
             return 200, {"replies": replies}
 

@@ -153,7 +153,7 @@ def test_a_lost_answer_is_asked_for_again_and_recognised_as_a_repeat(engine, hap
     engine.lose_answers = 1
     lease = _push_lease()
     pusher = pushing.Pusher(lease)
-    pusher._unsure = False  # as after any batch that went well
+    assert not pusher._is_unsure
     events = happen(2)
     numbering.number()
     with pytest.raises(EngineAway):
