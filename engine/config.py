@@ -63,8 +63,16 @@ class HttpApi(Section):
 
 class Token(Section):
     hmac_secret_key: str = ""
+    jwks_public_endpoint: str = ""
     audience: str = ""
     issuer: str = ""
+
+    @model_validator(mode="after")
+    def _plain_endpoint(self) -> Token:
+        endpoint = self.jwks_public_endpoint
+        if endpoint and (not endpoint.startswith(("http://", "https://")) or "{{" in endpoint):
+            raise ValueError("jwks_public_endpoint must be an http:// or https:// address without variables")
+        return self
 
 
 class SubscriptionToken(Token):

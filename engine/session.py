@@ -242,6 +242,10 @@ class Session:
             raise Closed(codes.CLOSE_NOT_AVAILABLE)
         if method != "connect" and not self._connected:
             raise Malformed
+        if token := request.get("token"):
+            await self._prepare(method, token)
+            if self.disconnect is not None:
+                return
         try:
             result = await self._connect(request) if method == "connect" else self._commands[method](request)
         except Refused as refusal:
@@ -251,6 +255,12 @@ class Session:
             self._announce_joins()
             if method == "connect":
                 self._greeted()
+
+    async def _prepare(self, method: str, token: str) -> None:
+        """Let the key of a token be read, so that the command itself need not wait: nothing is published in between."""
+        is_connections = method in ("connect", "refresh")
+        verifier = self._engine.connection_tokens if is_connections else self._engine.subscription_tokens
+        await verifier.prepare(token)
 
     @staticmethod
     def _method(command: dict[str, Any]) -> tuple[str, dict[str, Any]]:

@@ -1,7 +1,8 @@
-"""JSON Web Tokens for connections and subscriptions, as Centrifugo reads them: HMAC keys, the engine's clock."""
+"""JSON Web Tokens for connections and subscriptions, as Centrifugo reads them, by the engine's clock."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,8 +10,9 @@ import jwt
 
 from engine.clock import Clock
 from engine.config import Token
+from engine.jwks import KeySet
 
-_ALGORITHMS = ["HS256", "HS384", "HS512"]
+_HMAC_ALGORITHMS = ["HS256", "HS384", "HS512"]
 _CHECKED_HERE = {
     "verify_exp": False,
     "verify_nbf": False,
@@ -51,13 +53,19 @@ class SubscriptionClaims:
 
 
 class Verifier:
-    """Checks tokens against one configured key."""
+    """Checks tokens against the configured secret, or against public keys: where those are configured, they alone."""
 
     def __init__(self, config: Token, clock: Clock) -> None:
-        self._key = config.hmac_secret_key
+        self._secret = config.hmac_secret_key
+        self._keys = KeySet(config.jwks_public_endpoint) if config.jwks_public_endpoint else None
         self._audience = config.audience
         self._issuer = config.issuer
         self._clock = clock
+
+    async def prepare(self, token: str) -> None:
+        """Read the public key that this token names, if it is not known. Call it before the token is checked."""
+        if self._keys is not None and (kid := _key_id(token)):
+            await self._keys.look_for(kid)
 
     def connection(self, token: str) -> ConnectionClaims:
         """Raises InvalidToken or ExpiredToken."""
@@ -79,10 +87,9 @@ class Verifier:
         )
 
     def _claims(self, token: str) -> dict[str, Any]:
-        if not self._key:
-            raise InvalidToken
+        key, algorithms = self._key_of(token)
         try:
-            claims = jwt.decode(token, self._key, algorithms=_ALGORITHMS, options=_CHECKED_HERE)  # type: ignore[arg-type]
+            claims = jwt.decode(token, key, algorithms=algorithms, options=_CHECKED_HERE)  # type: ignore[arg-type]
         except jwt.InvalidTokenError:
             raise InvalidToken from None
         self._check_audience(claims)
@@ -91,11 +98,29 @@ class Verifier:
             raise ExpiredToken
         return claims
 
+    def _key_of(self, token: str) -> tuple[Any, Sequence[str]]:
+        """The key and what it may have been used with. Raises InvalidToken where there is none for this token."""
+        if self._keys is not None:
+            if key := self._keys.get(_key_id(token)):
+                return key.public, key.algorithms
+        elif self._secret:
+            return self._secret, _HMAC_ALGORITHMS
+        raise InvalidToken
+
     def _check_audience(self, claims: dict[str, Any]) -> None:
         audience = claims.get("aud")
         audiences = audience if isinstance(audience, list) else [audience]
         if (self._audience and self._audience not in audiences) or (self._issuer and self._issuer != claims.get("iss")):
             raise InvalidToken
+
+
+def _key_id(token: str) -> str:
+    """Empty where the token names no key, or is no token at all."""
+    try:
+        kid = jwt.get_unverified_header(token).get("kid")
+    except jwt.InvalidTokenError:
+        return ""
+    return kid if isinstance(kid, str) else ""
 
 
 def overrides(value: Any) -> dict[str, bool]:

@@ -41,7 +41,7 @@ UNKNOWN = {
     "client.proxy.connect.novelty": {"client": {"proxy": {"connect": {"novelty": 1}}}},
     "channel.without_namespace.novelty": {"channel": {"without_namespace": {"novelty": 1}}},
     "channel.namespaces[0].histroy_size": with_namespace(histroy_size=5),
-    "client.token.jwks_public_endpoint": {"client": {"token": {"jwks_public_endpoint": "https://keys.example"}}},
+    "client.token.ecdsa_public_key": {"client": {"token": {"ecdsa_public_key": "-----BEGIN PUBLIC KEY-----"}}},
 }
 
 
@@ -57,6 +57,8 @@ WRONG = {
     "client.ping_interval": {"client": {"ping_interval": "25"}},
     "client": {"client": {"ping_interval": "5s", "pong_timeout": "8s"}},
     "client.proxy.connect": {"client": {"proxy": {"connect": {"enabled": True}}}},
+    "client.token": {"client": {"token": {"jwks_public_endpoint": "https://keys.example/{{realm}}"}}},
+    "client.subscription_token": {"client": {"subscription_token": {"jwks_public_endpoint": "keys.example"}}},
     "engine.type": {"engine": {"type": "redis"}},
     "channel": {"channel": {"namespaces": [{"name": "tenant"}, {"name": "tenant"}]}},
     "channel.namespaces[0].name": {"channel": {"namespaces": [{}]}},
