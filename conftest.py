@@ -10,8 +10,10 @@ from django.apps import apps
 from django.db.models.signals import post_migrate
 from django.http import HttpResponse
 from django.test import Client
+from pytest_django import DjangoDbBlocker
 
 from accounts.models import User
+from realtime import keys
 from tenants.models import Membership, Role, Tenant
 
 PASSWORD = "correct-horse-battery"
@@ -66,6 +68,13 @@ def shipped_policies_survive_a_flush() -> Iterator[None]:
     post_migrate.connect(ship_again, sender=apps.get_app_config("realtime"))
     yield
     post_migrate.disconnect(ship_again, sender=apps.get_app_config("realtime"))
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> None:
+    """A signing key that this process knows from the beginning, whatever test comes first."""
+    with django_db_blocker.unblock():
+        keys.ring.signing_key()
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
-"""What answers on our port: Django; the gate, a bare callable beside it; and, with ENGINE=embedded, the engine."""
+"""What answers on our port: Django; beside it, bare, the gate and the public keys; with ENGINE=embedded, the engine."""
 
 import os
+import re
 from typing import Any
 
 from channels.routing import ProtocolTypeRouter, URLRouter  # type: ignore[import-untyped]
@@ -16,7 +17,7 @@ from django.urls import URLPattern, re_path  # noqa: E402
 
 from engine import asgi as engine  # noqa: E402
 from neostack.checks import refuse_unsafe_production  # noqa: E402
-from realtime import engine_config  # noqa: E402
+from realtime import engine_config, jwks  # noqa: E402
 from realtime.gate import Gate, Receive, Scope, Send  # noqa: E402
 
 refuse_unsafe_production()
@@ -33,10 +34,18 @@ def at(pattern: str, asgi_application: Any) -> URLPattern:
     return re_path(pattern, asgi_application)
 
 
+def ours() -> list[URLPattern]:
+    """What the engine asks of us, which must answer while pages are slow; and Django, everywhere else."""
+    return [
+        at("^api/realtime/connect$", Gate()),
+        at(f"^{re.escape(jwks.PATH)}$", jwks.PublicKeys()),
+        at("", django_application),
+    ]
+
+
 def without_engine() -> ProtocolTypeRouter:
-    """Django and the gate; the engine is a process of its own."""
-    routes = [at("^api/realtime/connect$", Gate()), at("", django_application)]
-    return ProtocolTypeRouter({"http": URLRouter(routes), "websocket": no_such_socket})
+    """The engine is a process of its own."""
+    return ProtocolTypeRouter({"http": URLRouter(ours()), "websocket": no_such_socket})
 
 
 def with_engine() -> ProtocolTypeRouter:
@@ -44,7 +53,7 @@ def with_engine() -> ProtocolTypeRouter:
     config = engine_config.build()
     embedded = engine.build(config)
     api = config["http_api"]["handler_prefix"].strip("/")
-    routes = [at("^api/realtime/connect$", Gate()), at(f"^{api}/", embedded), at("", django_application)]
+    routes = [at(f"^{api}/", embedded), *ours()]
     sockets = [at("^connection/websocket$", embedded), at("", no_such_socket)]
     return ProtocolTypeRouter({"http": URLRouter(routes), "websocket": URLRouter(sockets), "lifespan": embedded})
 

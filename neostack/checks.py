@@ -17,7 +17,7 @@ from realtime import engine_config
 
 SECRET_MIN_CHARACTERS = 32
 #: A third of it is how long a web process may not know of a new signing key.
-LEAD_MIN_SECONDS = 5.0
+LEAD_MIN_SECONDS = 3.0
 
 
 @register("production")

@@ -336,6 +336,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 3600.0,
         "options": {"expires": 3600},
     },
+    "forget_ended_signing_keys": {
+        "task": "realtime.tasks.forget_ended_signing_keys",
+        "schedule": 600.0,
+        "options": {"expires": 600},
+    },
     "forget_old_notifications": {
         "task": "notifications.tasks.forget_old_notifications",
         "schedule": 3600.0,

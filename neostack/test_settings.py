@@ -17,3 +17,6 @@ WHITENOISE_AUTOREFRESH = True  # as with DEBUG: there is no collected directory 
 EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
 CELERY_BROKER_URL = "memory://"
 ENGINE_API_URL = "http://127.0.0.1:9/engine/api"  # nothing listens on the discard port: the engine is away
+SIGNING_KEY_LEAD_SECONDS = (
+    3600.0  # read once a run: when they are read again must not decide how many queries a page has
+)

@@ -3,10 +3,12 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils import timezone
 
 from accounts.admin_site import who
+from events.admin import ReadOnlyAdmin
 from realtime import actions
-from realtime.models import ChannelPolicy
+from realtime.models import ChannelPolicy, SigningKey
 
 
 @admin.register(ChannelPolicy)
@@ -25,3 +27,17 @@ class ChannelPolicyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[ChannelPolicy]) -> None:
         actions.delete_policies(queryset, by=who(request))
+
+
+@admin.register(SigningKey)
+class SigningKeyAdmin(ReadOnlyAdmin):
+    """Which keys are published, and which one signs. `manage.py rotate_realtime_keys` changes them."""
+
+    list_display = ["kid", "state", "algorithm", "created_at", "signs_from", "signs_until"]
+    search_fields = ["kid"]
+    fields = ["kid", "state", "algorithm", "created_at", "signs_from", "signs_until", "public"]
+    readonly_fields = ["state"]
+
+    @admin.display()
+    def state(self, key: SigningKey) -> str:
+        return key.state_at(timezone.now())

@@ -38,7 +38,7 @@ def build() -> dict[str, Any]:
             "allowed_origins": settings.ALLOWED_ORIGINS,
             "subscription_token": {
                 "enabled": True,
-                "hmac_secret_key": settings.CONNECTION_TOKEN_SECRET,
+                "jwks_public_endpoint": settings.JWKS_URL,
                 "audience": SUBSCRIPTION,
             },
             "proxy": {"connect": _gate()},

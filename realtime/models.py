@@ -1,3 +1,5 @@
+from datetime import datetime
+
 from django.core.exceptions import ValidationError
 from django.db import models
 
@@ -48,6 +50,37 @@ class ChannelPolicy(models.Model):
             patterns.check(self.role, self.pattern)
         except InvalidPattern as problem:
             raise ValidationError({"pattern": str(problem)}) from problem
+
+
+class SigningKey(models.Model):
+    """A key pair for subscription tokens. Made and ended by `realtime.keys` only."""
+
+    #: Published, and waiting for its time; signing; published until its last token has ended.
+    NEXT, CURRENT, RETIRING = "next", "current", "retiring"
+
+    kid = models.CharField("key id", max_length=36, primary_key=True)
+    algorithm = models.CharField(max_length=16)
+    public = models.JSONField("public key", help_text="A JSON Web Key, as it is published.")
+    sealed_private = models.TextField(help_text="PKCS #8, encrypted. Empty when it signs no more.")
+    created_at = models.DateTimeField(auto_now_add=True)
+    signs_from = models.DateTimeField()
+    signs_until = models.DateTimeField(null=True, help_text="Empty until a next key is made.")
+
+    class Meta:
+        ordering = ["-signs_from"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["algorithm"], condition=models.Q(signs_until=None), name="one_newest_signing_key"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.kid
+
+    def state_at(self, now: datetime) -> str:
+        if now < self.signs_from:
+            return self.NEXT
+        return self.CURRENT if self.signs_until is None or now < self.signs_until else self.RETIRING
 
 
 class IdempotencyKey(models.Model):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
+import httpx
 import pytest
 from django.http import HttpResponse
 from django.test import Client
@@ -22,6 +23,7 @@ from deployments.models import Deployment, Stack
 from events import channels
 from events.channels import Channel, Topic
 from events.models import DeadLetter, Event
+from neostack import asgi
 from realtime.models import Action
 from realtime.policies import authorize
 from tenants import actions as tenants
@@ -316,6 +318,28 @@ def test_every_url_stands_in_the_table():
     routes = {route for route in all_routes() if not route.startswith("admin/")}
     assert routes - {row.route for row in ROWS} == set(), "decide who may open these, and write it into ROWS"
     assert {row.route for row in ROWS} - routes == set(), "these URLs are gone: take them out of ROWS"
+
+
+#: What answers beside Django's URLs, where nobody is signed in: the same for everybody, whatever they send along.
+BESIDE_DJANGO = {
+    r"^api/realtime/connect$": ("POST", "/api/realtime/connect", 403),  # only the engine, which shows the gate's key
+    r"^\.well\-known/jwks\.json$": ("GET", "/.well-known/jwks.json", 200),
+}
+
+
+def test_what_answers_beside_django_stands_in_a_table_too():
+    assert {str(route.pattern) for route in asgi.ours()} == {*BESIDE_DJANGO, ""}
+
+
+@pytest.mark.parametrize("route", BESIDE_DJANGO)
+async def test_everybody_gets_the_same_beside_django(route: str, django_db_setup: None):
+    method, path, status = BESIDE_DJANGO[route]
+    transport = httpx.ASGITransport(asgi.without_engine())
+    async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as anybody:
+        for headers in ({}, {"Authorization": "Api-Key x"}, {"Cookie": "sessionid=x"}, {"X-Gate-Key": "guessed"}):
+            answer = await anybody.request(method, path, headers=headers)
+            assert answer.status_code == status
+            assert "set-cookie" not in answer.headers
 
 
 @pytest.mark.parametrize("expected", [pytest.param(row, id=row.id) for row in ROWS])

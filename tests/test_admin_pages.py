@@ -25,7 +25,8 @@ from notifications import actions as notifications
 from notifications.handlers import notify_of_notice
 from notifications.models import Inbox, Notice, Notification
 from portal.models import PlatformFigures, PlatformHealth
-from realtime.models import ChannelPolicy
+from realtime import keys
+from realtime.models import ChannelPolicy, SigningKey
 from tenants import actions as tenants
 from tenants.models import ApiKey, Membership, Role, Tenant
 
@@ -58,6 +59,7 @@ def grow(number: int, by: Person) -> None:
     PlatformHealth.locked()
     PlatformFigures.locked()
     DeadLetter.objects.create(cursor=f"handler:{number}", event=Event.objects.latest("id"), error="Away")
+    keys.replace()
 
 
 def names(model: type[Model]) -> str:
@@ -82,6 +84,7 @@ def test_what_the_platforms_admins_look_after_is_all_there():
     assert {Sample, MinuteRollup, LatestMetrics} <= shown
     assert {Inbox, Notice, Notification} <= shown
     assert {Heartbeat, PlatformHealth, PlatformFigures} <= shown
+    assert SigningKey in shown
     assert {model.__name__ for model in shown - set(listed())} == {"AccessAttempt", "AccessFailureLog", "AccessLog"}
 
 
@@ -156,3 +159,15 @@ def test_what_the_platform_says_of_itself_is_found_and_not_edited(platform_admin
         form = reverse(f"admin:{names(model)}_change", args=[row.pk])
         assert platform_admin.post(form, {"version": 99}).status_code == 403
         assert platform_admin.post(reverse(f"admin:{names(model)}_delete", args=[row.pk])).status_code == 403
+
+
+def test_a_signing_key_is_shown_without_its_private_half_and_changed_by_nobody(platform_admin):
+    keys.rotate()
+    key = SigningKey.objects.get(signs_until=None)
+    page = platform_admin.get(f"/admin/realtime/signingkey/{key.kid}/change/")
+    assert page.status_code == 200
+    assert key.public["x"] in page.text
+    assert key.sealed_private not in page.text
+    assert "sealed" not in page.text
+    assert platform_admin.get("/admin/realtime/signingkey/add/").status_code == 403
+    assert platform_admin.post(f"/admin/realtime/signingkey/{key.kid}/delete/", {"post": "yes"}).status_code == 403

@@ -14,9 +14,9 @@ from django.db import OperationalError, connections
 
 from accounts.actions import disable_person, raise_generation
 from accounts.events import Reason
-from events import generations
+from events import channels, generations
 from realtime import gate as gate_module
-from realtime import tokens
+from realtime import keys, tokens
 from realtime.gate import TRY_AGAIN, Gate
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -103,6 +103,15 @@ async def test_a_token_without_a_signature_is_refused(bob):
     unsigned = jwt.encode({"alg": "none"}, "x" * 32).split(".")[0]
     assert await show(Gate(), f"{unsigned}.{payload}.") == REFUSED
     assert await show(Gate(), f"{header}.{payload}.") == REFUSED
+
+
+async def test_a_subscription_token_lets_nobody_in_whoever_signed_it(bob):
+    """Nor does a connection token that was signed with a key of the engine's, as if that were the gate's secret."""
+    token = await sync_to_async(tokens.subscription_token)(bob.user, channels.inbox(bob.user.id))
+    assert await show(Gate(), token.token) == REFUSED
+    kid, private = await sync_to_async(keys.ring.signing_key)()
+    claims = {"sub": f"{bob.user.id}.{bob.user.access_generation}", "aud": "connection", "exp": time.time() + 60}
+    assert await show(Gate(), jwt.encode(claims, private, algorithm="ES256", headers={"kid": kid})) == REFUSED
 
 
 async def test_an_expired_token_is_refused_so_that_the_page_asks_for_another(bob):

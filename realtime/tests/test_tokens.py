@@ -11,13 +11,21 @@ from accounts.actions import disable_person, raise_generation
 from accounts.events import Reason
 from events import channels
 from events.channels import Topic
+from realtime import keys
 
 TOKEN = "/api/realtime/token"
 SUBSCRIPTIONS = "/api/realtime/subscriptions"
 
 
-def claims(token: str, audience: str) -> dict:
-    return jwt.decode(token, settings.CONNECTION_TOKEN_SECRET, algorithms=["HS256"], audience=audience)
+def connection_claims(token: str) -> dict:
+    return jwt.decode(token, settings.CONNECTION_TOKEN_SECRET, algorithms=["HS256"], audience="connection")
+
+
+def subscription_claims(token: str) -> dict:
+    """As the engine reads it: by the key that is published under the token's key id."""
+    kid = jwt.get_unverified_header(token)["kid"]
+    public = next(key for key in keys.ring.public_keys() if key["kid"] == kid)
+    return jwt.decode(token, jwt.PyJWK(public).key, algorithms=["ES256"], audience="subscription")
 
 
 def test_bob_gets_a_connection_token_of_his_generation(bob):
@@ -26,7 +34,7 @@ def test_bob_gets_a_connection_token_of_his_generation(bob):
     body = answer.json()
     assert body["url"] == "/connection/websocket"
     assert body["expires_at"].endswith("Z")
-    assert claims(body["token"], "connection")["sub"] == f"{bob.user.id}.{bob.user.access_generation}"
+    assert connection_claims(body["token"])["sub"] == f"{bob.user.id}.{bob.user.access_generation}"
 
 
 def test_a_page_gets_the_tokens_of_all_its_channels_at_once_and_reasons_for_the_rest(alice, bob, acme, globex):
@@ -37,7 +45,7 @@ def test_a_page_gets_the_tokens_of_all_its_channels_at_once_and_reasons_for_the_
     assert answer.status_code == 200
     body = answer.json()
     assert list(body["tokens"]) == [figures]
-    token = claims(body["tokens"][figures], "subscription")
+    token = subscription_claims(body["tokens"][figures])
     assert token["channel"] == figures
     assert token["sub"] == f"{bob.user.id}.{bob.user.access_generation}"
     assert body["denied"] == {
@@ -51,12 +59,12 @@ def test_a_page_gets_the_tokens_of_all_its_channels_at_once_and_reasons_for_the_
 def test_tokens_end_after_the_time_set(bob, settings):
     settings.TOKEN_TTL_SECONDS = -1
     with pytest.raises(jwt.ExpiredSignatureError):
-        claims(bob.api_post(TOKEN).json()["token"], "connection")
+        connection_claims(bob.api_post(TOKEN).json()["token"])
 
 
 def test_after_a_revocation_tokens_are_of_the_new_generation(bob):
     new = raise_generation(bob.user, Reason.POLICY_NARROWED, by=None)
-    assert claims(bob.api_post(TOKEN).json()["token"], "connection")["sub"].endswith(f".{new}")
+    assert connection_claims(bob.api_post(TOKEN).json()["token"])["sub"].endswith(f".{new}")
 
 
 @pytest.mark.parametrize("url", [TOKEN, SUBSCRIPTIONS])
