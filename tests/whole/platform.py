@@ -68,6 +68,7 @@ class Platform:
             "REDIS_URL": redis_of_its_own(os.environ.get("REDIS_URL", "")),
             # A killed worker's handlers wait so long for somebody else; the default is for slow mail servers.
             "HANDLER_LEASE_SECONDS": "10",
+            "SIGNING_KEY_LEAD_SECONDS": "3",
             "ENGINE_CLOCK_OFFSET_FILE": str(self.clock_offset),
             "DJANGO_SETTINGS_MODULE": "neostack.settings",
         }

@@ -42,7 +42,7 @@ class Subscriber:
         self._subscribed: set[str] = set()
         self._shown: dict[str, set[str]] = {channel: set() for channel in channels}
         self._token = ""
-        self._tokens: dict[str, str] = {}
+        self.tokens: dict[str, str] = {}
         self._commands = 0
         self._closing, self._away = threading.Event(), threading.Event()
         self._socket: ClientConnection | None = None
@@ -93,7 +93,7 @@ class Subscriber:
                 self.refusals.append(repr(closed))
                 if closed.rcvd and closed.rcvd.code == ACCESS_CHANGED:
                     self._token = ""
-                    self._tokens.clear()
+                    self.tokens.clear()
             except (OSError, InvalidHandshake, InvalidMessage, TimeoutError) as error:
                 self.refusals.append(repr(error))
             self._socket = None
@@ -130,7 +130,7 @@ class Subscriber:
         if channel in self._positions:
             offset, epoch = self._positions[channel]
             position = {"recover": True, "offset": offset, "epoch": epoch}
-        return self._ask(socket, "subscribe", channel=channel, token=self._tokens.get(channel, ""), **position)
+        return self._ask(socket, "subscribe", channel=channel, token=self.tokens.get(channel, ""), **position)
 
     def _joined(self, channel: str, reply: dict[str, Any]) -> None:
         is_new = channel not in self._positions
@@ -150,7 +150,7 @@ class Subscriber:
             self._received(channel, push["pub"])
         elif "unsubscribe" in push or "disconnect" in push:
             self.refusals.append(json.dumps(push))
-            self._tokens.clear()
+            self.tokens.clear()
             raise OSError(f"asked to leave: {push}")
 
     def _received(self, channel: str, publication: dict[str, Any]) -> None:
@@ -163,7 +163,7 @@ class Subscriber:
     def _refused(self, what: str, error: dict[str, Any]) -> None:
         self.refusals.append(f"{what}: {error}")
         self._token = ""
-        self._tokens.clear()
+        self.tokens.clear()
         raise OSError(f"{what} refused: {error}")
 
     def _fetch_tokens(self) -> bool:
@@ -171,9 +171,9 @@ class Subscriber:
         try:
             if not self._token:
                 self._token = self.person.post("/api/realtime/token", tenant=self.tenant).json()["token"]
-            if not self._tokens:
+            if not self.tokens:
                 path, body = "/api/realtime/subscriptions", {"channels": self.channels}
-                self._tokens = self.person.post(path, tenant=self.tenant, json=body).json()["tokens"]
+                self.tokens = self.person.post(path, tenant=self.tenant, json=body).json()["tokens"]
         except (httpx.HTTPError, ValueError, KeyError) as error:
             self.refusals.append(f"tokens: {error!r}")
             return False
