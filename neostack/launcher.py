@@ -44,6 +44,8 @@ RESTART_AFTER_SECONDS = 1
 TOO_OFTEN = 3
 TOO_OFTEN_WITHIN_SECONDS = 30
 LINE_LIMIT_BYTES = 1 << 20
+#: The demo says figures several times a second, day and night: in a month those would be gigabytes.
+DEMO_SETTINGS = {"HIGH_VOLUME_EVENTS_KEPT_DAYS": "1"}
 
 
 class CannotStart(Exception):
@@ -352,6 +354,7 @@ def environment(options: Options) -> dict[str, str]:
     """The caller's environment comes first, then the secrets kept in .local/env, then what the options imply."""
     engine_port = _free_port(near=options.port + 1) if options.starts_engine else None
     implied = processes.environment(engine=options.engine, port=options.port, engine_port=engine_port)
+    implied |= DEMO_SETTINGS if options.demo else {}
     given = {name: value for name, value in os.environ.items() if value}
     return {"DEBUG": "1"} | _kept_secrets() | implied | given | {"DEMO": "1" if options.demo else "0"}
 

@@ -83,3 +83,10 @@ def test_whoever_sits_at_a_terminal_is_asked_before_the_demo_is_reset(start, tmp
     assert str(tmp_path) in questions[0]
     assert "Nothing was changed." in capsys.readouterr().out
     assert (tmp_path / "neostack.sqlite3").read_text() == "precious"
+
+
+@pytest.mark.parametrize(("demo", "given", "kept"), [(True, "", "1"), (True, "7", "7"), (False, "", None)])
+def test_the_demo_keeps_its_figures_for_a_day_unless_told_otherwise(start, monkeypatch, demo, given, kept):
+    monkeypatch.setenv("HIGH_VOLUME_EVENTS_KEPT_DAYS", given)
+    options = Options(engine="embedded", host="127.0.0.1", port=1, demo=demo, engine_is_elsewhere=False)
+    assert launcher.environment(options).get("HIGH_VOLUME_EVENTS_KEPT_DAYS") == kept
