@@ -17,7 +17,7 @@ from django.utils import timezone
 from django_scopes import scope, scopes_disabled
 
 from accounts.actions import Refused
-from monitoring.models import EMIT_INTERVAL, LatestMetrics, MinuteRollup, Sample, minute_of
+from monitoring.models import EMIT_INTERVAL, ROLLUPS, LatestMetrics, Rollup, Sample
 from monitoring.signals import metrics_due
 from tenants.models import Tenant
 
@@ -64,18 +64,18 @@ def record(tenant: Tenant, samples: Sequence[Measured]) -> Recorded:
     All of them or none. In whatever order they come, and however often, the outcome is the same. Raises BadSample.
     """
     _check_times(samples)
-    with scope(tenant=tenant):
+    with scope(tenant=tenant), transaction.atomic():
         LatestMetrics.objects.get_or_create(tenant=tenant)
-        with transaction.atomic():
-            latest = LatestMetrics.objects.select_for_update().get(pk=tenant.pk)
-            _check_names(latest, samples)
-            new = _not_stored(tenant, samples)
-            _store(tenant, new)
-            _roll_up(tenant, new)
-            if _keep_newest(latest, new):
-                _say_now_or_later(latest)
-                latest.save()
-            return Recorded(stored=len(new), known=len(samples) - len(new), version=latest.version)
+        latest = LatestMetrics.objects.select_for_update().get(pk=tenant.pk)
+        _check_names(latest, samples)
+        new = _not_stored(tenant, samples)
+        _store(tenant, new)
+        for rollup in ROLLUPS:
+            _roll_up(rollup, tenant, new)
+        if _keep_newest(latest, new):
+            _say_now_or_later(latest)
+            latest.save()
+        return Recorded(stored=len(new), known=len(samples) - len(new), version=latest.version)
 
 
 def _check_times(samples: Sequence[Measured]) -> None:
@@ -115,34 +115,35 @@ def _store(tenant: Tenant, samples: Iterable[Measured]) -> None:
     )
 
 
-def _roll_up(tenant: Tenant, samples: Iterable[Measured]) -> None:
-    """Add samples, none of which was counted before, to the roll-ups of their minutes."""
+def _roll_up(model: type[Rollup], tenant: Tenant, samples: Iterable[Measured]) -> None:
+    """Add samples, none of which was counted before, to the roll-ups of their periods."""
     values: dict[tuple[str, int], list[float]] = defaultdict(list)
     for sample in samples:
-        values[sample.name, minute_of(sample.at)].append(sample.value)
-    known = MinuteRollup.objects.filter(
-        tenant=tenant, name__in={name for name, _ in values}, minute__in={minute for _, minute in values}
-    )
-    rollups = {(rollup.name, rollup.minute): rollup for rollup in known}
-    changed = [_with(rollups.get(key), tenant, *key, found) for key, found in values.items()]
-    MinuteRollup.objects.bulk_create(
+        values[sample.name, model.period_of(sample.at)].append(sample.value)
+    wanted = {"name__in": {name for name, _ in values}, f"{model.PERIOD}__in": {period for _, period in values}}
+    known = model._default_manager.filter(tenant=tenant, **wanted)
+    rollups = {(rollup.name, rollup.period): rollup for rollup in known}
+    changed = [_with(rollups.get(key), model, tenant, *key, found) for key, found in values.items()]
+    model._default_manager.bulk_create(
         changed,
         update_conflicts=True,
-        unique_fields=["tenant", "name", "minute"],
+        unique_fields=["tenant", "name", model.PERIOD],
         update_fields=["count", "sum", "min", "max"],
     )
 
 
-def _with(known: MinuteRollup | None, tenant: Tenant, name: str, minute: int, values: list[float]) -> MinuteRollup:
+def _with(
+    known: Rollup | None, model: type[Rollup], tenant: Tenant, name: str, period: int, values: list[float]
+) -> Rollup:
     both = [*values, known.min, known.max] if known else values
-    return MinuteRollup(
+    return model(
         tenant=tenant,
         name=name,
-        minute=minute,
         count=len(values) + (known.count if known else 0),
         sum=sum(values) + (known.sum if known else 0.0),
         min=min(both),
         max=max(both),
+        **{model.PERIOD: period},
     )
 
 
@@ -206,7 +207,9 @@ def prune() -> int:
     oldest_sample = now - timedelta(hours=settings.METRIC_SAMPLES_KEPT_HOURS)
     oldest_rollup = now - timedelta(days=settings.METRIC_ROLLUPS_KEPT_DAYS)
     deleted = _delete(Sample.objects.filter(at__lt=oldest_sample))
-    deleted += _delete(MinuteRollup.objects.filter(minute__lt=minute_of(oldest_rollup)))
+    for rollup in ROLLUPS:
+        oldest = {f"{rollup.PERIOD}__lt": rollup.period_of(oldest_rollup)}
+        deleted += _delete(rollup._default_manager.filter(**oldest))
     for latest in LatestMetrics.objects.filter(as_of__isnull=False):
         _forget_metrics(latest.pk, before=oldest_rollup)
     return deleted

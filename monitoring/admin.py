@@ -2,7 +2,7 @@ from django.contrib import admin
 
 from accounts.admin_site import ActionAdmin
 from events.admin import ReadOnlyAdmin, UncountedPaginator
-from monitoring.models import LatestMetrics, MinuteRollup, Sample
+from monitoring.models import HourRollup, LatestMetrics, MinuteRollup, Rollup, Sample
 
 
 class MeasuredAdmin(ReadOnlyAdmin, ActionAdmin):
@@ -21,16 +21,24 @@ class SampleAdmin(MeasuredAdmin):
     ordering = ["-at"]
 
 
+class RollupAdmin(MeasuredAdmin):
+    list_display = ["begins", "tenant", "name", "count", "avg", "min", "max"]
+    fields = ["begins", "tenant", "name", "count", "avg", "sum", "min", "max"]
+    readonly_fields = ["begins", "avg"]
+
+    @admin.display(description="From (UTC)")
+    def begins(self, rollup: Rollup) -> str:
+        return f"{rollup.at:%Y-%m-%d %H:%M}"
+
+
 @admin.register(MinuteRollup)
-class MinuteRollupAdmin(MeasuredAdmin):
-    list_display = ["at", "tenant", "name", "count", "avg", "min", "max"]
-    fields = ["at", "tenant", "name", "count", "avg", "sum", "min", "max"]
-    readonly_fields = ["at", "avg"]
+class MinuteRollupAdmin(RollupAdmin):
     ordering = ["-minute"]
 
-    @admin.display(description="Minute (UTC)", ordering="minute")
-    def at(self, rollup: MinuteRollup) -> str:
-        return f"{rollup.at:%Y-%m-%d %H:%M}"
+
+@admin.register(HourRollup)
+class HourRollupAdmin(RollupAdmin):
+    ordering = ["-hour"]
 
 
 @admin.register(LatestMetrics)

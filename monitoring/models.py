@@ -1,4 +1,4 @@
-"""Metrics: raw samples for a day, a roll-up of every minute for a month, and the newest of each by tenant."""
+"""Metrics: raw samples for a day, roll-ups of minutes and hours for a month, and the newest of each by tenant."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -39,17 +39,53 @@ class Sample(models.Model):
         return f"{self.name} {self.value:g} {self.unit}".rstrip()
 
 
-class MinuteRollup(models.Model):
-    """What the samples of one metric in one minute come to. Written with the samples, under the lock of the latest."""
+class Rollup(models.Model):
+    """What the samples of one metric in one period come to. Written with the samples, under the lock of the latest.
+
+    `PERIOD` names the field that counts periods of so many `SECONDS` since 1970 began, UTC.
+    """
+
+    PERIOD: ClassVar[str]
+    SECONDS: ClassVar[int]
 
     id = models.BigAutoField(primary_key=True)
     tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="+", db_index=False)
     name = models.CharField(max_length=NAME_LENGTH)
-    minute = models.PositiveBigIntegerField(db_index=True, help_text="Minutes since 1970 began, UTC.")
     count = models.PositiveBigIntegerField()
     sum = models.FloatField()
     min = models.FloatField()
     max = models.FloatField()
+
+    class Meta:
+        abstract = True
+
+    def __str__(self) -> str:
+        return f"{self.name} at {self.at:%Y-%m-%d %H:%M} UTC"
+
+    @classmethod
+    def period_of(cls, at: datetime) -> int:
+        """The period that a moment falls into."""
+        return int((at - EPOCH) // timedelta(seconds=cls.SECONDS))
+
+    @property
+    def period(self) -> int:
+        number: int = getattr(self, self.PERIOD)
+        return number
+
+    @property
+    def at(self) -> datetime:
+        """When the period began."""
+        return EPOCH + timedelta(seconds=self.period * self.SECONDS)
+
+    @property
+    def avg(self) -> float:
+        return self.sum / self.count
+
+
+class MinuteRollup(Rollup):
+    PERIOD, SECONDS = "minute", 60
+
+    minute = models.PositiveBigIntegerField(db_index=True, help_text="Minutes since 1970 began, UTC.")
 
     objects: ClassVar[TenantManager["MinuteRollup"]] = TenantManager()
 
@@ -59,17 +95,24 @@ class MinuteRollup(models.Model):
             models.CheckConstraint(condition=Q(count__gte=1), name="rollup_of_something"),
         ]
 
-    def __str__(self) -> str:
-        return f"{self.name} at {self.at:%Y-%m-%d %H:%M} UTC"
 
-    @property
-    def at(self) -> datetime:
-        """When the minute began."""
-        return EPOCH + timedelta(minutes=self.minute)
+class HourRollup(Rollup):
+    """The same, for charts that are too long for minutes."""
 
-    @property
-    def avg(self) -> float:
-        return self.sum / self.count
+    PERIOD, SECONDS = "hour", 3600
+
+    hour = models.PositiveBigIntegerField(db_index=True, help_text="Hours since 1970 began, UTC.")
+
+    objects: ClassVar[TenantManager["HourRollup"]] = TenantManager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "name", "hour"], name="one_rollup_per_metric_and_hour"),
+            models.CheckConstraint(condition=Q(count__gte=1), name="hour_of_something"),
+        ]
+
+
+ROLLUPS: tuple[type[Rollup], ...] = (MinuteRollup, HourRollup)
 
 
 class LatestMetrics(models.Model):
@@ -98,11 +141,6 @@ class LatestMetrics(models.Model):
     def may_emit(self, now: datetime) -> bool:
         """Whether the last emit is long enough ago. One that lies far ahead was made before a clock was put back."""
         return self.emitted_at is None or abs(now - self.emitted_at) >= EMIT_INTERVAL
-
-
-def minute_of(at: datetime) -> int:
-    """The minute that a moment falls into, as roll-ups count them."""
-    return int((at - EPOCH) // timedelta(minutes=1))
 
 
 def wire_time(at: datetime | str) -> str:

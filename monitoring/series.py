@@ -10,7 +10,7 @@ from django.db.models.functions import ExtractSecond, TruncMinute
 from django.utils import timezone
 from django_scopes import scope
 
-from monitoring.models import LatestMetrics, MinuteRollup, Sample, minute_of
+from monitoring.models import HourRollup, LatestMetrics, MinuteRollup, Rollup, Sample
 from tenants.models import Tenant
 
 #: What a chart may show, by its name.
@@ -21,12 +21,12 @@ RANGES = {
     "7d": timedelta(days=7),
     "30d": timedelta(days=30),
 }
-#: Up to this length, points are so many seconds apart: 180 to 360 points, and 60 for an hour.
+#: Up to this length, points are so many seconds apart: 168 to 360 points, and 60 for an hour.
 _STEPS = (
     (RANGES["15m"], 5),
     (RANGES["1h"], 60),
     (RANGES["24h"], 300),
-    (RANGES["7d"], 1800),
+    (RANGES["7d"], 3600),
 )
 _LONGEST_STEP_SECONDS = 7200
 
@@ -53,7 +53,8 @@ def recent(tenant: Tenant, names: Sequence[str] | None, span: str) -> Series:
 def series(tenant: Tenant, names: Sequence[str] | None, since: datetime, until: datetime) -> Series:
     """How metrics went from `since` to `until`, in steps that suit the length.
 
-    Up to a quarter of an hour from the samples themselves, which are kept a day; from the minutes' roll-ups beyond.
+    Up to a quarter of an hour from the samples themselves, which are kept a day; from minutes up to a day, from hours
+    beyond: a month of minutes would be 43,200 rows a metric.
     """
     step = next((seconds for length, seconds in _STEPS if until - since <= length), _LONGEST_STEP_SECONDS)
     first, last = (int(moment.timestamp()) // step * step for moment in (since, until))
@@ -61,7 +62,12 @@ def series(tenant: Tenant, names: Sequence[str] | None, since: datetime, until: 
         latest = LatestMetrics.objects.filter(pk=tenant.pk).first()
         known = latest.metrics if latest else {}
         wanted = sorted(known) if names is None else list(dict.fromkeys(names))
-        found = (_of_samples if step < 60 else _of_rollups)(wanted, first, last, step)
+        if step < MinuteRollup.SECONDS:
+            found = _of_samples(wanted, first, last, step)
+        else:
+            found = _of_rollups(
+                HourRollup if step % HourRollup.SECONDS == 0 else MinuteRollup, wanted, first, last, step
+            )
     grid = range(first, last + step, step)
     return Series(
         names=wanted,
@@ -90,16 +96,18 @@ def _of_samples(names: Iterable[str], first: int, last: int, step: int) -> Found
     return found
 
 
-def _of_rollups(names: Iterable[str], first: int, last: int, step: int) -> Found:
-    """`step` is whole minutes."""
-    begins, ends = (minute_of(datetime.fromtimestamp(t, UTC)) for t in (first, last + step))
+def _of_rollups(model: type[Rollup], names: Iterable[str], first: int, last: int, step: int) -> Found:
+    """`step` is whole periods."""
+    begins, ends = (model.period_of(datetime.fromtimestamp(t, UTC)) for t in (first, last + step))
+    within = {f"{model.PERIOD}__gte": begins, f"{model.PERIOD}__lt": ends}
     rows = (
-        MinuteRollup.objects.filter(name__in=names, minute__gte=begins, minute__lt=ends)
-        .values("name", start=F("minute") - F("minute") % (step // 60))
+        model._default_manager.filter(name__in=names, **within)
+        .values("name", start=F(model.PERIOD) - F(model.PERIOD) % (step // model.SECONDS))
         .annotate(total=Sum("sum"), samples=Sum("count"), least=Min("min"), greatest=Max("max"))
         .values_list("name", "start", "total", "samples", "least", "greatest")
     )
     found: Found = defaultdict(dict)
     for name, start, total, samples, least, greatest in rows.order_by():
-        found[name][start * 60] = (start * 60, total / samples, least, greatest)
+        t = start * model.SECONDS
+        found[name][t] = (t, total / samples, least, greatest)
     return found

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from monitoring import actions
 from monitoring.actions import BadSample, Measured, Recorded, record
-from monitoring.models import LatestMetrics, MinuteRollup, Sample, minute_of
+from monitoring.models import ROLLUPS, LatestMetrics, MinuteRollup, Rollup, Sample
 from monitoring.tests.conftest import NOON, facts, latest_of, measured, newest, update_times, updates
 from tenants.models import Tenant
 from tenants.tests.test_at_once import at_once
@@ -21,25 +21,29 @@ from tenants.tests.test_at_once import at_once
 pytestmark = pytest.mark.django_db
 
 
-def rollups(tenant: Tenant) -> dict[tuple[str, int], tuple[int, float, float, float]]:
+def rollups(
+    tenant: Tenant, model: type[Rollup] = MinuteRollup
+) -> dict[tuple[str, int], tuple[int, float, float, float]]:
+    """By metric and period, counted from noon."""
     with scope(tenant=tenant):
         return {
-            (one.name, one.minute - minute_of(NOON)): (one.count, one.sum, one.min, one.max)
-            for one in MinuteRollup.objects.all()
+            (one.name, one.period - model.period_of(NOON)): (one.count, one.sum, one.min, one.max)
+            for one in model._default_manager.all()
         }
 
 
 def expect_rollups_to_be_of_the_samples(tenant: Tenant) -> None:
-    values = defaultdict(list)
-    with scope(tenant=tenant):
-        for name, at, value in Sample.objects.values_list("name", "at", "value"):
-            values[name, minute_of(at) - minute_of(NOON)].append(value)
-    found = rollups(tenant)
-    assert set(found) == set(values)
-    for key, of_minute in values.items():
-        count, total, least, greatest = found[key]
-        assert (count, least, greatest) == (len(of_minute), min(of_minute), max(of_minute))
-        assert math.isclose(total, math.fsum(of_minute), rel_tol=1e-9, abs_tol=1e-6)
+    for model in ROLLUPS:
+        values = defaultdict(list)
+        with scope(tenant=tenant):
+            for name, at, value in Sample.objects.values_list("name", "at", "value"):
+                values[name, model.period_of(at) - model.period_of(NOON)].append(value)
+        found = rollups(tenant, model)
+        assert set(found) == set(values)
+        for key, of_period in values.items():
+            count, total, least, greatest = found[key]
+            assert (count, least, greatest) == (len(of_period), min(of_period), max(of_period))
+            assert math.isclose(total, math.fsum(of_period), rel_tol=1e-9, abs_tol=1e-6)
 
 
 def test_what_acme_measures_is_there_and_globex_sees_nothing_of_it(acme, globex, clock):
@@ -127,7 +131,7 @@ SAMPLES = st.lists(
 def test_in_whatever_order_and_however_often_they_come_the_outcome_is_the_same(acme, globex, clock, samples, data):
     """Acme gets them in one batch; globex shuffled, in batches, some of them twice."""
     with scopes_disabled():
-        for model in (Sample, MinuteRollup, LatestMetrics):
+        for model in (Sample, *ROLLUPS, LatestMetrics):
             model.objects.all().delete()
     record(acme, samples)
     again = data.draw(st.permutations(samples + data.draw(st.lists(st.sampled_from(samples), max_size=4))))
@@ -167,7 +171,7 @@ def test_what_is_past_its_retention_goes_and_what_is_not_stays(acme, clock, monk
     assert len(rollups(acme)) == 3
     clock.move(days=29)
     record(acme, [measured("cpu_percent", 2.0)])
-    assert actions.prune() == 2 + 1, "two samples, and the first minute's roll-up"
+    assert actions.prune() == 2 + 1 + 1, "two samples, and the first minute's and the first hour's roll-up"
     clock.move(days=1, minutes=1)
     actions.prune()
     assert newest(acme) == {"cpu_percent": 2.0}, "nothing is left of load_1m, so its name is free again"

@@ -1,10 +1,13 @@
 """Charts: one grid for all metrics of a range, the right averages on it, and gaps that stay gaps."""
 
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 
 import pytest
+from django.db import connection
 
 from monitoring.actions import record
+from monitoring.models import HourRollup, MinuteRollup
 from monitoring.series import RANGES, recent, series
 from monitoring.tests.conftest import NOON, measured
 
@@ -80,3 +83,35 @@ def test_a_range_may_end_in_the_past(acme, clock):
     record(acme, [measured("load_1m", 1.0), measured("load_1m", 2.0, NOON - timedelta(minutes=30))])
     found = series(acme, ["load_1m"], NOON - timedelta(minutes=50), NOON - timedelta(minutes=10))
     assert told(found.points["load_1m"]) == [("11:30:00", 2.0, 2.0, 2.0)]
+
+
+@pytest.mark.parametrize("span", ["7d", "30d"])
+def test_hours_and_minutes_tell_the_same(acme, clock, span, monkeypatch):
+    for minutes in range(-400, 1, 7):
+        record(acme, [measured("load_1m", float(minutes % 13), NOON + timedelta(minutes=minutes))])
+    of_hours = recent(acme, ["load_1m"], span)
+    assert len(told(of_hours.points["load_1m"])) > 3
+    monkeypatch.setattr("monitoring.series.HourRollup.SECONDS", 10**9)  # so that no step is whole hours
+    assert recent(acme, ["load_1m"], span).points == of_hours.points
+
+
+def test_a_month_is_read_from_as_many_rows_as_it_has_hours(acme, clock, django_assert_max_num_queries):
+    """From minutes it took ten times as long."""
+    record(acme, [measured("load_1m", 1.0, NOON - timedelta(seconds=second)) for second in range(0, 3600, 20)])
+    MinuteRollup.objects.with_scopes_disabled().all().delete()
+    with django_assert_max_num_queries(2):
+        assert told(recent(acme, ["load_1m"], "30d").points["load_1m"]) != []
+
+
+def test_hours_begin_with_the_minutes_there_were(acme, clock):
+    """What the migration did for those who had been measuring before there were hours."""
+    fill = import_module("monitoring.migrations.0002_hours").FILL
+    for minutes in range(-130, 1, 9):
+        record(acme, [measured("load_1m", float(minutes), NOON + timedelta(minutes=minutes))])
+    hours = HourRollup.objects.with_scopes_disabled().order_by("hour")
+    fields = ("tenant_id", "name", "hour", "count", "sum", "min", "max")
+    before = list(hours.values_list(*fields))
+    hours.delete()
+    with connection.cursor() as cursor:
+        cursor.execute(fill)
+    assert list(hours.values_list(*fields)) == before

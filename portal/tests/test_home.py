@@ -13,7 +13,7 @@ from deployments.models import Deployment, Stack, Status
 from deployments.tests.conftest import make_stack, python
 from events import numbering
 from monitoring.actions import Measured, record
-from monitoring.models import LatestMetrics, MinuteRollup, minute_of
+from monitoring.models import HourRollup, LatestMetrics
 from portal.charts import CHARTS_SHOWN, LINES_SHOWN, path
 from tenants.models import Tenant
 
@@ -252,9 +252,9 @@ def test_home_needs_as_many_queries_for_a_month_of_everything_as_for_nothing(
     for number in range(20):
         deploy(acme, alice, web, name=f"web-{number}", status=Status.FAILED if number % 2 else Status.QUEUED)
     with scope(tenant=acme):
-        first = minute_of(timezone.now())
-        MinuteRollup.objects.bulk_create(
-            MinuteRollup(tenant=acme, name=name, minute=first - 60 * hour, count=1, sum=1, min=1, max=1)
+        first = HourRollup.period_of(timezone.now())
+        HourRollup.objects.bulk_create(
+            HourRollup(tenant=acme, name=name, hour=first - hour, count=1, sum=1, min=1, max=1)
             for hour in range(700)
             for name in ("cpu_percent", "memory_percent")
         )
