@@ -1,6 +1,7 @@
 """What can be done with metrics: record samples, say what is due, forget what is old.
 
-Everything of one tenant happens under the lock of its LatestMetrics row.
+Everything of one tenant happens under the lock of its LatestMetrics row. What adds rows of its own to the tenant holds
+the tenant's row before that.
 """
 
 from collections import defaultdict
@@ -61,12 +62,12 @@ class BadSample(Refused):
 def record(tenant: Tenant, samples: Sequence[Measured]) -> Recorded:
     """Store samples with their roll-ups, bring the latest values up to date, and say so now or a moment later.
 
-    All of them or none. In whatever order they come, and however often, the outcome is the same. Raises BadSample.
+    All of them or none. In whatever order they come, and however often, the outcome is the same. Raises BadSample, and
+    Tenant.DoesNotExist for one that was deleted.
     """
     _check_times(samples)
     with scope(tenant=tenant), transaction.atomic():
-        LatestMetrics.objects.get_or_create(tenant=tenant)
-        latest = LatestMetrics.objects.select_for_update().get(pk=tenant.pk)
+        latest = _locked(tenant)
         _check_names(latest, samples)
         new = _not_stored(tenant, samples)
         _store(tenant, new)
@@ -76,6 +77,17 @@ def record(tenant: Tenant, samples: Sequence[Measured]) -> Recorded:
             _say_now_or_later(latest)
             latest.save()
         return Recorded(stored=len(new), known=len(samples) - len(new), version=latest.version)
+
+
+def _locked(tenant: Tenant) -> LatestMetrics:
+    """The tenant's newest metrics, to change them. Raises Tenant.DoesNotExist.
+
+    The tenant's row goes first, as it does for whoever deletes the tenant: samples refer to it, so storing them would
+    wait for that one, who waits for the newest metrics.
+    """
+    Tenant.objects.select_for_update(no_key=True).only("pk").get(pk=tenant.pk)
+    latest = LatestMetrics.objects.select_for_update().filter(pk=tenant.pk).first()
+    return latest or LatestMetrics.objects.create(tenant=tenant)
 
 
 def _check_times(samples: Sequence[Measured]) -> None:

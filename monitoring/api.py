@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar
 from uuid import UUID
 
 from django.conf import settings
+from django.http import Http404
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
@@ -164,7 +165,10 @@ class MetricsView(TenantAPIView):
         tenant: Tenant = request.tenant  # type: ignore[attr-defined]
         if wait := rates.seconds_to_wait(settings.METRICS_POSTED_PER_SECOND, "metrics", str(tenant.pk)):
             raise Throttled(wait)
-        recorded = actions.record(tenant, samples_of(request.data))
+        try:
+            recorded = actions.record(tenant, samples_of(request.data))
+        except Tenant.DoesNotExist:  # deleted since the key was looked at
+            raise Http404 from None
         return Response({"stored": recorded.stored, "known": recorded.known, "version": recorded.version})
 
     def handle_exception(self, exc: Exception) -> Any:
