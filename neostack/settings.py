@@ -136,7 +136,7 @@ REDIS_URL = env.str("REDIS_URL", default="")
 
 #: What Prometheus shows as bearer token at /metrics. Empty: /metrics answers to this machine only, not through a proxy.
 METRICS_KEY = env.str("METRICS_KEY", default="")
-#: Where relay, worker and pulse answer /metrics, each for itself. 0: nowhere. A web process answers on its own port.
+#: Where every other process than web answers /metrics, each for itself. 0: nowhere. A web process has its own port.
 METRICS_PORT = env.int("METRICS_PORT", default=0)
 
 # --- People -------------------------------------------------------------------------------------------------------
