@@ -2,7 +2,7 @@
 
     python -m benchmarks.costs [CLIENTS]     a minute or two; writes benchmarks/measured.json
 
-Nearly all of them are CPU time and bytes, which a busy machine changes little.
+All of them are CPU time and bytes. A busy machine makes CPU times up to twice as large.
 """
 
 import json
@@ -80,7 +80,7 @@ def _of_connections(it: Stage, clients: int) -> dict[str, float]:
     (tenant, *_) = it.settle(clients // PEOPLE_OF_A_TENANT, clients, file)
     engine, web = (psutil.Process(it.platform.pid(name)) for name in ("engine", "web"))
     before = engine.memory_info().rss
-    with crowd(it.client_url, origin=it.platform.url, clients=file, patience="3m") as everybody:
+    with crowd(it.client_url, origin=it.platform.url, clients=file) as everybody:
         assert everybody.open().ready == clients
         memory = engine.memory_info().rss - before
         with _cpu(engine) as idle:
@@ -89,12 +89,12 @@ def _of_connections(it: Stage, clients: int) -> dict[str, float]:
     with (
         _cpu(engine) as connecting,
         _cpu(web) as gate,
-        crowd(it.client_url, origin=it.platform.url, clients=file, patience="3m") as everybody,
+        crowd(it.client_url, origin=it.platform.url, clients=file) as everybody,
     ):
         assert everybody.open().ready == clients
     one = it.platform.home / "one-tenant.jsonl"
     (tenant,) = it.settle(1, clients, one)
-    with crowd(it.client_url, origin=it.platform.url, clients=one, patience="3m") as everybody:
+    with crowd(it.client_url, origin=it.platform.url, clients=one) as everybody:
         assert everybody.open().ready == clients
         everybody.zero()
         with _cpu(engine) as delivering:

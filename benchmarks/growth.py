@@ -186,7 +186,7 @@ def _let_happen(acme: Any, others: list[Any], by: Any) -> None:
             for number in range(start, start + 1_000):
                 tenant = acme if number % (EVENTS // ACMES) == 0 else others[number % len(others)]
                 emit(Measured(tenant_id=tenant.id, number=number), by=by)
-    drain_once(120)
+    drain_once(600)
 
 
 def _events(tenants: list[Any]) -> Costs:

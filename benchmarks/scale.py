@@ -141,7 +141,7 @@ def lines_of_costs(measured: dict[str, Any]) -> Iterator[str]:
     yield "| cost | measured |"
     yield "|---|---|"
     for name, value in measured["costs"].items():
-        yield f"| {name.replace('_', ' ')} | {value:,.4g} |"
+        yield f"| {name.replace('_', ' ')} | {shown(value)} |"
 
 
 def lines_of_needs(found: list[Need]) -> Iterator[str]:
@@ -169,6 +169,10 @@ def lines_of_flow(costs: dict[str, float], assumed: Assumed) -> Iterator[str]:
         growth = events * DAY_SECONDS * costs["database_bytes_an_event"] / 2**30
         flow = (connected, events, events * assumed.deliveries_an_event, pages)
         yield f"| {' | '.join(f'{number:,.0f}' for number in flow)} | {growth:,.0f} GB |"
+
+
+def shown(cost: float) -> str:
+    return f"{cost:,.0f}" if cost >= 100 else f"{cost:.3g}"
 
 
 def rounded(number: float) -> str:

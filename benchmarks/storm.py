@@ -26,7 +26,7 @@ PAGE = "/t/acme/"
 QUIET_LOADS = 20
 #: Between two loads of the page, as long as a person takes to click.
 CLICK_SECONDS = 0.2
-BACK_WITHIN_SECONDS = 60.0
+BACK_WITHIN_SECONDS = 120.0
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ func main() {
 	flag.IntVar(&o.count, "count", 0, "how many of the file's clients; 0: all")
 	flag.IntVar(&o.dialing, "dialing", 100, "how many dial at once at the beginning")
 	flag.BoolVar(&o.plain, "plain", false, "the server speaks no protocol")
-	flag.DurationVar(&o.patience, "patience", time.Minute, "how long `open` waits")
+	flag.DurationVar(&o.patience, "patience", 3*time.Minute, "how long `open` waits")
 	flag.DurationVar(&o.minBackoff, "min-backoff", 500*time.Millisecond, "as the SDK's minReconnectDelay")
 	flag.DurationVar(&o.maxBackoff, "max-backoff", 20*time.Second, "as the SDK's maxReconnectDelay")
 	flag.Parse()
