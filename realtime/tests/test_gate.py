@@ -239,3 +239,10 @@ async def test_a_redis_that_takes_nothing_keeps_nobody_out(bob, redis_url, setti
     settings.REDIS_URL = redis_url
     monkeypatch.setattr(generations, "write_many", full)
     assert "result" in await show(Gate(), tokens.connection_token(bob.user).token)
+
+
+async def test_a_token_that_let_somebody_in_before_ends_all_the_same(bob, monkeypatch):
+    gate, signed = Gate(), tokens.connection_token(bob.user)
+    assert "result" in await show(gate, signed.token)
+    monkeypatch.setattr(tokens.time, "time", lambda: signed.expires_at + 0.5)
+    assert await show(gate, signed.token) == {"disconnect": {"code": 3014, "reason": "token expired"}}
