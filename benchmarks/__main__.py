@@ -15,13 +15,16 @@ from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 
-from benchmarks import audience, emit_cost, fanout, growth, load, log, machine, pages
+from benchmarks import audience, emit_cost, fanout, growth, load, log, machine, outbox, pages
 from benchmarks.stage import Stage, stage
 from tests import services
 
 STAGED = ("latency", "drain", "emit", "pages")
+OF_EACH_ENGINE = {"latency", "drain"}
 PARTS = (*STAGED, "fanout", *load.PARTS)
-RATES = (100, 500)
+#: SQLite, with one writer at a time, is not asked for more.
+FASTEST_ON_SQLITE = 500
+CONSUMER = "Centrifugo's own PostgreSQL consumer"
 WRITERS = (1, 8)
 
 
@@ -56,10 +59,7 @@ def shown(number: float) -> str:
 
 def measure_stage(it: Stage, parts: set[str], table: Table) -> None:
     if "latency" in parts:
-        for rate in RATES:
-            took = asyncio.run(log.latency(it, rate))
-            for name in ("p50", "p95", "p99"):
-                table.add(f"commit to subscriber, {rate} events/s, {name}", it.name, "ms", getattr(took, name))
+        measure_latency(it, table)
     if "drain" in parts:
         table.add("backlog drained", it.name, "publications/s", asyncio.run(log.drained(it)))
     if it.engine != "process":
@@ -72,6 +72,23 @@ def measure_stage(it: Stage, parts: set[str], table: Table) -> None:
             for writers in WRITERS:
                 ratio = asyncio.run(emit_cost.ratio(it, writers))
                 table.add(f"action with emit() / without, {writers} at once", it.database, "x", ratio)
+
+
+def measure_latency(it: Stage, table: Table) -> None:
+    """Ours and, where there is one, Centrifugo's own consumer in turn, rate by rate."""
+    hows = {"at": it.name}
+    if it.name == "PostgreSQL, Centrifugo":
+        outbox.consume(it)
+        hows["outbox"] = CONSUMER
+    for rate in log.RATES:
+        if rate > FASTEST_ON_SQLITE and it.database == "SQLite":
+            continue
+        for how, where in hows.items():
+            took = asyncio.run(log.latency(it, rate, how))
+            for name in ("p50", "p95", "p99"):
+                table.add(f"commit to subscriber, {rate:,} events/s, {name}", where, "ms", getattr(took, name))
+            if took.rate < 0.9 * rate:
+                table.add(f"commit to subscriber, {rate:,} events/s, reached", where, "events/s", took.rate)
 
 
 def measure_fan_out(redis_url: str, table: Table) -> None:
@@ -89,7 +106,12 @@ def goals(table: Table) -> Iterator[str]:
     for engine in ("embedded engine", "Centrifugo"):
         where = f"PostgreSQL, {engine}"
         yield _goal(table, "commit to subscriber, 100 events/s, p95", where, 8, at_most=True)
-        yield _goal(table, "backlog drained", where, 10_000)
+        yield _goal(table, "backlog drained", where, 20_000 if engine == "Centrifugo" else 10_000)
+    yield _goal(table, "backlog drained", "PostgreSQL, Centrifugo on Redis", 10_000)
+    what = "commit to subscriber, 500 events/s, p95"
+    ours, theirs = table.median(what, "PostgreSQL, Centrifugo"), table.median(what, CONSUMER)
+    if ours and theirs:
+        yield _judged(f"{what}, ours against {CONSUMER}", ours / theirs, 1.5, True)
     for writers in WRITERS:
         yield _goal(table, f"action with emit() / without, {writers} at once", "PostgreSQL", 1.3, at_most=True)
     what = f"fan-out to {fanout.SUBSCRIBERS:,}, the server's CPU a delivery"
@@ -157,9 +179,12 @@ def main() -> int:
             print(f"\nRound {number + 1} of {given.rounds}", flush=True)
             if parts & set(STAGED):
                 for database, url in addresses.items():
-                    for engine in engines:
+                    for engine in engines if parts & OF_EACH_ENGINE else engines[:1]:
                         with stage(database, engine, url) as it:
                             measure_stage(it, parts, table)
+                if "drain" in parts and redis_url and "PostgreSQL" in addresses and "centrifugo" in engines:
+                    with stage("PostgreSQL", "redis", addresses["PostgreSQL"], redis_url) as it:
+                        measure_stage(it, {"drain"}, table)
             if "fanout" in parts:
                 measure_fan_out(redis_url, table)
             if parts & set(load.PARTS):

@@ -16,7 +16,7 @@ from tests.whole.platform import Platform
 
 #: DEBUG off, as in production; but the benchmark speaks plain HTTP.
 PRODUCTION = {"DEBUG": "0", "SECURE_COOKIES": "0", "SECURE_SSL_REDIRECT": "0", "ALLOWED_HOSTS": "localhost"}
-ENGINES = {"process": "embedded engine", "centrifugo": "Centrifugo"}
+ENGINES = {"process": "embedded engine", "centrifugo": "Centrifugo", "redis": "Centrifugo on Redis"}
 
 
 def production(platform: Platform) -> None:
@@ -26,9 +26,12 @@ def production(platform: Platform) -> None:
 class Stage:
     """One pair of database and engine, with Alice, an admin of Acme."""
 
-    def __init__(self, home: Path, database: str, engine: str) -> None:
+    def __init__(self, home: Path, database: str, engine: str, redis: str = "") -> None:
         self.database, self.engine = database, engine
-        self.platform = Platform(home, engine)
+        self.platform = Platform(home, "centrifugo" if engine == "redis" else engine)
+        if engine == "redis":
+            # A prefix of its own: what another stage left in this Redis is not this one's history.
+            self.platform.environ |= {"ENGINE_REDIS_URL": redis, "ENGINE_REDIS_PREFIX": f"bench{os.urandom(4).hex()}"}
         production(self.platform)
 
     @property
@@ -79,8 +82,14 @@ class Stage:
 
 
 @contextmanager
-def stage(database: str, engine: str, url: str) -> Iterator[Stage]:
-    """A new stage, with nothing in its database. `url` is the PostgreSQL server's, or empty for SQLite."""
+def stage(database: str, engine: str, url: str, redis: str = "") -> Iterator[Stage]:
+    """A new stage, with nothing in its database. `url` is the PostgreSQL server's, or empty for SQLite.
+
+    `engine` is a name of ENGINES; `redis` the address of the one that "redis" stands on.
+    """
     os.environ["DATABASE_URL"] = url  # where the platform makes a database of its own
-    with tempfile.TemporaryDirectory(prefix="neo-bench-") as home, Stage(Path(home), database, engine).open() as it:
+    with (
+        tempfile.TemporaryDirectory(prefix="neo-bench-") as home,
+        Stage(Path(home), database, engine, redis).open() as it,
+    ):
         yield it
