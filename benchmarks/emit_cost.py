@@ -55,7 +55,7 @@ def write(number: int, start: float) -> list[int]:
         time.sleep(max(0.0, start + phase * PHASE_SECONDS - time.time()))
         count = 0
         while time.time() < ends:
-            actions.update_tenant(tenant, None, name=f"Writer {count}")
+            actions.update_tenant(tenant, None, name=f"Writer {phase}-{count}")
             count += 1
         done.append(count)
         events.append(Event.objects.with_scopes_disabled().filter(tenant_id=tenant.pk).count() - sum(events))
