@@ -1,5 +1,6 @@
 """A tenant's home: whose panels, what needs somebody, figures, charts and their table."""
 
+import gzip
 import json
 import re
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,7 @@ from portal.charts import CHARTS_SHOWN, LINES_SHOWN, path
 from tenants.models import Tenant
 
 HOME = "/t/acme/"
+HTML_BUDGET_KB = 30  # compressed; scripts, styles and requests: tests/whole/test_budget.py
 RANGES = ["15m", "1h", "24h", "7d", "30d"]
 
 
@@ -268,3 +270,16 @@ def test_home_needs_as_many_queries_for_a_month_of_everything_as_for_nothing(
     with django_assert_max_num_queries(17):
         page = page_of(alice, f"{HOME}?range=30d")
     assert page.count("cpu_percent") >= 3
+
+
+def test_full_pages_stay_within_the_budget_of_bytes(alice, acme, web):
+    for number in range(60):
+        deploy(acme, alice, web, name=f"service-{number}", status=Status.FAILED if number % 2 else Status.QUEUED)
+    for minute in range(0, 60, 4):
+        at = timezone.now() - timedelta(minutes=minute)
+        sample(acme, at, **{f"metric_{name}": minute * 1.37 + name for name in range(20)})
+    while numbering.number().is_due:
+        pass
+    addresses = [HOME, f"{HOME}?view=table", f"{HOME}deployments/", f"{HOME}activity/"]
+    sizes = {address: len(gzip.compress(page_of(alice, address).encode())) / 1024 for address in addresses}
+    assert {address: size for address, size in sizes.items() if size > HTML_BUDGET_KB} == {}

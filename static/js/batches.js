@@ -10,7 +10,7 @@ export function start(form, live) {
   const said = form.querySelector("[data-field=said]");
   const word = button.querySelector("[data-field=word]");
   const done = { delivered: 0, failed: 0 };
-  let isRunning = false;
+  let [isRunning, isStopping] = [false, false]; // a batch that is under way is waited for
   word.textContent = "Retry all";
 
   async function batch() {
@@ -28,10 +28,10 @@ export function start(form, live) {
   }
 
   async function run() {
-    isRunning = true;
+    [isRunning, isStopping] = [true, false];
     word.textContent = "Stop";
     try {
-      for (let left = 1; left > 0 && isRunning; ) {
+      for (let left = 1; left > 0 && !isStopping; ) {
         const answer = await batch();
         left = answer.left;
         done.delivered += answer.delivered;
@@ -57,7 +57,7 @@ export function start(form, live) {
 
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    if (isRunning) isRunning = false;
+    if (isRunning) isStopping = true;
     else run();
   });
 }

@@ -59,6 +59,8 @@ test("another press stops it after the batch under way, and a third goes on from
   await press();
   assert.equal(parts.word.textContent, "Stop");
   await press();
+  await press(); // nothing is tried twice at a time
+  assert.equal(sent.length, 1);
   arrive({ delivered: 20, failed: 0, left: 5, triedTo: 20 });
   await new Promise(setImmediate);
   assert.deepEqual([sent.length, parts.word.textContent], [1, "Go on"]);
