@@ -209,7 +209,7 @@ class Chart {
       ...this.size(),
       tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), this.panel.zone.name),
       legend: { show: false },
-      padding: [8, 8, 0, 0],
+      padding: [8, 20, 0, 0], // half of the last time below it
       cursor: {
         sync: { key: this.panel.element.id },
         y: false,
