@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -14,7 +12,7 @@ from engine import codes
 from engine.codes import Disconnect, Refused
 from engine.core import VERSION, Engine
 from engine.history import Publication
-from engine.schema import API, Malformed, check
+from engine.schema import API, Malformed, check, encoded, with_encoded
 from engine.session import Session
 
 NODE_NAME = "embedded"
@@ -125,8 +123,12 @@ class Api:
     def _subscribe(self, request: dict[str, Any]) -> dict[str, Any]:
         channel = _channel(request)
         options = self._engine.channels.options(channel)
+        try:
+            granted = with_encoded(request)
+        except Malformed:
+            raise Refused(codes.BAD_REQUEST) from None
         for session in self._sessions(request):
-            session.server_subscribe(channel, options, request)
+            session.server_subscribe(channel, options, granted)
         return {}
 
     def _unsubscribe(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -150,7 +152,7 @@ class Api:
             if request.get("expired"):
                 session.close(codes.CLOSE_EXPIRED)
             else:
-                session.server_refresh(request.get("expire_at", 0))
+                session.server_refresh(request.get("expire_at", 0), encoded(request, "info"))
         return {}
 
     def _sessions(self, request: dict[str, Any]) -> Iterable[Session]:
@@ -205,13 +207,12 @@ def _channel(request: dict[str, Any]) -> str:
 
 
 def _data(request: dict[str, Any]) -> bytes:
-    if "data" in request:
-        return orjson.dumps(request["data"])
     try:
-        data = base64.b64decode(request.get("b64data", ""), validate=True)
-        orjson.loads(data)
-    except (binascii.Error, orjson.JSONDecodeError):
+        data = encoded(request, "data")
+    except Malformed:
         raise Refused(codes.BAD_REQUEST) from None
+    if data is None:
+        raise Refused(codes.BAD_REQUEST)
     return data
 
 

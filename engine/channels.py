@@ -31,13 +31,18 @@ class Channels:
         return namespace
 
     def options_for_client(self, channel: str) -> ChannelOptions:
-        """The same for a name a client chose: also refuses (107) one too long, not ASCII, or not as configured."""
-        if len(channel) > self._max_length or not channel.isascii():
+        """The same for a name a client chose: also refuses (107) one that is not ASCII, or not as configured."""
+        if not channel.isascii():
             raise Refused(BAD_REQUEST)
         options = self.options(channel)
         if not options.matches(channel.removeprefix(PRIVATE_PREFIX).partition(NAMESPACE_BOUNDARY)[2] or channel):
             raise Refused(BAD_REQUEST)
         return options
+
+    def check_length(self, channel: str) -> None:
+        """Refuses (107) a name too long to subscribe to."""
+        if len(channel) > self._max_length:
+            raise Refused(BAD_REQUEST)
 
     def meta_ttl(self, options: ChannelOptions) -> float:
         """Seconds for which a stream's epoch and offset outlive its last use."""

@@ -142,8 +142,9 @@ class Engine:
 
 
 def push(channel: str, kind: str, body: bytes) -> str:
-    """An asynchronous message to a client, encoded."""
-    return (b'{"push":{"channel":' + orjson.dumps(channel) + b',"' + kind.encode() + b'":' + body + b"}}").decode()
+    """An asynchronous message to a client, encoded. Without a channel it speaks of none."""
+    where = b'"channel":' + orjson.dumps(channel) + b"," if channel else b""
+    return (b'{"push":{' + where + b'"' + kind.encode() + b'":' + body + b"}}").decode()
 
 
 def position_of(value: dict[str, Any] | None) -> Position | None:

@@ -154,10 +154,10 @@ class History:
         Raises Refused: 112 for a position of another epoch, 100 for reading backwards from offset 0.
         """
         stream, now = self._stream(channel, retention)
-        if since and since.epoch and since.epoch != stream.epoch:
-            raise Refused(UNRECOVERABLE_POSITION)
         if reverse and since and since.offset == 0:
             raise Refused(INTERNAL)
+        if since and since.epoch and since.epoch != stream.epoch:
+            raise Refused(UNRECOVERABLE_POSITION)
         stream.forget(now)
         found = self._backwards(stream, since) if reverse else list(stream.after(since.offset if since else 0))
         return found if limit < 0 else found[:limit], stream.position

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -14,7 +12,7 @@ import orjson
 
 from engine.codes import CLOSE_BAD_REQUEST, INTERNAL_TEMPORARY, Closed, Disconnect, Error, Refused
 from engine.config import ConnectProxy
-from engine.schema import Malformed, anything, check, flag, int64, record, record_map, text, texts, uint32
+from engine.schema import Malformed, anything, check, flag, int64, record, record_map, text, texts, uint32, with_encoded
 
 Headers = list[tuple[str, str]]
 
@@ -24,6 +22,7 @@ _RESULT = {
     "user": text,
     "expire_at": int64,
     "info": anything,
+    "b64info": text,
     "data": anything,
     "b64data": text,
     "channels": texts,
@@ -49,15 +48,16 @@ class Gate:
         return self._config.enabled
 
     async def ask(self, request: Mapping[str, Any], headers: Sequence[tuple[bytes, bytes]]) -> dict[str, Any]:
-        """The endpoint's `result`. Raises Refused or Closed as it says; Refused (100) where it cannot be asked."""
+        """The endpoint's `result`; its `info` and `data`, and those of its `subs`, are encoded or None.
+
+        Raises Refused or Closed as it says; Refused (100) where it cannot be asked."""
         try:
             status, body = await self._post(orjson.dumps(request), self._headers(headers))
             if status != HTTPStatus.OK:
                 raise Refused(INTERNAL_TEMPORARY)
-            reply = check(orjson.loads(body), _REPLY)
+            return self._result(check(orjson.loads(body), _REPLY))
         except (TimeoutError, aiohttp.ClientError, orjson.JSONDecodeError, Malformed):
             raise Refused(INTERNAL_TEMPORARY) from None
-        return self._result(reply)
 
     async def aclose(self) -> None:
         if self._http is not None:
@@ -99,14 +99,5 @@ class Gate:
         if "result" not in reply:
             raise Closed(CLOSE_BAD_REQUEST)
         result: dict[str, Any] = reply["result"]
-        if "b64data" in result:
-            result["data"] = decode_json(result["b64data"])
-        return result
-
-
-def decode_json(text64: str) -> Any:
-    """What base64 text holds. Raises Refused (100) where that is not JSON: this engine speaks no binary protocol."""
-    try:
-        return orjson.loads(base64.b64decode(text64, validate=True))
-    except (binascii.Error, orjson.JSONDecodeError):
-        raise Refused(INTERNAL_TEMPORARY) from None
+        subscriptions = {channel: with_encoded(granted) for channel, granted in (result.get("subs") or {}).items()}
+        return with_encoded(result) | {"subs": subscriptions}

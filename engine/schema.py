@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Mapping
 from typing import Any
+
+import orjson
 
 Check = Callable[[Any], bool]
 Fields = Mapping[str, Check]
@@ -71,6 +74,24 @@ def check(message: Any, fields: Fields) -> dict[str, Any]:
     return {name: value for name, value in message.items() if value is not None or fields.get(name) is anything}
 
 
+def encoded(message: Mapping[str, Any], name: str) -> bytes | None:
+    """The JSON of a field, or of its twin in base64 ("b64" before its name), which goes first. None: there is neither.
+
+    Raises Malformed where the twin holds no JSON: this engine speaks no binary protocol.
+    """
+    if twin := message.get(f"b64{name}"):
+        try:
+            return orjson.dumps(orjson.loads(base64.b64decode(twin, validate=True)))
+        except (ValueError, TypeError):
+            raise Malformed from None
+    return orjson.dumps(message[name]) if name in message else None
+
+
+def with_encoded(message: Mapping[str, Any]) -> dict[str, Any]:
+    """The message, its `info` and `data` encoded or None. Raises Malformed as encoded() does."""
+    return {**message, "info": encoded(message, "info"), "data": encoded(message, "data")}
+
+
 uint32 = number(0, UINT32)
 uint64 = number(0, UINT64)
 int32 = number(-INT32, INT32)
@@ -135,7 +156,9 @@ API: dict[str, Fields] = {
         **_SESSION,
         "channel": text,
         "info": anything,
+        "b64info": text,
         "data": anything,
+        "b64data": text,
         "expire_at": int64,
         "recover_since": record(POSITION),
         "override": record_map({"value": flag}),

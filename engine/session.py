@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,13 +19,15 @@ from engine.core import VERSION, Engine, position_of, push
 from engine.history import Position, Publication, fragments
 from engine.outbox import Full, Outbox
 from engine.schema import COMMANDS, Malformed, check, uint32
-from engine.tokens import ExpiredToken, InvalidToken, SubscriptionClaims, overrides
+from engine.tokens import ConnectionClaims, ExpiredToken, InvalidToken, SubscriptionClaims, overrides
 
 log = logging.getLogger("engine")
 
 REJECT_UNRECOVERED = 2  # bit of a subscribe command's `flag`: answer error 112 where recovery is impossible
 STREAM_SUBSCRIPTION = 0
 SHARED_POLL_SUBSCRIPTION = 4
+NOT_TOLD_BY_SERVER = ("was_recovering", "recovered", "publications")
+"""Parts of a subscribe reply that the push has not, by which a server subscribes a client."""
 NEVER = float("inf")
 
 
@@ -43,11 +45,12 @@ NOT_PRESENT = Presence()
 
 @dataclass(slots=True)
 class Subscription:
-    """One channel of a session. `expires_at` is Unix seconds, 0 for never."""
+    """One channel of a session. `expires_at` is Unix seconds, 0 for never; `info` is JSON, for others to read."""
 
     server_side: bool
+    by_token: bool = False  # made by the connection's token
     expires_at: int = 0
-    info: Any = None
+    info: bytes | None = None
     presence: Presence = NOT_PRESENT
 
 
@@ -72,7 +75,7 @@ class Session:
         self._options = engine.config.client
         self._headers = headers
         self._connected = False
-        self._info: Any = None
+        self._info: bytes | None = None
         self._expires_at = 0
         self._next_expiry = NEVER
         self._subscriptions: dict[str, Subscription] = {}
@@ -165,40 +168,43 @@ class Session:
         """What others are told of this client in a channel."""
         info: dict[str, Any] = {"user": self.user, "client": self.client}
         if self._info is not None:
-            info["conn_info"] = self._info
+            info["conn_info"] = orjson.Fragment(self._info)
         subscription = self._subscriptions.get(channel)
         if subscription and subscription.info is not None:
-            info["chan_info"] = subscription.info
+            info["chan_info"] = orjson.Fragment(subscription.info)
         return info
 
     def server_subscribe(self, channel: str, options: ChannelOptions, request: dict[str, Any]) -> None:
-        """Subscribe this client without its asking, and tell it."""
-        current = self._subscriptions.get(channel)
-        if current is not None and not current.server_side:
+        """Subscribe this client without its asking, and tell it. `info` and `data` of the request are encoded."""
+        if self._options.channel_limit and len(self._subscriptions) >= self._options.channel_limit:
+            self.close(codes.CLOSE_CHANNEL_LIMIT)
             return
         since = position_of(request.get("recover_since"))
         override = overrides(request.get("override"))
         presence = self._presence_options(options, override)
-        subscription = Subscription(True, request.get("expire_at", 0), request.get("info"), presence)
-        body, missed = self._follow(channel, subscription, options, self._following(options, override), since)
-        body.pop("publications", None)
-        if "data" in request:
-            body["data"] = request["data"]
+        subscription = Subscription(
+            server_side=True, expires_at=request.get("expire_at", 0), info=request["info"], presence=presence
+        )
+        body = self._follow(channel, subscription, options, self._following(options, override), since)
+        for name in NOT_TOLD_BY_SERVER:
+            body.pop(name, None)
+        if request["data"] is not None:
+            body["data"] = orjson.Fragment(request["data"])
         self._send(push(channel, "subscribe", orjson.dumps(body)))
-        for publication in missed:
-            self._send(push(channel, "pub", publication.for_client()))
         self._announce_joins()
 
     def server_unsubscribe(self, channel: str, reason: Unsubscribe = codes.SERVER_UNSUBSCRIBE) -> None:
-        """Take a subscription away and say so; nothing where there is none."""
-        if self._forget(channel):
-            self._send(push(channel, "unsubscribe", orjson.dumps({"code": reason.code, "reason": reason.reason})))
+        """Take a subscription away, if there is one, and say that there is none."""
+        self._forget(channel)
+        self._send(push(channel, "unsubscribe", orjson.dumps({"code": reason.code, "reason": reason.reason})))
 
-    def server_refresh(self, expires_at: int) -> None:
-        """Set when the connection expires (Unix seconds, 0 for never) and say so."""
+    def server_refresh(self, expires_at: int, info: bytes | None) -> None:
+        """Set when the connection expires (Unix seconds, 0 for never), and what others are told, and say so."""
         if expires_at and expires_at <= self._engine.clock():
             self.close(codes.CLOSE_EXPIRED)
             return
+        if expires_at and info is not None:
+            self._info = info
         self._expires_at = expires_at
         self._plan_expiry()
         self._send('{"push":{"refresh":' + orjson.dumps(self._lifetime(expires_at)).decode() + "}}")
@@ -287,19 +293,22 @@ class Session:
         expires_at = identity.get("expire_at", 0)
         if expires_at and expires_at <= self._engine.clock():
             raise Refused(codes.EXPIRED)
+        by_token = bool(request.get("token"))
         subscriptions = {channel: {} for channel in identity.get("channels", ())} | identity.get("subs", {})
         options = {channel: self._engine.channels.options(channel) for channel in subscriptions}
+        if self._options.channel_limit and len(subscriptions) > self._options.channel_limit:
+            raise Closed(codes.CLOSE_CHANNEL_LIMIT)
         self.user, self._info, self._expires_at = user, identity.get("info"), expires_at
         reply: dict[str, Any] = {"client": self.client, "version": VERSION, **self._lifetime(expires_at)}
-        if "data" in identity:
-            reply["data"] = identity["data"]
+        if identity.get("data") is not None:
+            reply["data"] = orjson.Fragment(identity["data"])
         self._connected = True
         self._engine.hub.add(self)
         subs = {
             channel: self._connect_subscription(
-                channel, options[channel], asked, request.get("subs", {}).get(channel, {})
+                channel, options[channel], granted, request.get("subs", {}).get(channel, {}), by_token
             )
-            for channel, asked in subscriptions.items()
+            for channel, granted in subscriptions.items()
         }
         if subs:
             reply["subs"] = subs
@@ -340,15 +349,21 @@ class Session:
         return body
 
     def _connect_subscription(
-        self, channel: str, options: ChannelOptions, granted: dict[str, Any], asked: dict[str, Any]
+        self, channel: str, options: ChannelOptions, granted: dict[str, Any], asked: dict[str, Any], by_token: bool
     ) -> dict[str, Any]:
         since = position_of(asked) if asked.get("recover") else None
         override = overrides(granted.get("override"))
         presence = self._presence_options(options, override)
-        subscription = Subscription(True, granted.get("expire_at") or 0, granted.get("info"), presence)
-        body, _ = self._follow(channel, subscription, options, self._following(options, override), since)
+        subscription = Subscription(
+            server_side=True,
+            by_token=by_token,
+            expires_at=granted.get("expire_at") or 0,
+            info=granted.get("info"),
+            presence=presence,
+        )
+        body = self._follow(channel, subscription, options, self._following(options, override), since)
         if granted.get("data") is not None:
-            body["data"] = granted["data"]
+            body["data"] = orjson.Fragment(granted["data"])
         return body
 
     def _greeted(self) -> None:
@@ -362,6 +377,7 @@ class Session:
 
     def _subscribe(self, request: dict[str, Any]) -> dict[str, Any]:
         channel = request["channel"]
+        self._engine.channels.check_length(channel)
         if channel in self._subscriptions:
             raise Refused(codes.ALREADY_SUBSCRIBED)
         limit = self._options.channel_limit
@@ -375,10 +391,13 @@ class Session:
         since = position_of(request) if request.get("recover") else None
         presence = self._presence_options(options, override, request)
         subscription = Subscription(
-            False, claims.expires_at if claims else 0, claims.info if claims else None, presence
+            server_side=False,
+            expires_at=claims.expires_at if claims else 0,
+            info=claims.info if claims else None,
+            presence=presence,
         )
         reject = bool(request.get("flag", 0) & REJECT_UNRECOVERED)
-        body, _ = self._follow(channel, subscription, options, following, since, reject)
+        body = self._follow(channel, subscription, options, following, since, reject)
         return self._lifetime(subscription.expires_at) | body
 
     @staticmethod
@@ -449,7 +468,7 @@ class Session:
         following: Following,
         since: Position | None,
         reject_unrecovered: bool = False,
-    ) -> tuple[dict[str, Any], list[Publication]]:
+    ) -> dict[str, Any]:
         """Subscribe; what the client is told of its place in the stream. No await: nothing is published in between."""
         body: dict[str, Any] = {"was_recovering": True} if since else {}
         missed: list[Publication] = []
@@ -477,7 +496,7 @@ class Session:
         if subscription.presence.emits_join_leave:
             self._joined.append(channel)
         self._plan_expiry()
-        return body, missed
+        return body
 
     def _unsubscribe(self, request: dict[str, Any]) -> dict[str, Any]:
         self._forget(request["channel"])
@@ -556,26 +575,48 @@ class Session:
             raise Closed(codes.CLOSE_EXPIRED) from None
         except InvalidToken:
             raise Closed(codes.CLOSE_INVALID_TOKEN) from None
+        for channel in claims.subscriptions:
+            self._engine.channels.options(channel)
         if claims.user != self.user:
             raise Closed(codes.CLOSE_INVALID_TOKEN)
-        self._expires_at = claims.expires_at
-        self._plan_expiry()
+        if self._needs_other_subscriptions(claims.subscriptions):
+            raise Closed(codes.CLOSE_INSUFFICIENT_STATE)
+        if claims.expires_at:
+            self._extend(claims)
         return self._lifetime(claims.expires_at)
+
+    def _needs_other_subscriptions(self, granted: Mapping[str, Any]) -> bool:
+        """Whether a new token would have made others than those that the connection has by its first one."""
+        by_token = {channel for channel, subscription in self._subscriptions.items() if subscription.by_token}
+        return not (by_token <= granted.keys() <= self._subscriptions.keys())
+
+    def _extend(self, claims: ConnectionClaims) -> None:
+        """A token without an end changes nothing, as in Centrifugo: the connection goes on to the end it had."""
+        if claims.expires_at <= self._engine.clock():
+            raise Refused(codes.EXPIRED)
+        self._expires_at = claims.expires_at
+        if claims.info is not None:
+            self._info = claims.info
+        self._plan_expiry()
 
     def _sub_refresh(self, request: dict[str, Any]) -> dict[str, Any]:
         channel = request["channel"]
         subscription = self._subscriptions.get(channel)
         if subscription is None:
             raise Refused(codes.PERMISSION_DENIED)
+        if subscription.server_side:
+            raise Malformed
         if not request.get("token"):
             raise Refused(codes.BAD_REQUEST)
         try:
             claims = self._engine.subscription_tokens.subscription(request["token"])
         except ExpiredToken:
-            return {}  # as Centrifugo answers; the subscription goes on to the end it had
+            return {}  # as Centrifugo answers, where the subscription then has no end; here it keeps the one it had
         except InvalidToken:
             raise Closed(codes.CLOSE_INVALID_TOKEN) from None
         self._check_owner(claims, channel)
+        if claims.expires_at and claims.expires_at < int(self._engine.clock()):
+            raise Refused(codes.EXPIRED)
         subscription.expires_at = claims.expires_at
         subscription.info = claims.info
         self._plan_expiry()

@@ -9,8 +9,10 @@ from typing import Any
 import jwt
 
 from engine.clock import Clock
+from engine.codes import INTERNAL_TEMPORARY, Refused
 from engine.config import Token
 from engine.jwks import KeySet
+from engine.schema import Malformed, encoded, with_encoded
 
 _HMAC_ALGORITHMS = ["HS256", "HS384", "HS512"]
 _CHECKED_HERE = {
@@ -32,23 +34,27 @@ class ExpiredToken(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ConnectionClaims:
-    """Who connects. `expires_at` is Unix seconds, 0 for never; `subscriptions` are made by the server on connecting."""
+    """Who connects. `expires_at` is Unix seconds, 0 for never; `info` is JSON, for others to read.
+
+    `subscriptions` are made by the server on connecting; `info` and `data` of each are encoded, None or absent."""
 
     user: str
     expires_at: int = 0
-    info: Any = None
+    info: bytes | None = None
     subscriptions: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionClaims:
-    """Who may subscribe to what. `override` turns single options of the channel on or off for this subscription."""
+    """Who may subscribe to what. `info` is JSON, for others to read.
+
+    `override` turns single options of the channel on or off for this subscription."""
 
     user: str
     channel: str
     client: str = ""
     expires_at: int = 0
-    info: Any = None
+    info: bytes | None = None
     override: dict[str, bool] = field(default_factory=dict)
 
 
@@ -68,11 +74,14 @@ class Verifier:
             await self._keys.look_for(kid)
 
     def connection(self, token: str) -> ConnectionClaims:
-        """Raises InvalidToken or ExpiredToken."""
+        """Raises InvalidToken or ExpiredToken; Refused (100) where `b64info` holds no JSON."""
         claims = self._claims(token)
-        channels: dict[str, dict[str, Any]] = {channel: {} for channel in _strings(claims.get("channels"))}
-        subscriptions = _objects(claims.get("subs")) or channels
-        return ConnectionClaims(_text(claims, "sub"), _expires_at(claims), claims.get("info"), subscriptions)
+        subscriptions = _granted(claims)
+        try:
+            info = encoded(claims, "info")
+        except Malformed:
+            raise Refused(INTERNAL_TEMPORARY) from None
+        return ConnectionClaims(_text(claims, "sub"), _expires_at(claims), info, subscriptions)
 
     def subscription(self, token: str) -> SubscriptionClaims:
         """Raises InvalidToken or ExpiredToken."""
@@ -82,7 +91,7 @@ class Verifier:
             channel=_text(claims, "channel"),
             client=_text(claims, "client"),
             expires_at=_expires_at(claims),
-            info=claims.get("info"),
+            info=_info(claims),
             override=overrides(claims.get("override")),
         )
 
@@ -128,6 +137,22 @@ def overrides(value: Any) -> dict[str, bool]:
     if not isinstance(value, dict):
         return {}
     return {name: flag["value"] is True for name, flag in value.items() if isinstance(flag, dict) and "value" in flag}
+
+
+def _info(claims: dict[str, Any]) -> bytes | None:
+    try:
+        return encoded(claims, "info")
+    except Malformed:
+        raise InvalidToken from None
+
+
+def _granted(claims: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Subscriptions by `subs`, with options, or else by `channels`."""
+    try:
+        subscriptions = {channel: with_encoded(granted) for channel, granted in _objects(claims.get("subs")).items()}
+    except Malformed:
+        raise InvalidToken from None
+    return subscriptions or {channel: {} for channel in _strings(claims.get("channels"))}
 
 
 def _expires_at(claims: dict[str, Any]) -> int:

@@ -56,8 +56,24 @@ async def test_a_token_without_an_end_makes_a_connection_without_one(server: Ser
         ({"token": token(nbf=now() + 600)}, 109),
         ({"token": token(expire_at=5)}, 110),
         ({"token": token(channels=["unheard:of"])}, 102),
+        ({"token": token(b64info="!!")}, 100),
+        ({"token": token(subs={"plain:a": {"b64info": "!!"}})}, 3500),
+        ({"token": token(subs={"plain:a": {"b64data": "!!"}})}, 3500),
     ],
-    ids=["none", "garbage", "other key", "no signature", "no text as sub", "expired", "not yet", "over", "channel"],
+    ids=[
+        "none",
+        "garbage",
+        "other key",
+        "no signature",
+        "no text as sub",
+        "expired",
+        "not yet",
+        "over",
+        "channel",
+        "info",
+        "sub's info",
+        "sub's data",
+    ],
 )
 async def test_a_connection_is_refused_with_its_code(server: Server, connect: dict[str, object], expected: int) -> None:
     async with server.raw() as stranger:
@@ -111,9 +127,24 @@ async def test_a_connection_whose_token_is_not_refreshed_ends(launch: Launch) ->
         (token("bob"), 3500),
         ("garbage", 3500),
         (token(exp=5), 3005),
+        (token(expire_at=5), 110),
+        (token(b64info="!!"), 100),
+        (token(channels=["unheard:of"]), 102),
+        (token(channels=["plain:a"]), 3010),
         ("", 3501),
     ],
-    ids=["hers", "without end", "of another person", "garbage", "expired", "none"],
+    ids=[
+        "hers",
+        "without end",
+        "of another person",
+        "garbage",
+        "expired",
+        "over",
+        "bad info",
+        "unknown channel",
+        "new channel",
+        "none",
+    ],
 )
 async def test_refreshing_with_a_token(server: Server, refresh: str, expected: object) -> None:
     async with server.connected("alice") as alice:
@@ -121,6 +152,41 @@ async def test_refreshing_with_a_token(server: Server, refresh: str, expected: o
     if isinstance(reply, dict):
         reply.pop("ttl", None)
     assert reply == expected
+
+
+async def test_a_token_without_an_end_leaves_the_end_that_was(launch: Launch) -> None:
+    with launch(**HURRIED) as server:
+        async with server.connected(exp=now() + 2) as alice:
+            answer = await alice.command(refresh={"token": jwt.encode({"sub": "alice"}, CONNECTION_KEY)})
+            assert answer["refresh"] == {}
+            assert await alice.next() == 3005
+
+
+async def test_another_token_tells_others_something_else(server: Server, unique: str) -> None:
+    talk = f"talk:{unique}"
+    async with server.connected("alice", info={"name": "Al"}) as alice, server.connected("bob") as bob:
+        for person in (alice, bob):
+            await person.command(subscribe={"channel": talk})
+        for claims, told in (({"info": {"name": "Alice"}}, {"name": "Alice"}), ({}, {"name": "Alice"})):
+            assert "refresh" in await alice.command(refresh={"token": token(**claims)})
+            await alice.send(json.dumps({"id": 90, "publish": {"channel": talk, "data": 1}}))
+            assert (await bob.next())["push"]["pub"]["info"]["conn_info"] == told
+            await alice.next(), await alice.next()  # the answer and the publication, over a Redis in either order
+        server.result("refresh", user="alice", client=alice.id, expire_at=now() + 100, info=1)
+        assert "refresh" in (await alice.next())["push"]
+        await alice.send(json.dumps({"id": 91, "publish": {"channel": talk, "data": 1}}))
+        assert (await bob.next())["push"]["pub"]["info"]["conn_info"] == 1
+
+
+@pytest.mark.parametrize(
+    ("claims", "expected"), [({"channels": ["plain:a"]}, dict), ({"subs": {"plain:a": {}}}, dict), ({}, 3010)]
+)
+async def test_other_channels_in_another_token_make_the_client_connect_again(
+    server: Server, claims: dict[str, object], expected: object
+) -> None:
+    async with server.connected("alice", channels=["plain:a"]) as alice:
+        answer = outcome(await alice.command(refresh={"token": token(**claims)}), "refresh")
+    assert (answer if isinstance(answer, int) else type(answer)) == expected
 
 
 async def test_a_connection_that_says_nothing_is_stale(launch: Launch) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from engine.tests.conformance.conftest import Gate, Launch
 from engine.tests.conformance.sdk import Sdk, Unauthorized
-from engine.tests.conformance.servers import Server, free_port, grant, now, outcome, token
+from engine.tests.conformance.servers import Server, base64_of, free_port, grant, now, outcome, token
 from engine.tests.conformance.test_subscribing import TOKENS
 
 
@@ -59,6 +59,26 @@ async def test_the_gate_says_who_it_is_until_when_and_with_what(launch: Launch, 
             assert isinstance(await alice.subscribe(channel + "x", "alice.1"), dict)
 
 
+async def test_the_gate_may_say_everything_as_base64(launch: Launch, gate: Gate, unique: str) -> None:
+    channel = f"collab:{unique}"
+    gate.says = {
+        "result": {
+            "user": "alice",
+            "data": 1,
+            "b64data": base64_of({"hello": "Alice"}),
+            "b64info": base64_of({"name": "Alice"}),
+            "subs": {channel: {"b64data": base64_of([1]), "b64info": base64_of(2)}},
+        }
+    }
+    with launch(client=gate.options()) as server:
+        async with server.raw() as alice:
+            reply = (await alice.command(connect={}))["connect"]
+            assert reply["data"] == {"hello": "Alice"}
+            assert reply["subs"] == {channel: {"data": [1]}}
+            hers = {"user": "alice", "client": reply["client"], "conn_info": {"name": "Alice"}, "chan_info": 2}
+            assert (await alice.next())["push"]["join"]["info"] == hers
+
+
 async def test_a_subscription_of_the_gate_is_recovered_on_connecting(launch: Launch, gate: Gate, channel: str) -> None:
     gate.says = {"result": {"user": "alice", "subs": {channel: {}}}}
     with launch(client=gate.options()) as server:
@@ -83,6 +103,14 @@ ANSWERS: dict[str, tuple[Any, Any]] = {
     "an unknown channel": (
         {"result": {"user": "alice", "subs": {"unheard:of": {}}}},
         {"code": 102, "message": "unknown channel"},
+    ),
+    "info that is no base64": (
+        {"result": {"user": "alice", "b64info": "!!"}},
+        {"code": 100, "message": "internal server error", "temporary": True},
+    ),
+    "a subscription's data that is no base64": (
+        {"result": {"user": "alice", "subs": {"plain:a": {"b64data": "!!"}}}},
+        {"code": 100, "message": "internal server error", "temporary": True},
     ),
     "an end in the past": ({"result": {"user": "alice", "expire_at": 5}}, {"code": 110, "message": "expired"}),
     "a disconnect": ({"disconnect": {"code": 3014, "reason": "access changed"}}, 3014),

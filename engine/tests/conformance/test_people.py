@@ -15,7 +15,7 @@ from cent import (
 
 from engine.tests.conformance.conftest import Launch
 from engine.tests.conformance.sdk import Sdk
-from engine.tests.conformance.servers import HURRIED, Server, grant, now, token
+from engine.tests.conformance.servers import HURRIED, Server, base64_of, grant, now, token
 
 
 async def test_disconnecting_a_person_ends_all_their_connections_and_no_others(server: Server, unique: str) -> None:
@@ -125,6 +125,38 @@ async def test_the_server_may_subscribe_again_and_to_single_clients(server: Serv
         assert await second.nothing_came()
 
 
+async def test_the_server_takes_over_what_the_client_subscribed_to_itself(server: Server, unique: str) -> None:
+    channel = f"tenant:{unique}"
+    async with server.connected(unique) as alice:
+        await alice.subscribe(channel, unique)
+        server.result("subscribe", user=unique, channel=channel)
+        assert "subscribe" in (await alice.next())["push"]
+        server.publish(channel, "once")
+        assert (await alice.next())["push"]["pub"]["data"] == "once"
+        assert await alice.nothing_came()
+        assert await alice.command(sub_refresh={"channel": channel, "token": grant(channel, unique)}) == 3501
+
+
+async def test_subscribing_from_the_server_tells_a_position_and_recovers_nothing(server: Server, unique: str) -> None:
+    channel = f"tenant:{unique}"
+    epoch = server.publish(channel, 1, 2, 3)["epoch"]
+    position = {"recoverable": True, "positioned": True, "epoch": epoch}
+    async with server.connected(unique) as alice:
+        for since, offset in (({"offset": 1, "epoch": epoch}, 1), ({"offset": 1, "epoch": "other"}, 3)):
+            server.result("subscribe", user=unique, channel=channel, recover_since=since)
+            assert (await alice.next())["push"]["subscribe"] == position | {"offset": offset}
+            assert await alice.nothing_came()
+
+
+async def test_subscribing_from_the_server_with_base64(server: Server, unique: str) -> None:
+    channel = f"collab:{unique}"
+    async with server.connected(unique) as alice:
+        told = {"data": 1, "b64data": base64_of({"d": 2}), "info": 3, "b64info": base64_of([4])}
+        server.result("subscribe", user=unique, channel=channel, **told)
+        assert (await alice.next())["push"]["subscribe"]["data"] == {"d": 2}
+        assert (await alice.next())["push"]["join"]["info"]["chan_info"] == [4]
+
+
 async def test_a_subscription_from_the_server_that_expires_ends_the_connection(launch: Launch, unique: str) -> None:
     with launch(**HURRIED) as server:
         async with server.connected(unique) as alice:
@@ -144,6 +176,15 @@ async def test_unsubscribing_a_person_from_the_server(server: Server, unique: st
         server.publish(channel, "too late")
         assert await alice.nothing_came()
         await cent._session.close()
+
+
+async def test_unsubscribing_from_what_nobody_has_is_told_all_the_same(server: Server, unique: str) -> None:
+    async with server.connected(unique) as alice:
+        server.result("unsubscribe", user=unique, channel="plain:a")
+        told = {"code": 2000, "reason": "server unsubscribe"}
+        assert (await alice.next())["push"] == {"channel": "plain:a", "unsubscribe": told}
+        server.result("unsubscribe", user=unique)
+        assert (await alice.next())["push"] == {"unsubscribe": told}
 
 
 async def test_the_client_that_is_unsubscribed_stays_so(server: Server, sdk: Sdk, unique: str) -> None:

@@ -9,7 +9,7 @@ from cent import PresenceRequest, PresenceStatsRequest
 
 from engine.tests.conformance.conftest import Launch
 from engine.tests.conformance.sdk import Sdk
-from engine.tests.conformance.servers import HURRIED, Raw, Server, grant, now, outcome, token
+from engine.tests.conformance.servers import HURRIED, Raw, Server, base64_of, grant, now, outcome, token
 
 FIRST, LAST = 0, -1
 
@@ -178,6 +178,19 @@ async def test_subscriptions_of_the_server_are_present_too(server: Server, uniqu
         async with server.connected("carol", FIRST, subs={channel: {"info": 7}}) as carol:
             assert told(await carol.next()) == ("join", "carol")
             assert (await bob.next())["push"]["join"]["info"]["chan_info"] == 7
+
+
+async def test_what_is_told_of_people_may_come_as_base64(server: Server, channel: str) -> None:
+    async with (
+        server.connected("bob", LAST, b64info=base64_of({"name": "Bob"})) as bob,
+        server.connected("carol", FIRST, subs={channel: {"b64info": base64_of(7)}}) as carol,
+    ):
+        assert told(await carol.next()) == ("join", "carol")
+        await enter(channel, bob, "bob", b64info=base64_of([1]))
+        assert server.result("presence", channel=channel)["presence"] == {
+            bob.id: {"user": "bob", "client": bob.id, "conn_info": {"name": "Bob"}, "chan_info": [1]},
+            carol.id: {"user": "carol", "client": carol.id, "chan_info": 7},
+        }
 
 
 async def test_joining_and_leaving_change_no_position(server: Server, unique: str) -> None:

@@ -23,7 +23,7 @@ from cent import (
 
 from engine.tests.conformance.conftest import Launch
 from engine.tests.conformance.sdk import Sdk
-from engine.tests.conformance.servers import API_KEY, LIMITED, Server, grant, outcome, token
+from engine.tests.conformance.servers import API_KEY, LIMITED, Server, base64_of, grant, outcome, token
 
 
 async def test_cent_publishes_and_reads_history(server: Server, channel: str) -> None:
@@ -109,6 +109,13 @@ async def test_base64_data_is_published_as_the_json_it_holds(server: Server, cha
     assert server.result("history", channel=channel, limit=1)["publications"][0]["data"] == {"a": 1}
 
 
+async def test_base64_goes_before_what_stands_beside_it(server: Server, channel: str) -> None:
+    server.result("publish", channel=channel, data=1, b64data=base64_of(2))
+    server.result("publish", channel=channel, data=3, b64data="")
+    history = server.result("history", channel=channel, limit=-1)
+    assert [publication["data"] for publication in history["publications"]] == [2, 3]
+
+
 REFUSED = {
     "publish": [
         ({"channel": "unheard:of", "data": 1}, 102),
@@ -122,7 +129,12 @@ REFUSED = {
     "history_remove": [({"channel": "plain:a"}, 108), ({"channel": "unheard:of"}, 102), ({"channel": ""}, 107)],
     "presence": [({"channel": "tenant:a"}, 108), ({"channel": "unheard:of"}, 102), ({"channel": ""}, 107)],
     "presence_stats": [({"channel": "tenant:a"}, 108)],
-    "subscribe": [({"user": "alice"}, 107), ({"user": "alice", "channel": "unheard:of"}, 102)],
+    "subscribe": [
+        ({"user": "alice"}, 107),
+        ({"user": "alice", "channel": "unheard:of"}, 102),
+        ({"user": "alice", "channel": "tenant:a", "b64info": "!!"}, 107),
+        ({"user": "alice", "channel": "tenant:a", "b64data": "!!"}, 107),
+    ],
     "unsubscribe": [({"user": "alice", "channel": "unheard:of"}, 102)],
     "rpc": [({"method": "x"}, 104)],
 }
@@ -319,8 +331,8 @@ async def test_history_of_another_epoch_cannot_be_read(server: Server, channel: 
     since = {"offset": 0, "epoch": "other"}
     assert server.error("history", channel=channel, limit=5, since=since) == 112
     assert server.error("history", channel=channel, since=since) == 112
-    backwards = {"offset": 0, "epoch": epoch}
-    assert server.error("history", channel=channel, limit=5, since=backwards, reverse=True) == 100
+    for backwards in ({"offset": 0, "epoch": epoch}, {"offset": 0, "epoch": "other"}):
+        assert server.error("history", channel=channel, limit=5, since=backwards, reverse=True) == 100
     cent = server.cent()
     with pytest.raises(CentApiResponseError):
         await cent.history(HistoryRequest(channel=channel, since=StreamPosition(offset=0, epoch="other")))

@@ -57,6 +57,7 @@ TOKENS = {
     "expired": (grant("tenant:a", exp=5), 109),
     "for later": (grant("tenant:a", nbf=now() + 600), 109),
     "for a time that is over": (grant("tenant:a", expire_at=5), 110),
+    "with info that is no base64": (grant("tenant:a", b64info="!!"), 103),
 }
 
 
@@ -139,6 +140,15 @@ async def test_one_connection_has_only_so_many_channels(launch: Launch) -> None:
             assert isinstance(await alice.subscribe("plain:3"), dict)
 
 
+async def test_who_is_given_more_channels_than_a_connection_has_is_disconnected(launch: Launch, unique: str) -> None:
+    with launch(**LIMITED) as server:
+        async with server.raw() as alice:
+            assert await alice.command(connect={"token": token(channels=["plain:1", "plain:2", "plain:3"])}) == 3505
+        async with server.connected(unique, channels=["plain:1", "plain:2"]) as alice:
+            server.result("subscribe", user=unique, channel="plain:3")
+            assert await alice.next() == 3505
+
+
 @pytest.mark.parametrize(("kind_of_subscription", "expected"), [(1, 103), (4, 108)])
 async def test_only_streams_can_be_subscribed_to(
     server: Server, channel: str, kind_of_subscription: int, expected: int
@@ -209,6 +219,8 @@ REFRESHES = {
     "garbage": ("garbage", 3500),
     "none": ("", 107),
     "expired": (grant("tenant:a", exp=5), {}),
+    "for a time that is over": (grant("tenant:a", expire_at=5), 110),
+    "with info that is no base64": (grant("tenant:a", b64info="!!"), 3500),
 }
 
 
@@ -227,6 +239,21 @@ async def test_there_must_be_a_subscription_to_refresh(server: Server, channel: 
     async with server.connected() as alice:
         answer = await alice.command(sub_refresh={"channel": channel, "token": grant(channel)})
     assert outcome(answer, "sub_refresh") == 103
+
+
+async def test_subscriptions_of_the_server_are_not_refreshed_by_the_client(server: Server, unique: str) -> None:
+    channel = f"plain:{unique}"
+    async with server.connected(channels=[channel]) as alice:
+        assert await alice.command(sub_refresh={"channel": channel, "token": grant(channel)}) == 3501
+
+
+async def test_a_name_is_too_long_only_to_subscribe_to(server: Server) -> None:
+    channel = "talk:" + "a" * 300
+    async with server.connected() as alice:
+        assert await alice.subscribe(channel) == 107
+        assert outcome(await alice.command(publish={"channel": channel, "data": 1}), "publish") == 103
+        assert outcome(await alice.command(history={"channel": channel}), "history") == 103
+    assert server.publish(channel, 1)["offset"] == 1
 
 
 async def test_a_refused_subscription_is_an_error_to_the_client(server: Server, sdk: Sdk) -> None:
