@@ -106,8 +106,8 @@ def reading(published: Published, **more: Any) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def server(kind: str, address: Published) -> Iterator[Server]:
-    with running(kind, client=reading(address)) as server:
+def server(kind: str, redis_url: str, address: Published) -> Iterator[Server]:
+    with running(kind, redis_url, client=reading(address)) as server:
         yield server
 
 
