@@ -22,6 +22,9 @@ STANDBY_SECONDS = 0.5
 FIRST_WAIT_SECONDS = 0.1
 LONGEST_WAIT_SECONDS = 5.0
 DISCONNECT_LOOK_SECONDS = 0.1
+#: What is behind a gap in the ids waits so long for the transaction in between. Noting a hole takes longer than that
+#: transaction mostly does, and each later look has to look at it.
+GAP_PATIENCE_SECONDS = 0.005
 
 
 class Drain:
@@ -32,6 +35,8 @@ class Drain:
         self.pusher = pushing.Pusher(lease)
         self.waits_for = ""
         self._state: numbering.State | None = None
+        self._gap_after = -1
+        self._gap_since = 0.0
         self._failures = 0
         self._push_not_before = 0.0
         self._disconnects_not_before = 0.0
@@ -44,22 +49,28 @@ class Drain:
     def step(self, rung: bool = False) -> bool:
         """One batch of each. Returns whether there was something, so that it is worth looking again at once.
 
-        `rung` says that something was committed, which saves looking first. Raises LeaseLost.
+        `rung` says that something may have been committed, which saves looking first. Raises LeaseLost.
         """
         self.lease.renew()
-        log = (self._number_in_one_go() if rung else None) or self._look_and_number()
+        log = self._number(self._state) if rung and self._state else self._look_and_number()
         self._state = log.state
         pushed = self._push() if time.monotonic() >= self._push_not_before else 0
         return pushed > 0 or log.is_due
 
-    def _number_in_one_go(self) -> numbering.Look | None:
-        return numbering.number_in_one_go(self._state) if self._state else None
-
     def _look_and_number(self) -> numbering.Look:
         log = numbering.look()
-        if not log.is_due:
-            return log
-        return numbering.number_in_one_go(log.state) or numbering.number()
+        return self._number(log.state) if log.is_due else log
+
+    def _number(self, state: numbering.State) -> numbering.Look:
+        log = numbering.number_in_one_go(state)
+        return numbering.number() if log is None or self._is_old_gap(log) else log
+
+    def _is_old_gap(self, log: numbering.Look) -> bool:
+        if not log.is_at_gap:
+            return False
+        if log.state.last_event_id != self._gap_after:
+            self._gap_after, self._gap_since = log.state.last_event_id, time.monotonic()
+        return time.monotonic() - self._gap_since >= GAP_PATIENCE_SECONDS
 
     def _push(self) -> int:
         try:
@@ -151,7 +162,7 @@ class Relay:
             self._heart.beat(self._said)
             # Just after a batch somebody may have committed who had rung for that batch, and not again.
             sweep = databases.RING_AT_MOST_EVERY_SECONDS if was_busy else settings.RELAY_SWEEP_SECONDS
-            rung = not busy and doorbell.wait(sweep)
+            rung = busy or doorbell.wait(sweep)
 
     def _say(self, state: str) -> None:
         """Log a change of state, once."""

@@ -70,7 +70,9 @@ class Relay:
 
     def number(self, limit: int) -> None:
         log = numbering.number_in_one_go(self.state, limit)
-        self.state = (log or numbering.number(limit)).state
+        if log is None or log.is_at_gap:
+            log = numbering.number(limit)
+        self.state = log.state
 
 
 @pytest.mark.django_db(transaction=True)
@@ -343,6 +345,23 @@ def test_a_relay_that_is_alone_numbers_in_one_statement(happen, django_assert_nu
     assert order() == [*range(relay.state.last_event_id - 2, relay.state.last_event_id + 1)]
     entry = Entry.objects.select_related("event").order_by("-seq")[0]
     assert (entry.type, entry.tenant_id, entry.is_activity) == (entry.event.type, entry.event.tenant_id, False)
+
+
+@only_postgresql
+@pytest.mark.django_db(transaction=True)
+def test_what_is_behind_a_running_transaction_waits_a_moment_for_it(happen):
+    relay = Relay()
+    happen(1)
+    relay.number(limit=10)
+    with writers(2) as (slow, quick):
+        early, late, behind = quick.emit("early"), slow.emit("late"), quick.emit("behind")
+        quick.commit()
+        log = numbering.number_in_one_go(relay.state)
+        assert (order()[-1], log.is_at_gap, log.is_due) == (early, True, True)
+        assert numbering.number_in_one_go(log.state) == log, "nothing more can be told yet"
+        slow.commit()
+        after = numbering.number_in_one_go(log.state)
+        assert (order()[-3:], after.is_at_gap, after.is_due) == ([early, late, behind], False, False)
 
 
 @pytest.mark.django_db(transaction=True)
