@@ -221,13 +221,20 @@ export class Live {
     const freshness = this.freshness.get(name);
     subscription.on("subscribed", () => (freshness.up(Date.now()), this.showState()));
     subscription.on("subscribing", () => freshness.lost(Date.now(), this.heardAt));
-    subscription.on("unsubscribed", ({ code, reason }) => this.unsubscribed(name, code, reason));
+    subscription.on("unsubscribed", ({ code }) => this.unsubscribed(subscription, name, code));
     subscription.on("publication", ({ data }) => this.receive(data, name));
     subscription.subscribe();
   }
 
-  unsubscribed(name, code, reason) {
-    if (!this.isOver && code !== OURS) this.deny(name, this.denials[name] ?? reason);
+  /** The SDK won't subscribe again by itself. Only our own server says no for good: an engine that refuses what that
+   * has just signed may be out of reach of its public keys. */
+  async unsubscribed(subscription, name, code) {
+    if (this.isOver || code === OURS) return;
+    if (this.denials[name]) return this.deny(name, this.denials[name]);
+    this.freshness.get(name).lost(Date.now(), this.heardAt);
+    this.tokens.forget();
+    await wait(jittered(AWAY_MS));
+    if (!this.isOver) subscription.subscribe();
   }
 
   deny(name, reason) {

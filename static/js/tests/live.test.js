@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { Freshness, TokenBatch, words, worst } from "../live.js";
+import { Freshness, Live, TokenBatch, words, worst } from "../live.js";
 import { newLines, parseHash, splitGap } from "../log.js";
 import { isOnPage, matches, progress } from "../rows.js";
 
@@ -101,6 +101,24 @@ test("tokens of a batch that is old are not handed out", async () => {
   await batch.take("a");
   now += 11_000;
   assert.equal(await batch.take("b"), 2);
+});
+
+test("only our own no ends a subscription; what the engine alone refused is tried anew with another token", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const said = [];
+  const subscription = { subscribe: () => said.push("subscribe") };
+  const live = Object.assign(Object.create(Live.prototype), {
+    denials: { "tenant:1:activity": "no longer an admin" },
+    freshness: new Map([["tenant:1:dashboard", new Freshness(0)]]),
+    tokens: { forget: () => said.push("forget") },
+    deny: (name, reason) => said.push(`${name}: ${reason}`),
+  });
+  await live.unsubscribed(subscription, "tenant:1:activity", 1);
+  assert.deepEqual(said, ["tenant:1:activity: no longer an admin"]);
+  const again = live.unsubscribed(subscription, "tenant:1:dashboard", 103);
+  t.mock.timers.tick(60_000);
+  await again;
+  assert.deepEqual(said.slice(1), ["forget", "subscribe"]);
 });
 
 test("of a block only the lines after the last one are new, and what is missing before them is a gap", () => {
