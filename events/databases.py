@@ -15,7 +15,7 @@ from uuid import UUID
 
 import psycopg
 from django.conf import settings
-from django.db import connection
+from django.db import OperationalError, connection
 
 logger = logging.getLogger("events.relay")
 
@@ -113,11 +113,24 @@ def commit_may_be_lost() -> None:
             cursor.execute(f"SELECT {LET_COMMIT_BE_LOST}")
 
 
-def without_pool() -> None:
-    """One connection, for a process with one thread: a pool would wait ever longer for a database that was away."""
+def without_pool(has_one_thread: bool = True) -> None:
+    """A connection for each thread, for a process with few: each notices at once that the database is back."""
     global _has_one_thread
-    _has_one_thread = True
+    _has_one_thread = has_one_thread
     connection.settings_dict["OPTIONS"].pop("pool", None)
+
+
+def knock() -> None:
+    """Raise OperationalError, with what the server or the network said, unless the database answers.
+
+    Not through the pool: that would try for as long as a page may wait for a connection, and tell less.
+    """
+    if not many_writers():
+        return
+    try:
+        _direct_connection().close()
+    except psycopg.Error as error:
+        raise OperationalError(str(error)) from error
 
 
 class Doorbell(Protocol):

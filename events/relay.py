@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import connection
 
-from events import cursors, databases, metrics, numbering, pushing
+from events import cursors, databases, metrics, numbering, pushing, waiting
 from events.cursors import PUSH, Lease, LeaseLost
 from events.engine_client import EngineAway
 from events.generations import GenerationsAway
@@ -114,6 +114,7 @@ class Relay:
     def run(self) -> None:
         """Stand by, relay while holding the lease, and begin again when it was lost or the database went away."""
         failures = 0
+        waiting.for_database(logger, self.stop.is_set)
         while not self.stop.is_set():
             try:
                 self._relay_while_mine()

@@ -1,7 +1,9 @@
 """What answers on our port: Django; beside it, bare, the gate and the public keys; with ENGINE=embedded, the engine."""
 
+import logging
 import os
 import re
+import threading
 from typing import Any
 
 from channels.routing import ProtocolTypeRouter, URLRouter  # type: ignore[import-untyped]
@@ -16,6 +18,7 @@ from django.conf import settings  # noqa: E402
 from django.urls import URLPattern, re_path  # noqa: E402
 
 from engine import asgi as engine  # noqa: E402
+from events import waiting  # noqa: E402
 from neostack.checks import refuse_unsafe_production  # noqa: E402
 from realtime import engine_config, jwks  # noqa: E402
 from realtime.gate import Gate, Receive, Scope, Send  # noqa: E402
@@ -27,6 +30,30 @@ async def no_such_socket(scope: Scope, receive: Receive, send: Send) -> None:
     """Refuse a WebSocket at an address where nothing listens."""
     await receive()
     await send({"type": "websocket.close"})
+
+
+class WithStart:
+    """An ASGI application that, when its server starts, says in the log what it waits for.
+
+    It answers meanwhile: /healthz and /readyz, and pages as far as they can be.
+    """
+
+    def __init__(self, application: ProtocolTypeRouter) -> None:
+        self._application = application
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            logger = logging.getLogger("neostack.asgi")
+            threading.Thread(target=waiting.for_database, args=[logger], daemon=True).start()
+            if "lifespan" not in self._application.application_mapping:
+                await self._lifespan(receive, send)
+                return
+        await self._application(scope, receive, send)
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        for moment in ("startup", "shutdown"):
+            await receive()
+            await send({"type": f"lifespan.{moment}.complete"})
 
 
 def at(pattern: str, asgi_application: Any) -> URLPattern:
@@ -58,4 +85,4 @@ def with_engine() -> ProtocolTypeRouter:
     return ProtocolTypeRouter({"http": URLRouter(routes), "websocket": URLRouter(sockets), "lifespan": embedded})
 
 
-application = with_engine() if settings.ENGINE == "embedded" else without_engine()
+application = WithStart(with_engine() if settings.ENGINE == "embedded" else without_engine())

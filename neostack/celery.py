@@ -1,8 +1,9 @@
+import logging
 import os
 from typing import Any
 
 from celery import Celery
-from celery.signals import after_task_publish, beat_init, worker_ready, worker_shutdown
+from celery.signals import after_task_publish, beat_init, worker_init, worker_ready, worker_shutdown
 from kombu.transport import sqlalchemy as database_broker
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "neostack.settings")
@@ -14,6 +15,15 @@ database_broker.Transport.polling_interval = 0.1  # seconds
 app = Celery("neostack")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+
+
+@worker_init.connect(weak=False)
+def wait_for_database(**_: Any) -> None:
+    """Without it every task would fail; what wakes it up meanwhile expires, and comes again."""
+    from events import databases, waiting
+
+    databases.without_pool(has_one_thread=False)
+    waiting.for_database(logging.getLogger("neostack.celery"))
 
 
 # --- Heartbeats, so that people see which of the two has died -------------------------------------------------------
@@ -34,9 +44,10 @@ def beat_as_beat(**_: Any) -> None:
     """Its heartbeat is the wake-ups that it really sends."""
     from django.conf import settings
 
-    from events import scraping
+    from events import databases, scraping
     from events.heartbeats import Heart, without_failing
 
+    databases.without_pool()
     scraping.serve()
     heart = Heart("beat", every=settings.WAKE_UP_SECONDS)
     after_task_publish.connect(lambda **_: without_failing(heart.beat), weak=False)

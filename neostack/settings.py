@@ -122,11 +122,28 @@ SQLITE_OPTIONS = {
     "timeout": 20,
     "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
 }
-POSTGRES_OPTIONS = {"pool": {"min_size": 0, "max_size": env.int("DATABASE_POOL_SIZE", default=10), "timeout": 20}}
+POSTGRES_OPTIONS = {
+    # A network that swallows everything is noticed within these seconds; by default it takes hours.
+    "connect_timeout": 3,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 2,
+    "tcp_user_timeout": 20_000,  # milliseconds
+    "pool": {
+        "min_size": 0,
+        "max_size": env.int("DATABASE_POOL_SIZE", default=10),
+        "timeout": 10,
+        # A try to connect is given up so soon, so that the next page makes its own. By default the pauses between tries
+        # double for five minutes: a database that was away for two would be away from pages for two more.
+        "reconnect_timeout": 2,
+    },
+}
 
 DATABASES = {"default": env.db("DATABASE_URL", default=f"sqlite:///{LOCAL_DIR / 'neostack.sqlite3'}")}
 DATABASES["default"]["CONN_MAX_AGE"] = 0
 DATABASES["default"]["ATOMIC_REQUESTS"] = False
+# After a restart of the database every connection in the pool is dead: else as many pages would fail.
+DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 # What the URL says goes first: sslmode, for one.
 DATABASES["default"]["OPTIONS"] = (
     SQLITE_OPTIONS if "sqlite" in DATABASES["default"]["ENGINE"] else POSTGRES_OPTIONS
@@ -319,6 +336,7 @@ READ_NOTIFICATIONS_KEPT_DAYS = env.int("READ_NOTIFICATIONS_KEPT_DAYS", default=9
 
 CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default=REDIS_URL or f"sqla+sqlite:///{LOCAL_DIR / 'celery.sqlite3'}")
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # for as long as it takes
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_DB_REUSE_MAX = 1000

@@ -14,6 +14,7 @@ from django_scopes import scopes_disabled
 from deployments import leases
 from deployments.models import ENDED, Deployment
 from deployments.running.execution import CANCEL, DATABASE_AWAY, SHUTDOWN, Execution
+from events import waiting
 from events.heartbeats import Heart, without_failing
 
 log = logging.getLogger(__name__)
@@ -46,6 +47,7 @@ class Runner:
 
     def run(self) -> None:
         """Returns when it was stopped and nothing of its deployments runs any more."""
+        waiting.for_database(log, lambda: self._stop_asked > 0)
         while not self._is_over():
             try:
                 self._turn()

@@ -89,7 +89,7 @@ def test_a_relay_that_is_there_before_its_tables_waits_for_them(start_relay, tmp
     """Whoever starts the processes need not mind the order."""
     environ = {"DATABASE_URL": f"sqlite:///{tmp_path / 'new.sqlite3'}"}
     relay = start_relay(**environ)
-    eventually(lambda: "Waiting for the database: no such table" in relay.output)
+    eventually(lambda: "Waiting for the database: its migrations are not all applied" in relay.output)
     migrate = [sys.executable, "manage.py", "migrate", "--verbosity=0"]
     subprocess.run(
         migrate, cwd=settings.BASE_DIR, env=os.environ | {"DJANGO_SETTINGS_MODULE": "neostack.settings"} | environ

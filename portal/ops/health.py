@@ -16,7 +16,7 @@ from django.db import connection, transaction
 from django.db.models import Count
 from django.utils import timezone
 
-from events import engine_client, handling, heartbeats, log
+from events import databases, engine_client, handling, heartbeats, log
 from events.cursors import PUSH
 from events.emit import emit
 from events.heartbeats import Process
@@ -137,6 +137,7 @@ def look() -> Health:
 
 
 def _database() -> None:
+    databases.knock()  # at once, where the pool would go on trying
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1")
 

@@ -79,7 +79,7 @@ def test_the_process_ends_when_told(tmp_path):
     )
     try:
         assert process.stderr
-        while "metrics waits" not in (line := process.stderr.readline()):
+        while "Waiting for the database" not in (line := process.stderr.readline()):
             assert line, "it ended by itself"
         process.send_signal(signal.SIGTERM)
         assert process.wait(PATIENCE) == 0

@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 from prometheus_client import REGISTRY
 
-from events import databases, scraping
+from events import databases, scraping, waiting
 from events.heartbeats import without_failing
 from portal import pulse
 from portal.ops import facts
@@ -28,5 +28,6 @@ class Command(BaseCommand):
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
-        pulse.run(stop)
+        if waiting.for_database(pulse.logger, stop.is_set):
+            pulse.run(stop)
         without_failing(pulse.WATCH.heart.stop)
