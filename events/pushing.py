@@ -75,6 +75,14 @@ class Item(NamedTuple):
     command: Command
 
 
+class EngineFaltered(EngineAway):
+    """The engine took some of a request's commands and could not do others now. `overtaken` can't be tried again."""
+
+    def __init__(self, reason: str, overtaken: list[tuple[Item, Reply]]) -> None:
+        super().__init__(f"The engine can't do it now: {reason}")
+        self.overtaken = overtaken
+
+
 @dataclass
 class Batch:
     """Entries on their way to the engine. `parts` has, for each lane, the items' places and the replies to come."""
@@ -175,6 +183,9 @@ class Pusher:
 
     def _doubt(self, error: Exception) -> None:
         """Forget what is under way: it goes out again from the cursor, and the engine drops what it has had."""
+        if isinstance(error, EngineFaltered) and error.overtaken:
+            letters = [_dead_letter(item.entry, item.channel or "", reply) for item, reply in error.overtaken]
+            DeadLetter.objects.bulk_create(letters, ignore_conflicts=True)
         self._unsure_to = max(self._unsure_to, self._under_way[-1].last)
         for batch in list(self._under_way)[1:]:
             for _, future in batch.parts:
@@ -310,11 +321,23 @@ def _write_generations(entries: list[Numbered]) -> None:
 
 
 def _none_is_transient(items: list[Item], replies: list[Reply]) -> None:
-    """Raise EngineAway if something may go through later. A disconnect must go through before anything moves on."""
-    for item, reply in zip(items, replies, strict=True):
+    """Raise EngineFaltered if something may go through later. A disconnect must go through before anything moves on.
+
+    What was overtaken in its channel by something later can't go through any more: the engine would drop it as a
+    repeat. It is refused, like what the engine will never take.
+    """
+    accepted = {item.channel: place for place, item in enumerate(items) if "error" not in replies[place]}
+    overtaken, waits = [], None
+    for place, (item, reply) in enumerate(zip(items, replies, strict=True)):
         error = reply.get("error")
-        if error and (item.channel is None or error.get("code") in engine_client.TRANSIENT_CODES):
-            raise EngineAway(f"The engine can't do it now: {_reason(reply)}")
+        if not error or (item.channel is not None and error.get("code") not in engine_client.TRANSIENT_CODES):
+            continue
+        if item.channel is not None and accepted.get(item.channel, -1) > place:
+            overtaken.append((item, reply))
+        else:
+            waits = waits or reply
+    if waits:
+        raise EngineFaltered(_reason(waits), overtaken)
 
 
 def _outcome(channel: str, reply: Reply, tops: dict[str, Position]) -> int | str:

@@ -24,6 +24,7 @@ class EngineStub:
         self.journal: list[str] = []
         self.refuse: set[str] = set()
         self.trouble: int | None = None
+        self.falters: set[tuple[str, int]] = set()
         self.answer_status: int | None = None
         self.lose_answers = 0
         self.fail_with: str | None = None
@@ -121,6 +122,9 @@ class EngineStub:
         channel = request["channel"]
         if channel in self.refuse:
             return {"error": {"code": 102, "message": "unknown channel"}}
+        if method == "publish" and (channel, request["data"]["seq"]) in self.falters:
+            self.falters.remove((channel, request["data"]["seq"]))
+            return {"error": {"code": 100, "message": "internal server error"}}
         stream = self.streams.setdefault(channel, [])
         if method == "publish" and self._is_new(channel, request):
             stream.append(request["data"])

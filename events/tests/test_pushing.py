@@ -149,6 +149,20 @@ def test_the_engines_own_trouble_is_waited_for(engine, happen, dashboard, code):
     assert engine.seqs(dashboard) == [1, 2]
 
 
+def test_what_was_overtaken_while_the_engine_faltered_is_a_dead_letter_and_not_lost(engine, happen, dashboard, alice):
+    """As when Redis is full, and is not a moment later: sent again, the engine would drop it as a repeat."""
+    engine.falters = {(dashboard, 1), (dashboard, 4)}
+    happen(4)
+    drain()
+    assert engine.seqs(dashboard) == [2, 3]
+    drain()
+    assert engine.seqs(dashboard) == [2, 3, 4]
+    letter = DeadLetter.objects.get()
+    assert (letter.channel, letter.error) == (dashboard, "internal server error (100)")
+    actions.retry(letter, by=alice.user)
+    assert engine.seqs(dashboard) == [2, 3, 4, 1]
+
+
 def test_a_lost_answer_is_asked_for_again_and_recognised_as_a_repeat(engine, happen, dashboard):
     engine.lose_answers = 1
     lease = _push_lease()
