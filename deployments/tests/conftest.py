@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import psutil
 import pytest
 from django_scopes import scope
 
@@ -104,3 +105,10 @@ def log_of(deployment: Deployment) -> list[tuple[str, str]]:
     """(level, text) of every stored line."""
     with scope(tenant=deployment.tenant):
         return [(line.level, line.text) for line in logs.lines(deployment, limit=None)]
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:  # it may end between two looks at it
+        return False

@@ -19,7 +19,7 @@ from django_scopes import scope, scopes_disabled
 
 from deployments import actions
 from deployments.models import Deployment, Status
-from deployments.tests.conftest import ended, fresh, log_of, make_stack, python, until
+from deployments.tests.conftest import ended, fresh, is_alive, log_of, make_stack, python, until
 from events.models import Event
 from tenants.models import Tenant
 
@@ -92,7 +92,7 @@ def family_of(deployment: Deployment) -> list[int]:
 
 
 def alive(pids: list[int]) -> list[int]:
-    return [pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE]
+    return [pid for pid in pids if is_alive(pid)]
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from deployments import actions, leases
 from deployments.models import Deployment, LogBlock, Status
 from deployments.running import execution
 from deployments.running.runner import Runner
-from deployments.tests.conftest import ended, fresh, log_of, make_stack, python, running, until
+from deployments.tests.conftest import ended, fresh, is_alive, log_of, make_stack, python, running, until
 from events.models import Event
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -40,7 +40,7 @@ def pid_in(deployment: Deployment) -> int:
 
 
 def is_gone(pid: int) -> bool:
-    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    return not is_alive(pid)
 
 
 def statuses(deployment: Deployment) -> list[str]:
