@@ -104,14 +104,15 @@ def number_in_one_go(state: State, limit: int = BATCH) -> Look | None:
     It works on PostgreSQL, while nobody has numbered since `state` was read, and for the events whose ids follow
     without a gap: then an event's seq is as far from its id as that of the one before. What is behind a gap stays: a
     moment later the transaction in between has mostly ended. Returns None, and has done nothing, where it does not
-    work: let `number` do it.
+    work, as where a hole has been filled: let `number` do it.
     """
     if not databases.writes_in_with():
         return None
     unnumbered, ends = _unnumbered(state)
     quiet = ["", *high_volume_types()]
     parameters: list[Any] = [
-        *(*ends, limit, state.last_event_id, state.last_seq, state.last_event_id, json.dumps(state.holes)),
+        *(*ends, limit, state.last_event_id, state.last_event_id),
+        *(state.last_seq, state.last_event_id, json.dumps(state.holes)),
         *(state.last_seq - state.last_event_id, timezone.now(), *quiet),
     ]
     with connection.cursor() as cursor:
@@ -121,8 +122,10 @@ def number_in_one_go(state: State, limit: int = BATCH) -> Look | None:
             WITH found AS MATERIALIZED (
                 SELECT id, {_REPEATED} FROM events_event WHERE {unnumbered} ORDER BY id LIMIT %s
             ), run AS MATERIALIZED (
-                SELECT * FROM (SELECT *, row_number() OVER (ORDER BY id) AS place FROM found) AS placed
-                WHERE id = %s + place
+                SELECT * FROM (
+                    SELECT *, row_number() OVER (ORDER BY id) AS place, min(id) OVER () AS first FROM found
+                ) AS placed
+                WHERE id = %s + place AND first = %s + 1
             ), moved AS (
                 UPDATE events_logstate SET last_seq = last_seq + run.size, last_event_id = last_event_id + run.size
                 FROM (SELECT count(*) AS size FROM run) AS run

@@ -68,9 +68,9 @@ class Relay:
     def __init__(self) -> None:
         self.state = numbering.State(0, 0, [])
 
-    def number(self, limit: int) -> None:
+    def number(self, limit: int, is_patient: bool = False) -> None:
         log = numbering.number_in_one_go(self.state, limit)
-        if log is None or log.is_at_gap:
+        if log is None or (log.is_at_gap and not is_patient):
             log = numbering.number(limit)
         self.state = log.state
 
@@ -294,10 +294,10 @@ class Log(RuleBasedStateMachine):
             self.writers[which].rollback()
 
     @precondition(lambda self: databases.many_writers() or not self.open)
-    @rule(limit=st.integers(1, 4), which=st.integers(0, 1), remembers=st.booleans())
-    def number(self, limit: int, which: int, remembers: bool) -> None:
+    @rule(limit=st.integers(1, 8), which=st.integers(0, 1), remembers=st.booleans(), is_patient=st.booleans())
+    def number(self, limit: int, which: int, remembers: bool, is_patient: bool) -> None:
         if remembers:
-            self.relays[which].number(limit)
+            self.relays[which].number(limit, is_patient)
         else:
             numbering.number(limit)
 
@@ -364,6 +364,28 @@ def test_what_is_behind_a_running_transaction_waits_a_moment_for_it(happen):
         assert (order()[-3:], after.is_at_gap, after.is_due) == ([early, late, behind], False, False)
 
 
+@only_postgresql
+@pytest.mark.django_db(transaction=True)
+def test_a_hole_is_filled_just_when_the_next_gap_comes(happen):
+    relay = Relay()
+    happen(1)
+    relay.number(limit=10)
+    with writers(3) as (slow, slower, quick):
+        late, later, early = slow.emit("late"), quick.emit("early"), quick.emit("early")
+        quick.commit()
+        numbering.number()
+        last, behind = slower.emit("last"), quick.emit("behind the next gap")
+        slow.commit()
+        quick.commit()
+        relay.state = numbering.look().state
+        assert numbering.number_in_one_go(relay.state) is None, "the longer way has to fill the hole"
+        numbering.number()
+        slower.commit()
+        number_all()
+    assert order()[1:] == [later, early, late, behind, last]
+    assert_seqs_have_no_gap()
+
+
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("hole_kept_seconds", [0.0, 60.0])
 def test_whatever_commits_in_whatever_order_each_event_is_numbered_once(monkeypatch, hole_kept_seconds):
@@ -371,8 +393,8 @@ def test_whatever_commits_in_whatever_order_each_event_is_numbered_once(monkeypa
     run_state_machine_as_test(
         Log,
         settings=settings(
-            max_examples=15,
-            stateful_step_count=25,
+            max_examples=25,
+            stateful_step_count=30,
             deadline=None,
             suppress_health_check=list(HealthCheck),
         ),
