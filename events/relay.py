@@ -54,7 +54,7 @@ class Drain:
         self.lease.renew()
         log = self._number(self._state) if rung and self._state else self._look_and_number()
         self._state = log.state
-        pushed = self._push() if time.monotonic() >= self._push_not_before else 0
+        pushed = self._push(log.rows) if time.monotonic() >= self._push_not_before else 0
         return pushed > 0 or log.is_due
 
     def _look_and_number(self) -> numbering.Look:
@@ -62,7 +62,9 @@ class Drain:
         return self._number(log.state) if log.is_due else log
 
     def _number(self, state: numbering.State) -> numbering.Look:
-        log = numbering.number_in_one_go(state)
+        # With nothing else to push, what is numbered now is what goes out next.
+        is_next = self.pusher.is_done and self.lease.position == state.last_seq
+        log = numbering.number_in_one_go(state, with_rows=is_next)
         return numbering.number() if log is None or self._is_old_gap(log) else log
 
     def _is_old_gap(self, log: numbering.Look) -> bool:
@@ -72,9 +74,9 @@ class Drain:
             self._gap_after, self._gap_since = log.state.last_event_id, time.monotonic()
         return time.monotonic() - self._gap_since >= GAP_PATIENCE_SECONDS
 
-    def _push(self) -> int:
+    def _push(self, numbered: pushing.Rows) -> int:
         try:
-            pushed = self.pusher.push() if self.newest > self.lease.position else 0
+            pushed = self.pusher.push(numbered) if self.newest > self.lease.position else 0
             self._disconnect_again()
         except (EngineAway, GenerationsAway) as error:
             metrics.PUSH_FAILURES.labels("engine" if isinstance(error, EngineAway) else "redis").inc()

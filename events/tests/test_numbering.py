@@ -22,7 +22,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from events import databases, numbering
+from events import databases, numbering, pushing
 from events.emit import emit
 from events.ids import new_id
 from events.models import Entry, Event, LogState
@@ -345,6 +345,20 @@ def test_a_relay_that_is_alone_numbers_in_one_statement(happen, django_assert_nu
     assert order() == [*range(relay.state.last_event_id - 2, relay.state.last_event_id + 1)]
     entry = Entry.objects.select_related("event").order_by("-seq")[0]
     assert (entry.type, entry.tenant_id, entry.is_activity) == (entry.event.type, entry.event.tenant_id, False)
+
+
+@only_postgresql
+@pytest.mark.django_db(transaction=True)
+def test_what_was_numbered_comes_back_as_the_push_would_read_it(happen):
+    relay = Relay()
+    happen(1)
+    relay.number(limit=10)
+    before = relay.state.last_seq
+    happen(3)
+    log = numbering.number_in_one_go(relay.state, with_rows=True)
+    read = pushing._rows_after(before, 10)
+    assert [tuple(row) for row in log.rows] == [tuple(row) for row in read]
+    assert [row[0] for row in log.rows] == [before + 1, before + 2, before + 3]
 
 
 @only_postgresql
