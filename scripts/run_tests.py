@@ -17,8 +17,9 @@ from pathlib import Path
 
 from tests import services
 
-#: These use the machine as a whole (ports, processes, a browser, the clock), so they run one after another.
-ONE_AT_A_TIME = "whole or browser or faults"
+#: These have real processes: those of one file share a platform, and two files run side by side.
+WHOLE = "whole or browser or faults"
+BY_FILE = ["-q", "-n", "2", "--dist", "loadfile", "--durations=8"]
 #: The engine's contract starts both engines by itself, and knows no database.
 ONCE = "(once or conformance)"
 PRODUCTION_PARTS = {"DATABASE_URL": "PostgreSQL", "REDIS_URL": "Redis", "NEO_ENGINE": "Centrifugo"}
@@ -69,8 +70,8 @@ class Suite:
 
 def whole_suite(suite: Suite) -> None:
     """What a newcomer runs, then what production runs."""
-    suite.run("SQLite", ["-q", "-n", "2", "-m", f"not ({ONE_AT_A_TIME})"])
-    suite.run("SQLite, the whole", ["-q", "--durations=8", "-m", ONE_AT_A_TIME])
+    suite.run("SQLite", ["-q", "-n", "2", "-m", f"not ({WHOLE})"])
+    suite.run("SQLite, the whole", [*BY_FILE, "-m", WHOLE])
     with ExitStack() as stack:
         found: dict[str, str] = {}
         for name, start in (("DATABASE_URL", services.postgres), ("REDIS_URL", services.redis)):
@@ -84,8 +85,8 @@ def whole_suite(suite: Suite) -> None:
             suite.missing.append("centrifugo: it is not built (make centrifugo)")
         if found:
             title = ", ".join(PRODUCTION_PARTS[name] for name in found)
-            suite.run(title, ["-q", "-n", "2", "-m", f"not ({ONE_AT_A_TIME}) and not {ONCE}"], **found)
-            whole = ["-q", "--durations=8", "-m", f"({ONE_AT_A_TIME}) and not {ONCE}"]
+            suite.run(title, ["-q", "-n", "2", "-m", f"not ({WHOLE}) and not {ONCE}"], **found)
+            whole = [*BY_FILE, "-m", f"({WHOLE}) and not {ONCE}"]
             suite.run(f"{title}, the whole", whole, **found, **topology(suite, found))
 
 
