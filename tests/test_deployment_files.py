@@ -106,6 +106,13 @@ def test_every_secret_that_compose_reads_is_made(compose, tmp_path):
     assert tmp_path.stat().st_mode & 0o077 == 0
 
 
+def test_whatever_compose_mounts_from_here_is_here(compose):
+    mounted = [volume.split(":")[0] for service in compose["services"].values() for volume in service.get("volumes", [])]
+    from_here = [source for source in mounted if source.startswith(".")]
+    assert from_here
+    assert [source for source in from_here if not (ROOT / source).is_dir()] == []
+
+
 def test_compose_runs_the_centrifugo_that_we_test(compose):
     assert PINNED_CENTRIFUGO
     assert compose["services"]["centrifugo"]["image"] == f"centrifugo/centrifugo:{PINNED_CENTRIFUGO[1]}"
