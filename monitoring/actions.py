@@ -13,13 +13,23 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 from django_scopes import scope, scopes_disabled
 
 from accounts.actions import Refused
-from monitoring.models import EMIT_INTERVAL, ROLLUPS, LatestMetrics, Rollup, Sample
-from monitoring.signals import metrics_due
+from monitoring.models import (
+    COUNT_INTERVAL,
+    COUNTER,
+    EMIT_INTERVAL,
+    GAUGE,
+    ROLLUPS,
+    LatestMetrics,
+    MinuteRollup,
+    Rollup,
+    Sample,
+)
+from monitoring.signals import metrics_due, samples_counted
 from tenants.models import Tenant
 
 PRUNE_CHUNK = 1000
@@ -27,12 +37,13 @@ PRUNE_CHUNK = 1000
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A value as it was measured; `at` knows its zone, `value` is finite."""
+    """A value as it was measured; `at` knows its zone, `value` is finite, `name` is that of the series."""
 
     name: str
     value: float
     at: datetime
     unit: str = ""
+    kind: str = GAUGE
 
     @property
     def identity(self) -> tuple[str, datetime, float]:
@@ -68,13 +79,15 @@ def record(tenant: Tenant, samples: Sequence[Measured]) -> Recorded:
     _check_times(samples)
     with scope(tenant=tenant), transaction.atomic():
         latest = _locked(tenant)
-        _check_names(latest, samples)
+        _check_series(latest, samples)
         new = _not_stored(tenant, samples)
         _store(tenant, new)
         for rollup in ROLLUPS:
             _roll_up(rollup, tenant, new)
+        latest.uncounted += len(new)
         if _keep_newest(latest, new):
             _say_now_or_later(latest)
+        if new:
             latest.save()
         return Recorded(stored=len(new), known=len(samples) - len(new), version=latest.version)
 
@@ -102,13 +115,15 @@ def _check_times(samples: Sequence[Measured]) -> None:
             raise BadSample(place, "at", "in_the_future", f"It is more than {ahead} s ahead: look at your clock.")
 
 
-def _check_names(latest: LatestMetrics, samples: Sequence[Measured]) -> None:
+def _check_series(latest: LatestMetrics, samples: Sequence[Measured]) -> None:
+    """Each series costs a row a minute and room in every page: labels that never end must not make them without end."""
     names = set(latest.metrics)
     for place, sample in enumerate(samples):
         names.add(sample.name)
-        if len(names) > settings.METRIC_NAMES_PER_TENANT:
-            most = f"There are {settings.METRIC_NAMES_PER_TENANT} metrics of other names, which is the most"
-            raise BadSample(place, "name", "too_many_names", f"{most}. Use one of those names.")
+        if len(names) > settings.METRIC_SERIES_PER_TENANT:
+            most = f"There are {settings.METRIC_SERIES_PER_TENANT} series of other names or labels, which is the most"
+            advice = "Use one of those, or fewer labels"
+            raise BadSample(place, "name", "too_many_series", f"{most}. {advice}.")
 
 
 def _not_stored(tenant: Tenant, samples: Sequence[Measured]) -> Collection[Measured]:
@@ -167,7 +182,8 @@ def _keep_newest(latest: LatestMetrics, samples: Iterable[Measured]) -> bool:
         if known and (sample.at, sample.value) <= (datetime.fromisoformat(known["at"]), known["value"]):
             continue
         at = sample.at.astimezone(UTC).isoformat()
-        latest.metrics[sample.name] = {"value": sample.value, "unit": sample.unit, "at": at}
+        newest = {"value": sample.value, "unit": sample.unit, "at": at}
+        latest.metrics[sample.name] = newest | ({"kind": COUNTER} if sample.kind == COUNTER else {})
         latest.as_of = max(sample.at, latest.as_of or sample.at)
         changed = True
     latest.version += changed
@@ -209,6 +225,33 @@ def _due() -> QuerySet[LatestMetrics]:
     return LatestMetrics.objects.filter(due_at__isnull=False)
 
 
+@scopes_disabled()
+def say_how_many_were_stored() -> int:
+    """Emit `samples_stored` for every tenant whose turn it is: `pulse` calls this. Returns for how many tenants.
+
+    The count stands in the row that the samples were stored under the lock of, so none is told twice or not at all.
+    """
+    due = [latest.pk for latest in _uncounted(timezone.now()).only("pk")]
+    return sum(_say_how_many(tenant_id) for tenant_id in due)
+
+
+@transaction.atomic
+def _say_how_many(tenant_id: UUID) -> bool:
+    latest = _uncounted(timezone.now()).select_for_update().filter(pk=tenant_id).first()
+    if latest is None:  # another pulse has said it, or the tenant is gone
+        return False
+    samples_counted.send(LatestMetrics, latest=latest, count=latest.uncounted)
+    latest.uncounted, latest.counted_at = 0, timezone.now()
+    latest.save(update_fields=["uncounted", "counted_at"])
+    return True
+
+
+def _uncounted(now: datetime) -> QuerySet[LatestMetrics]:
+    """Where samples came since, and a minute has passed; a time that lies ahead is of a clock that was put back."""
+    its_turn = Q(counted_at=None) | Q(counted_at__lte=now - COUNT_INTERVAL) | Q(counted_at__gt=now)
+    return LatestMetrics.objects.filter(its_turn, uncounted__gt=0)
+
+
 # --- Forgetting -------------------------------------------------------------------------------------------------------
 
 
@@ -217,13 +260,12 @@ def prune() -> int:
     """Delete samples and roll-ups past their retention, a chunk a transaction. Returns how many rows."""
     now = timezone.now()
     oldest_sample = now - timedelta(hours=settings.METRIC_SAMPLES_KEPT_HOURS)
-    oldest_rollup = now - timedelta(days=settings.METRIC_ROLLUPS_KEPT_DAYS)
     deleted = _delete(Sample.objects.filter(at__lt=oldest_sample))
     for rollup in ROLLUPS:
-        oldest = {f"{rollup.PERIOD}__lt": rollup.period_of(oldest_rollup)}
+        oldest = {f"{rollup.PERIOD}__lt": rollup.period_of(now - rollup.kept())}
         deleted += _delete(rollup._default_manager.filter(**oldest))
     for latest in LatestMetrics.objects.filter(as_of__isnull=False):
-        _forget_metrics(latest.pk, before=oldest_rollup)
+        _forget_metrics(latest.pk, before=now - MinuteRollup.kept())
     return deleted
 
 
@@ -237,7 +279,7 @@ def _delete(old: QuerySet[Any]) -> int:
 
 @transaction.atomic
 def _forget_metrics(tenant_id: UUID, before: datetime) -> None:
-    """Metrics that nothing is left of make room for other names."""
+    """Series that had no sample for so long make room for others. What days tell of them stays as long as days do."""
     latest = LatestMetrics.objects.select_for_update().filter(pk=tenant_id).first()
     if latest is None:
         return

@@ -2,7 +2,7 @@ from django.contrib import admin
 
 from accounts.admin_site import ActionAdmin
 from events.admin import ReadOnlyAdmin, UncountedPaginator
-from monitoring.models import HourRollup, LatestMetrics, MinuteRollup, Rollup, Sample
+from monitoring.models import DayRollup, HourRollup, LatestMetrics, MinuteRollup, Rollup, Sample
 
 
 class MeasuredAdmin(ReadOnlyAdmin, ActionAdmin):
@@ -41,9 +41,14 @@ class HourRollupAdmin(RollupAdmin):
     ordering = ["-hour"]
 
 
+@admin.register(DayRollup)
+class DayRollupAdmin(RollupAdmin):
+    ordering = ["-day"]
+
+
 @admin.register(LatestMetrics)
 class LatestMetricsAdmin(ReadOnlyAdmin, ActionAdmin):
-    list_display = ["tenant", "names", "version", "as_of", "emitted_at", "due_at"]
+    list_display = ["tenant", "names", "version", "as_of", "emitted_at", "due_at", "uncounted", "counted_at"]
     list_select_related = ["tenant"]
     search_fields = ["tenant__slug", "tenant__name"]
     ordering = ["tenant__name"]

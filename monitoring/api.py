@@ -3,12 +3,14 @@
 Any member reads figures, and a key with events:read; a tenant admin sends samples, and a key with metrics:write.
 """
 
-from typing import Annotated, Any, ClassVar
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
 
 from django.conf import settings
 from django.http import Http404
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from django.utils import timezone
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
 from rest_framework import serializers, status
@@ -21,7 +23,17 @@ from events.channels import Channel, Topic
 from events.live import Live
 from monitoring import actions
 from monitoring.actions import BadSample, Measured
-from monitoring.models import NAME_LENGTH, NAME_PATTERN, UNIT_LENGTH, LatestMetrics, wire_time
+from monitoring.exposition import BadText, Exposition, OpenMetricsParser, TextParser
+from monitoring.models import (
+    LARGEST,
+    NAME_LENGTH,
+    NAME_PATTERN,
+    SERIES_LENGTH,
+    UNIT_LENGTH,
+    LatestMetrics,
+    wire_time,
+)
+from monitoring.names import LABEL, series_name
 from monitoring.series import RANGES, recent
 from tenants import rates
 from tenants.access import Rule, TenantAPIView
@@ -29,8 +41,6 @@ from tenants.models import Role, Tenant
 
 READ = Rule(scope="events:read")
 WRITE = Rule(role=Role.TENANT_ADMIN, scope="metrics:write")
-#: Beyond this even the sum of a minute could leave what a float holds.
-LARGEST = 1e18
 SERIES_AT_ONCE = 20
 #: Of a batch that is wrong throughout, so many problems are told.
 PROBLEMS_TOLD = 20
@@ -45,6 +55,18 @@ def _name(name: str) -> str:
             "invalid_name", "Begin with a letter, then use lower-case letters, digits, underscores and dots."
         )
     return name
+
+
+def _labels(labels: dict[str, str]) -> dict[str, str]:
+    if not all(map(LABEL.fullmatch, labels)):
+        raise PydanticCustomError("invalid_label", "Label names have letters, digits and underscores, no digit first.")
+    if not all(value.isprintable() for value in labels.values()):
+        raise PydanticCustomError("invalid_label", "Use printable characters in labels.")
+    if len(series_name("", labels)) > SERIES_LENGTH - NAME_LENGTH:
+        raise PydanticCustomError(
+            "labels_too_long", f"All labels together have at most {SERIES_LENGTH - NAME_LENGTH} characters."
+        )
+    return labels
 
 
 def _unit(unit: str) -> str:
@@ -69,10 +91,15 @@ class SampleIn(BaseModel):
     value: Annotated[float, Field(strict=True, ge=-LARGEST, le=LARGEST, allow_inf_nan=False)]
     unit: Annotated[str, Field(max_length=UNIT_LENGTH), AfterValidator(_unit)] = ""
     at: Annotated[AwareDatetime, BeforeValidator(_text)] = Field(description="When it was measured, with its zone.")
+    kind: Literal["gauge", "counter"] = Field("gauge", description="A counter only rises, or begins anew at 0.")
+    labels: Annotated[dict[str, str], AfterValidator(_labels)] = Field(
+        default_factory=dict, description="Each set of labels makes a series of its own."
+    )
 
     @property
     def measured(self) -> Measured:
-        return Measured(name=self.name, value=self.value, at=self.at, unit=self.unit)
+        name = series_name(self.name, self.labels)
+        return Measured(name=name, value=self.value, at=self.at, unit=self.unit, kind=self.kind)
 
 
 class Batch(BaseModel):
@@ -85,10 +112,10 @@ class Batch(BaseModel):
 
 class SeriesQuery(serializers.Serializer[Any]):
     name = serializers.ListField(
-        child=serializers.CharField(max_length=NAME_LENGTH),
+        child=serializers.CharField(max_length=SERIES_LENGTH),
         max_length=SERIES_AT_ONCE,
         required=False,
-        help_text="Once for each metric. Default: every metric there is.",
+        help_text="Once for each metric, with its labels. Default: all there are, at most twenty.",
     )
     range = serializers.ChoiceField(choices=list(RANGES), default="1h")
 
@@ -97,10 +124,14 @@ class SeriesQuery(serializers.Serializer[Any]):
 
 
 class Stored(BaseModel):
-    """`known` samples had been stored before; `version` is that of the tenant's metrics after this."""
+    """`known` samples had been stored before; `version` is that of the tenant's metrics after this.
+
+    `left_out` samples of a text are no counters or gauges: buckets, infos, values that are not finite.
+    """
 
     stored: int
     known: int
+    left_out: int
     version: int
 
 
@@ -108,6 +139,7 @@ class Newest(BaseModel):
     value: float
     unit: str
     at: str
+    kind: Literal["gauge", "counter"] = "gauge"
 
 
 class Position(BaseModel):
@@ -134,7 +166,8 @@ class TenantMetrics(BaseModel):
 class SeriesOut(BaseModel):
     """`points` of each name are [t, average, least, greatest]: t in seconds since 1970, `step` seconds apart.
 
-    All names have their points at the same t. Where nothing was measured the three values are null.
+    All names have their points at the same t. Where nothing was measured the three values are null. A counter's are how
+    fast it rose, per second.
     """
 
     model_config = ConfigDict(title="Series")
@@ -156,32 +189,86 @@ class Problems(Exception):
         self.problems = problems
 
 
+TEXT_EXAMPLE = """# TYPE http_requests_total counter
+http_requests_total{method="get",code="200"} 1027
+# TYPE queue_length gauge
+queue_length 3
+"""
+
+
 class MetricsView(TenantAPIView):
     rules: ClassVar[dict[str, Rule]] = {"POST": WRITE}
+    parser_classes = [*TenantAPIView.parser_classes, TextParser, OpenMetricsParser]
 
-    @extend_schema(request=Batch, responses={200: Stored})
+    @extend_schema(
+        request={"application/json": Batch, "text/plain": str, "application/openmetrics-text": str},
+        responses={200: Stored},
+        examples=[
+            OpenApiExample(
+                "A gauge",
+                {"samples": [{"name": "cpu_percent", "value": 12.5, "unit": "%", "at": "2026-11-23T15:04:05.123Z"}]},
+                request_only=True,
+                media_type="application/json",
+            ),
+            OpenApiExample("Prometheus", TEXT_EXAMPLE, request_only=True, media_type="text/plain"),
+            OpenApiExample(
+                "OpenMetrics",
+                f"{TEXT_EXAMPLE.replace('http_requests_total counter', 'http_requests counter')}# EOF\n",
+                request_only=True,
+                media_type="application/openmetrics-text",
+            ),
+        ],
+    )
     def post(self, request: Request) -> Response:
-        """Store samples. Sending the same ones again, after an answer that never came, is safe."""
+        """Store samples, as JSON, as Prometheus' text or as OpenMetrics; all of them or none.
+
+        Sending the same ones again, after an answer that never came, is safe where they carry their times. What a text
+        says without a time was measured when it arrived.
+        """
         tenant: Tenant = request.tenant  # type: ignore[attr-defined]
         if wait := rates.seconds_to_wait(settings.METRICS_POSTED_PER_SECOND, "metrics", str(tenant.pk)):
             raise Throttled(wait)
+        read = read_body(request.data)
         try:
-            recorded = actions.record(tenant, samples_of(request.data))
+            recorded = actions.record(tenant, read.samples)
+        except BadSample as bad:
+            raise Problems((bad.code, read.where(bad), f"{bad} Nothing was stored.")) from None
         except Tenant.DoesNotExist:  # deleted since the key was looked at
             raise Http404 from None
-        return Response({"stored": recorded.stored, "known": recorded.known, "version": recorded.version})
+        told = {"stored": recorded.stored, "known": recorded.known, "left_out": read.left_out}
+        return Response(told | {"version": recorded.version})
 
     def handle_exception(self, exc: Exception) -> Any:
-        if isinstance(exc, BadSample):
-            exc = Problems((exc.code, f"samples.{exc.place}.{exc.field}", f"{exc} Nothing was stored."))
+        if isinstance(exc, BadText):
+            exc = Problems((exc.code, exc.where, f"{exc} Nothing was stored."))
         if isinstance(exc, Problems):
             told = [{"code": code, "detail": detail, "attr": attr} for code, attr, detail in exc.problems]
             return Response({"type": "validation_error", "errors": told}, status=status.HTTP_400_BAD_REQUEST)
         return super().handle_exception(exc)
 
 
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What a request brought: in a text, samples go by their series' name; in JSON, by their place."""
+
+    samples: list[Measured]
+    left_out: int = 0
+    is_text: bool = False
+
+    def where(self, bad: BadSample) -> str:
+        return self.samples[bad.place].name if self.is_text else f"samples.{bad.place}.{bad.field}"
+
+
+def read_body(body: Any) -> Body:
+    """Raises Problems, and BadText."""
+    if not isinstance(body, Exposition):
+        return Body(samples_of(body))
+    found = body.read(timezone.now())
+    return Body(found.samples, found.left_out, is_text=True)
+
+
 def samples_of(body: Any) -> list[Measured]:
-    """The samples of a request's body. Raises Problems that name each sample by its place, from 0, and the field."""
+    """The samples of a JSON body. Raises Problems that name each sample by its place, from 0, and the field."""
     try:
         return [sample.measured for sample in Batch.model_validate(body).samples]
     except ValidationError as invalid:
@@ -228,7 +315,7 @@ class SeriesView(TenantAPIView):
         responses=SeriesOut,
     )
     def get(self, request: Request) -> Response:
-        """Metrics over the last 15 minutes, hour, day, week or month, for charts."""
+        """Metrics over the last 15 minutes, hour, day, week, month, 90 days or year, for charts."""
         query = SeriesQuery(data=request.query_params)
         query.is_valid(raise_exception=True)
         wanted = query.validated_data

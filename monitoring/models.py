@@ -1,9 +1,10 @@
-"""Metrics: raw samples for a day, roll-ups of minutes and hours for a month, and the newest of each by tenant."""
+"""Metrics: raw samples for a day, roll-ups of minutes and hours for a month, of days for a year; the newest of each."""
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
@@ -12,9 +13,19 @@ from tenants.models import Tenant
 
 NAME_LENGTH = 64
 NAME_PATTERN = re.compile(r"[a-z][a-z0-9_.]*")
+#: Of a name with its labels: see `names`.
+SERIES_LENGTH = 200
 UNIT_LENGTH = 16
+#: Beyond this even the sum of a minute could leave what a float holds.
+LARGEST = 1e18
+#: A gauge goes up and down; a counter only rises, or begins anew at 0.
+GAUGE, COUNTER = "gauge", "counter"
+#: So many series are told live in `metrics_update`, those without labels first.
+TOLD_SERIES = 100
 #: Two `metrics_update` of one tenant are at least this far apart.
 EMIT_INTERVAL = timedelta(milliseconds=100)
+#: Two `samples_stored` of one tenant are at least this far apart.
+COUNT_INTERVAL = timedelta(minutes=1)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -23,7 +34,7 @@ class Sample(models.Model):
 
     id = models.BigAutoField(primary_key=True)
     tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="+", db_index=False)
-    name = models.CharField(max_length=NAME_LENGTH)
+    name = models.CharField(max_length=SERIES_LENGTH)
     at = models.DateTimeField(db_index=True, help_text="When it was measured, by the sender's clock.")
     value = models.FloatField()
     unit = models.CharField(max_length=UNIT_LENGTH, blank=True)
@@ -42,15 +53,16 @@ class Sample(models.Model):
 class Rollup(models.Model):
     """What the samples of one metric in one period come to. Written with the samples, under the lock of the latest.
 
-    `PERIOD` names the field that counts periods of so many `SECONDS` since 1970 began, UTC.
+    `PERIOD` names the field that counts periods of so many `SECONDS` since 1970 began, UTC; `KEPT_DAYS` the setting.
     """
 
     PERIOD: ClassVar[str]
     SECONDS: ClassVar[int]
+    KEPT_DAYS: ClassVar[str] = "METRIC_ROLLUPS_KEPT_DAYS"
 
     id = models.BigAutoField(primary_key=True)
     tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="+", db_index=False)
-    name = models.CharField(max_length=NAME_LENGTH)
+    name = models.CharField(max_length=SERIES_LENGTH)
     count = models.PositiveBigIntegerField()
     sum = models.FloatField()
     min = models.FloatField()
@@ -66,6 +78,10 @@ class Rollup(models.Model):
     def period_of(cls, at: datetime) -> int:
         """The period that a moment falls into."""
         return int((at - EPOCH) // timedelta(seconds=cls.SECONDS))
+
+    @classmethod
+    def kept(cls) -> timedelta:
+        return timedelta(days=getattr(settings, cls.KEPT_DAYS))
 
     @property
     def period(self) -> int:
@@ -112,14 +128,30 @@ class HourRollup(Rollup):
         ]
 
 
-ROLLUPS: tuple[type[Rollup], ...] = (MinuteRollup, HourRollup)
+class DayRollup(Rollup):
+    """The same, for what hours are not kept for. Days are those of UTC."""
+
+    PERIOD, SECONDS, KEPT_DAYS = "day", 86_400, "METRIC_DAYS_KEPT_DAYS"
+
+    day = models.PositiveBigIntegerField(db_index=True, help_text="Days since 1970 began, UTC.")
+
+    objects: ClassVar[TenantManager["DayRollup"]] = TenantManager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "name", "day"], name="one_rollup_per_metric_and_day"),
+            models.CheckConstraint(condition=Q(count__gte=1), name="day_of_something"),
+        ]
+
+
+ROLLUPS: tuple[type[Rollup], ...] = (MinuteRollup, HourRollup, DayRollup)
 
 
 class LatestMetrics(models.Model):
     """A tenant's metrics as they are now, and what has been said of them. Its lock makes a tenant's writers take turns.
 
-    `metrics` is {name: {"value", "unit", "at"}}. `version` rises when it changes. What is not said yet is due: the
-    process `pulse` says it, unless the next samples do so first.
+    `metrics` is {series: {"value", "unit", "at"}}, with "kind": "counter" for one. `version` rises when it changes.
+    What is not said yet is due: the process `pulse` says it, unless the next samples do so first.
     """
 
     tenant = models.OneToOneField(Tenant, on_delete=models.CASCADE, primary_key=True, related_name="+")
@@ -128,6 +160,8 @@ class LatestMetrics(models.Model):
     as_of = models.DateTimeField(null=True, blank=True, help_text="When the newest sample was measured.")
     emitted_at = models.DateTimeField(null=True, blank=True, help_text="When the last metrics_update was emitted.")
     due_at = models.DateTimeField(null=True, blank=True, help_text="When the next one is due; empty: all is said.")
+    uncounted = models.PositiveBigIntegerField(default=0, help_text="Samples stored since the last samples_stored.")
+    counted_at = models.DateTimeField(null=True, blank=True, help_text="When the last samples_stored was emitted.")
 
     objects: ClassVar[TenantManager["LatestMetrics"]] = TenantManager()
 
@@ -137,6 +171,14 @@ class LatestMetrics(models.Model):
 
     def __str__(self) -> str:
         return f"{len(self.metrics)} metrics of {self.tenant}"
+
+    @property
+    def told(self) -> dict[str, dict[str, Any]]:
+        """What events carry of `metrics`: they go to every open page, so they have an end."""
+        if len(self.metrics) <= TOLD_SERIES:
+            return self.metrics
+        order = sorted(self.metrics, key=lambda name: ("{" in name, name))
+        return {name: self.metrics[name] for name in order[:TOLD_SERIES]}
 
     def may_emit(self, now: datetime) -> bool:
         """Whether the last emit is long enough ago. One that lies far ahead was made before a clock was put back."""

@@ -4,13 +4,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from django.db.models import Avg, F, Max, Min, Sum
 from django.db.models.functions import ExtractSecond, TruncMinute
 from django.utils import timezone
 from django_scopes import scope
 
-from monitoring.models import HourRollup, LatestMetrics, MinuteRollup, Rollup, Sample
+from monitoring.models import COUNTER, DayRollup, HourRollup, LatestMetrics, MinuteRollup, Rollup, Sample
 from tenants.models import Tenant
 
 #: What a chart may show, by its name.
@@ -20,15 +21,18 @@ RANGES = {
     "24h": timedelta(hours=24),
     "7d": timedelta(days=7),
     "30d": timedelta(days=30),
+    "90d": timedelta(days=90),
+    "1y": timedelta(days=365),
 }
-#: Up to this length, points are so many seconds apart: 168 to 360 points, and 60 for an hour.
+#: Up to this length, points are so many seconds apart: 90 to 365 points, and 60 for an hour.
 _STEPS = (
     (RANGES["15m"], 5),
     (RANGES["1h"], 60),
     (RANGES["24h"], 300),
     (RANGES["7d"], 3600),
+    (RANGES["30d"], 7200),
 )
-_LONGEST_STEP_SECONDS = 7200
+_LONGEST_STEP_SECONDS = 86_400
 
 #: t (seconds since 1970, where the step begins), average, least, greatest; all three None where there was no sample.
 Point = tuple[int, float | None, float | None, float | None]
@@ -36,12 +40,17 @@ Point = tuple[int, float | None, float | None, float | None]
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """`points` of every name stand at the same moments, `step` seconds apart; the last step may still go on."""
+    """`points` of every name stand at the same moments, `step` seconds apart; the last step may still go on.
+
+    A counter's are how much it rose a second, in `unit`; `peaks` has its greatest value in each step, and in the one
+    before the first: what they were made of.
+    """
 
     names: list[str]
     unit: dict[str, str]
     step: int
     points: dict[str, list[Point]]
+    peaks: dict[str, list[float | None]]
 
 
 def recent(tenant: Tenant, names: Sequence[str] | None, span: str) -> Series:
@@ -54,7 +63,7 @@ def series(tenant: Tenant, names: Sequence[str] | None, since: datetime, until: 
     """How metrics went from `since` to `until`, in steps that suit the length.
 
     Up to a quarter of an hour from the samples themselves, which are kept a day; from minutes up to a day, from hours
-    beyond: a month of minutes would be 43,200 rows a metric.
+    up to a month, which in minutes would be 43,200 rows a metric; from days beyond.
     """
     step = next((seconds for length, seconds in _STEPS if until - since <= length), _LONGEST_STEP_SECONDS)
     first, last = (int(moment.timestamp()) // step * step for moment in (since, until))
@@ -62,19 +71,60 @@ def series(tenant: Tenant, names: Sequence[str] | None, since: datetime, until: 
         latest = LatestMetrics.objects.filter(pk=tenant.pk).first()
         known = latest.metrics if latest else {}
         wanted = sorted(known) if names is None else list(dict.fromkeys(names))
+        # One step more at the front: a counter's first rise needs what was before it.
         if step < MinuteRollup.SECONDS:
-            found = _of_samples(wanted, first, last, step)
+            found = _of_samples(wanted, first - step, last, step)
         else:
-            found = _of_rollups(
-                HourRollup if step % HourRollup.SECONDS == 0 else MinuteRollup, wanted, first, last, step
-            )
+            found = _of_rollups(_longest_within(step), wanted, first - step, last, step)
     grid = range(first, last + step, step)
+    counters = [name for name in wanted if known.get(name, {}).get("kind") == COUNTER]
+    peaks = {name: [found[name].get(t, _nothing(t))[3] for t in (first - step, *grid)] for name in counters}
+    points = {name: [found[name].get(t, _nothing(t)) for t in grid] for name in wanted if name not in peaks}
+    rises: dict[str, list[Point]] = {
+        name: [(t, rate, rate, rate) for t, rate in zip(grid, rates(peaks[name], step), strict=True)] for name in peaks
+    }
     return Series(
         names=wanted,
-        unit={name: known.get(name, {}).get("unit", "") for name in wanted},
+        unit={name: per_second(unit) if name in peaks else unit for name, unit in _units(known, wanted)},
         step=step,
-        points={name: [found[name].get(t, (t, None, None, None)) for t in grid] for name in wanted},
+        points=points | rises,
+        peaks=peaks,
     )
+
+
+def _units(known: dict[str, dict[str, Any]], names: Iterable[str]) -> Iterable[tuple[str, str]]:
+    return ((name, known.get(name, {}).get("unit", "")) for name in names)
+
+
+def per_second(unit: str) -> str:
+    return f"{unit}/s"
+
+
+def rates(peaks: Sequence[float | None], step: int) -> list[float | None]:
+    """How fast a counter rose in each step but the first, per second. One that fell has begun anew, at 0.
+
+    Of the last step, which may still go on, nothing can be said; after a gap the rise is that of the whole gap.
+    `static/js/chart.js` says the same: monitoring/tests/rates.json holds the two to each other.
+    """
+    found: list[float | None] = []
+    before, steps = peaks[0], 1
+    for peak in peaks[1:]:
+        if peak is None:
+            found.append(None)
+            steps += 1
+            continue
+        found.append(None if before is None else (peak - before if peak >= before else peak) / (steps * step))
+        before, steps = peak, 1
+    return [*found[:-1], None]
+
+
+def _nothing(t: int) -> Point:
+    return (t, None, None, None)
+
+
+def _longest_within(step: int) -> type[Rollup]:
+    """The longest roll-up that `step` is made of whole ones of."""
+    return next(model for model in (DayRollup, HourRollup, MinuteRollup) if step % model.SECONDS == 0)
 
 
 Found = dict[str, dict[int, Point]]

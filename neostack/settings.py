@@ -311,8 +311,10 @@ RUNNER_SHUTDOWN_SECONDS = env.float("RUNNER_SHUTDOWN_SECONDS", default=2.0)
 
 #: Raw samples; charts of up to a quarter of an hour are made of them.
 METRIC_SAMPLES_KEPT_HOURS = env.int("METRIC_SAMPLES_KEPT_HOURS", default=24)
-#: One roll-up a metric and minute; longer charts are made of these.
+#: Roll-ups of minutes and hours; charts of up to a month are made of these.
 METRIC_ROLLUPS_KEPT_DAYS = env.int("METRIC_ROLLUPS_KEPT_DAYS", default=30)
+#: Roll-ups of days; charts of up to a year are made of these.
+METRIC_DAYS_KEPT_DAYS = env.int("METRIC_DAYS_KEPT_DAYS", default=400)
 #: Older samples are refused. Below METRIC_SAMPLES_KEPT_HOURS, or one sent again would be counted again.
 METRICS_ACCEPTED_AGE_SECONDS = env.int("METRICS_ACCEPTED_AGE_SECONDS", default=12 * 3600)
 #: What is further ahead of our clock is refused: it would stand as the newest for too long.
@@ -321,8 +323,8 @@ METRICS_ACCEPTED_AHEAD_SECONDS = env.int("METRICS_ACCEPTED_AHEAD_SECONDS", defau
 METRICS_BATCH_LIMIT = env.int("METRICS_BATCH_LIMIT", default=500)
 #: Requests with samples in a second, for each tenant.
 METRICS_POSTED_PER_SECOND = env.int("METRICS_POSTED_PER_SECOND", default=20)
-#: Different metrics of one tenant. A name that has had no sample for METRIC_ROLLUPS_KEPT_DAYS makes room.
-METRIC_NAMES_PER_TENANT = env.int("METRIC_NAMES_PER_TENANT", default=100)
+#: Different series of one tenant: names with their labels. One without a sample for METRIC_ROLLUPS_KEPT_DAYS makes room.
+METRIC_SERIES_PER_TENANT = env.int("METRIC_SERIES_PER_TENANT", default=500)
 #: Where the demo's agent finds its API key. Only its owner may read the file.
 AGENT_KEY_FILE = processes.agent_key(LOCAL_DIR)
 

@@ -13,22 +13,46 @@ from zoneinfo import ZoneInfo
 from django.http import QueryDict
 from django.utils import timezone
 
-from monitoring.models import LatestMetrics
-from monitoring.series import RANGES, Series, recent
+from monitoring.models import COUNTER, LatestMetrics
+from monitoring.series import RANGES, Series, per_second, recent
 from portal import figures
 from portal.times import wire
 from tenants.models import Tenant
 
 DEFAULT_RANGE = "1h"
 #: How a range is said in a caption: "the last hour".
-SPANS = {"15m": "15 minutes", "1h": "hour", "24h": "24 hours", "7d": "7 days", "30d": "30 days"}
+SPANS = {
+    "15m": "15 minutes",
+    "1h": "hour",
+    "24h": "24 hours",
+    "7d": "7 days",
+    "30d": "30 days",
+    "90d": "90 days",
+    "1y": "year",
+}
 #: A chart with more lines can't be read; what is beyond has its figure only.
 LINES_SHOWN = 4
 CHARTS_SHOWN = 3
 FIGURES_SHOWN = 12
 #: How far apart the rows of the table are that stands for a chart: whole steps of its series, about sixty rows.
-ROW_SECONDS = {"15m": 15, "1h": 60, "24h": 1800, "7d": 3 * 3600, "30d": 12 * 3600}
-UNIT_WORDS = {"%": "percent", "B/s": "bytes a second", "B": "bytes", "ms": "milliseconds", "s": "seconds"}
+ROW_SECONDS = {
+    "15m": 15,
+    "1h": 60,
+    "24h": 1800,
+    "7d": 3 * 3600,
+    "30d": 12 * 3600,
+    "90d": 86_400,
+    "1y": 7 * 86_400,
+}
+UNIT_WORDS = {
+    "%": "percent",
+    "B/s": "bytes a second",
+    "B": "bytes",
+    "ms": "milliseconds",
+    "s": "seconds",
+    "/s": "a second",
+    "s/s": "seconds a second",
+}
 #: Without a sample for so long, a page says since when.
 SILENT_AFTER_SECONDS = 60
 #: What a machine's metrics are called comes first, in this order.
@@ -47,6 +71,12 @@ class Figure:
     number: float
     unit: str
     at: datetime
+    is_counter: bool = False
+
+    @property
+    def chart_unit(self) -> str:
+        """A counter's chart shows how fast it rises."""
+        return per_second(self.unit) if self.is_counter else self.unit
 
     @property
     def word(self) -> str:
@@ -91,7 +121,7 @@ def metrics_now(tenant: Tenant) -> Now:
     if latest is None:
         return Now([], 0, None)
     found = [
-        Figure(name, one["value"], one["unit"], datetime.fromisoformat(one["at"]))
+        Figure(name, one["value"], one["unit"], datetime.fromisoformat(one["at"]), one.get("kind") == COUNTER)
         for name, one in sorted(latest.metrics.items(), key=lambda item: first_known(item[0]))
     ]
     return Now(found, latest.version, latest.as_of)
@@ -215,11 +245,11 @@ class Charts:
     def _chosen(found: Sequence[Figure]) -> Iterable[Sequence[Figure]]:
         by_unit: dict[str, list[Figure]] = {}
         for figure in found:
-            by_unit.setdefault(figure.unit, []).append(figure)
+            by_unit.setdefault(figure.chart_unit, []).append(figure)
         return [group[:LINES_SHOWN] for group in by_unit.values()][:CHARTS_SHOWN]
 
     def _chart(self, number: int, group: Sequence[Figure]) -> Chart:
-        unit = group[0].unit
+        unit = group[0].chart_unit
         averages = [[average for _, average, _, _ in self._series.points[figure.name]] for figure in group]
         low, high = bounds([one for line in averages for one in line if one is not None], unit)
         lines = [
@@ -242,6 +272,7 @@ class Charts:
             "step": self._series.step,
             "size": len(times),
             "values": {name: [_short(average) for _, average, _, _ in found] for name, found in points.items()},
+            "peaks": self._series.peaks,
             "charts": [
                 {
                     "id": chart.id,
@@ -289,7 +320,9 @@ class Charts:
 def length(seconds: int) -> str:
     if seconds < 60:
         return f"{seconds} s"
-    return f"{seconds // 60} min" if seconds < 3600 else f"{seconds / 3600:g} h"
+    if seconds < 86_400:
+        return f"{seconds // 60} min" if seconds < 3600 else f"{seconds / 3600:g} h"
+    return f"{seconds // 86_400} {'day' if seconds < 2 * 86_400 else 'days'}"
 
 
 def newest(averages: Sequence[float | None], unit: str) -> str:

@@ -3,6 +3,8 @@
 
 from decimal import ROUND_HALF_UP, Decimal
 
+from monitoring.names import parts_of
+
 WORDS = {
     "cpu_percent": "CPU",
     "memory_percent": "Memory",
@@ -16,8 +18,10 @@ STEP = 1000
 
 
 def word(name: str) -> str:
-    """A metric's name in words; one that we don't know is read as it is written."""
-    return WORDS.get(name) or name.replace("_", " ").replace(".", " ").strip().capitalize() or name
+    """A metric's name in words; one that we don't know is read as it is written. Labels follow it: "Load, host a"."""
+    metric, labels = parts_of(name)
+    said = WORDS.get(metric) or metric.replace("_", " ").replace(".", " ").strip().capitalize() or metric
+    return ", ".join([said, *(f"{label} {value}" for label, value in labels.items())])
 
 
 def value(number: float, unit: str) -> str:

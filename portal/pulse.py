@@ -37,6 +37,7 @@ WATCH = watch.Watch()
 BEATS = (
     #: A metrics_update that waits for its turn (100 ms) comes this much later at most.
     Beat("metrics", every=0.05, do=monitoring.say_what_is_due),
+    Beat("stored", every=5, do=monitoring.say_how_many_were_stored),
     Beat("platform", every=watch.EVERY_SECONDS, do=WATCH.step),
     Beat("stock", every=facts.STOCK_EVERY_SECONDS, do=facts.FACTS.take_stock),
 )

@@ -20,7 +20,7 @@ from events import numbering
 from events.models import Cursor, DeadLetter, Event, Heartbeat
 from monitoring import actions as metrics
 from monitoring.actions import Measured
-from monitoring.models import HourRollup, LatestMetrics, MinuteRollup, Sample
+from monitoring.models import DayRollup, HourRollup, LatestMetrics, MinuteRollup, Sample
 from notifications import actions as notifications
 from notifications.handlers import notify_of_notice
 from notifications.models import Inbox, Notice, Notification
@@ -81,7 +81,7 @@ def queries(person: Person, url: str) -> int:
 def test_what_the_platforms_admins_look_after_is_all_there():
     shown = set(admin.site._registry)
     assert {Tenant, Membership, ApiKey, ChannelPolicy, Event, Cursor, DeadLetter, Stack, Release, Deployment} <= shown
-    assert {Sample, MinuteRollup, HourRollup, LatestMetrics} <= shown
+    assert {Sample, MinuteRollup, HourRollup, DayRollup, LatestMetrics} <= shown
     assert {Inbox, Notice, Notification} <= shown
     assert {Heartbeat, PlatformHealth, PlatformFigures} <= shown
     assert SigningKey in shown

@@ -48,8 +48,8 @@ def problems(response) -> dict[str, str]:
 def test_an_agent_with_a_key_sends_samples_and_sends_them_again(acme, alice, clock):
     agent = service(acme, alice, "metrics:write")
     batch = {"samples": [GOOD, GOOD | {"name": "load_1m", "value": 3, "unit": ""}]}
-    assert agent.api_post(POST, batch).json() == {"stored": 2, "known": 0, "version": 1}
-    assert agent.api_post(POST, batch).json() == {"stored": 0, "known": 2, "version": 1}
+    assert agent.api_post(POST, batch).json() == {"stored": 2, "known": 0, "left_out": 0, "version": 1}
+    assert agent.api_post(POST, batch).json() == {"stored": 0, "known": 2, "left_out": 0, "version": 1}
     assert newest(acme) == {"cpu_percent": 12.5, "load_1m": 3.0}
     assert updates(acme) == [facts(cpu_percent=12.5, load_1m=3.0) | {"version": 1}]
 
@@ -77,6 +77,11 @@ def test_an_agent_with_a_key_sends_samples_and_sends_them_again(acme, alice, clo
         ({name: value for name, value in GOOD.items() if name != "at"}, "at", "required"),
         ({name: value for name, value in GOOD.items() if name != "value"}, "value", "required"),
         (GOOD | {"colour": "red"}, "colour", "not permitted"),
+        (GOOD | {"kind": "histogram"}, "kind", "'gauge' or 'counter'"),
+        (GOOD | {"labels": {"0": "x"}}, "labels", "no digit first"),
+        (GOOD | {"labels": {"code": "2\n"}}, "labels", "printable"),
+        (GOOD | {"labels": {"code": "2" * 200}}, "labels", "136 characters"),
+        (GOOD | {"labels": {"code": 200}}, "labels.code", "string"),
     ],
 )
 def test_a_sample_that_cannot_be_is_named_and_none_of_its_batch_is_stored(acme, alice, clock, sample, field, words):
@@ -102,7 +107,7 @@ def test_infinity_and_nan_are_no_json(acme, alice, clock):
 def test_a_batch_has_an_end_and_a_tenants_names_too(acme, alice, clock, settings):
     many = [GOOD | {"value": float(n)} for n in range(501)]
     assert "500" in problems(alice.api_post(POST, {"samples": many}, tenant="acme"))["samples"]
-    settings.METRIC_NAMES_PER_TENANT = 1
+    settings.METRIC_SERIES_PER_TENANT = 1
     found = problems(alice.api_post(POST, {"samples": [GOOD, GOOD | {"name": "other"}]}, tenant="acme"))
     assert "Nothing was stored." in found["samples.1.name"]
     assert stored() == 0
@@ -129,7 +134,7 @@ def test_bob_sees_the_newest_and_where_to_follow_it_from(acme, bob, clock, monke
     monkeypatch.setattr(engine_client, "positions", positions)
     assert bob.api_get(LATEST, tenant="acme").json() == {
         "tenantId": str(acme.id),
-        "metrics": {"cpu_percent": {"value": 2.0, "unit": "%", "at": "2026-11-23T12:00:01.000Z"}},
+        "metrics": {"cpu_percent": {"value": 2.0, "unit": "%", "at": "2026-11-23T12:00:01.000Z", "kind": "gauge"}},
         "version": 2,
         "as_of": "2026-11-23T12:00:01.000Z",
         "position": {"channel": channels.tenant(acme.id, Topic.DASHBOARD).name, "offset": 7, "epoch": "e"},
@@ -160,7 +165,7 @@ def test_a_chart_reads_its_series(acme, bob, clock):
     assert bob.api_get(SERIES, tenant="acme").json()["names"] == ["cpu_percent", "load_1m"]
 
 
-@pytest.mark.parametrize("query", ["range=2h", "name=" + "x" * 65, "&".join(f"name=m{n}" for n in range(21)), "name="])
+@pytest.mark.parametrize("query", ["range=2h", "name=" + "x" * 201, "&".join(f"name=m{n}" for n in range(21)), "name="])
 def test_a_series_nobody_could_draw_is_refused(acme, bob, query):
     assert bob.api_get(f"{SERIES}?{query}", tenant="acme").status_code == 400
 
@@ -169,8 +174,8 @@ def test_the_api_describes_itself(client):
     found = client.get("/api/schema", headers={"accept": "application/json"}).json()
     paths, parts = found["paths"], found["components"]["schemas"]
     assert paths[POST]["post"]["requestBody"]["content"]["application/json"]["schema"]["$ref"].endswith("/Batch")
-    assert {"name", "value", "unit", "at"} == set(parts["SampleIn"]["properties"])
+    assert {"name", "value", "unit", "at", "kind", "labels"} == set(parts["SampleIn"]["properties"])
     parameters = {one["name"]: one for one in paths[SERIES]["get"]["parameters"]}
-    assert parameters["range"]["schema"]["enum"] == ["15m", "1h", "24h", "7d", "30d"]
+    assert parameters["range"]["schema"]["enum"] == ["15m", "1h", "24h", "7d", "30d", "90d", "1y"]
     assert parameters["name"]["schema"]["type"] == "array"
     assert "position" in parts["TenantMetrics"]["properties"]

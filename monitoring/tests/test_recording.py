@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from monitoring import actions
 from monitoring.actions import BadSample, Measured, Recorded, record
-from monitoring.models import ROLLUPS, LatestMetrics, MinuteRollup, Rollup, Sample
+from monitoring.models import ROLLUPS, DayRollup, LatestMetrics, MinuteRollup, Rollup, Sample
 from monitoring.tests.conftest import NOON, facts, latest_of, measured, newest, update_times, updates
 from tenants.models import Tenant
 from tenants.tests.test_at_once import at_once
@@ -104,10 +104,10 @@ def test_a_sample_from_another_zone_is_of_the_same_moment(acme, clock):
 
 
 def test_a_tenant_cannot_invent_names_without_end(acme, clock, settings):
-    settings.METRIC_NAMES_PER_TENANT = 3
+    settings.METRIC_SERIES_PER_TENANT = 3
     record(acme, [measured(name, 1.0) for name in "abc"])
     clock.move(seconds=1)
-    with pytest.raises(BadSample, match="3 metrics of other names") as refused:
+    with pytest.raises(BadSample, match="3 series of other names or labels") as refused:
         record(acme, [measured("a", 2.0), measured("d", 1.0)])
     assert (refused.value.place, refused.value.field) == (1, "name")
     assert newest(acme) == {"a": 1.0, "b": 1.0, "c": 1.0}
@@ -174,5 +174,9 @@ def test_what_is_past_its_retention_goes_and_what_is_not_stays(acme, clock, monk
     assert actions.prune() == 2 + 1 + 1, "two samples, and the first minute's and the first hour's roll-up"
     clock.move(days=1, minutes=1)
     actions.prune()
-    assert newest(acme) == {"cpu_percent": 2.0}, "nothing is left of load_1m, so its name is free again"
+    assert newest(acme) == {"cpu_percent": 2.0}, "nothing short is left of load_1m, so its name is free again"
+    assert {name for name, _ in rollups(acme, DayRollup)} == {"load_1m", "cpu_percent"}, "days are kept for a year"
     assert updates(acme)[-1]["metrics"] == {"cpu_percent": 2.0}
+    clock.move(days=371)
+    actions.prune()
+    assert set(rollups(acme, DayRollup)) == {("cpu_percent", 30)}

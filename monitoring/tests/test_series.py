@@ -1,17 +1,20 @@
 """Charts: one grid for all metrics of a range, the right averages on it, and gaps that stay gaps."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 from django.db import connection
 
-from monitoring.actions import record
-from monitoring.models import HourRollup, MinuteRollup
-from monitoring.series import RANGES, recent, series
+from monitoring.actions import Measured, record
+from monitoring.models import COUNTER, DayRollup, HourRollup, MinuteRollup
+from monitoring.series import RANGES, rates, recent, series
 from monitoring.tests.conftest import NOON, measured
 
 pytestmark = pytest.mark.django_db
+RATES = json.loads((Path(__file__).parent / "rates.json").read_text())
 
 
 def told(points) -> list[tuple]:
@@ -67,7 +70,7 @@ def test_a_longer_step_weighs_each_minute_by_its_samples(acme, clock):
 def test_every_range_has_points_enough_for_a_chart_and_no_more(acme, clock, span):
     record(acme, [measured("load_1m", 1.0)])
     found = recent(acme, None, span)
-    assert 60 <= len(found.points["load_1m"]) <= 361
+    assert 60 <= len(found.points["load_1m"]) <= 366
     assert found.points["load_1m"][-1][1] == 1.0
     assert all(t % found.step == 0 for t, *_ in found.points["load_1m"])
 
@@ -103,15 +106,41 @@ def test_a_month_is_read_from_as_many_rows_as_it_has_hours(acme, clock, django_a
         assert told(recent(acme, ["load_1m"], "30d").points["load_1m"]) != []
 
 
-def test_hours_begin_with_the_minutes_there_were(acme, clock):
-    """What the migration did for those who had been measuring before there were hours."""
-    fill = import_module("monitoring.migrations.0002_hours").FILL
-    for minutes in range(-130, 1, 9):
+def test_a_year_is_read_from_its_days(acme, clock, django_assert_max_num_queries):
+    record(acme, [measured("load_1m", float(n), NOON - timedelta(seconds=n)) for n in range(3)])
+    for model in (MinuteRollup, HourRollup):
+        model.objects.with_scopes_disabled().all().delete()
+    for span in ("90d", "1y"):
+        with django_assert_max_num_queries(2):
+            assert told(recent(acme, ["load_1m"], span).points["load_1m"]) == [("00:00:00", 1.0, 0.0, 2.0)]
+
+
+@pytest.mark.parametrize(("peaks", "step", "expected"), RATES)
+def test_a_counter_is_shown_by_how_fast_it_rose(peaks, step, expected):
+    """The vectors that the script of the charts is held to, too."""
+    assert rates(peaks, step) == expected
+
+
+def test_a_counters_chart_is_in_so_many_a_second(acme, clock):
+    for minutes, value in {-3: 60.0, -2: 180.0, -1: 30.0, 0: 90.0}.items():
+        sent = Measured("requests_total", value, NOON + timedelta(minutes=minutes), "requests", COUNTER)
+        record(acme, [sent])
+    found = recent(acme, ["requests_total"], "1h")
+    assert found.unit == {"requests_total": "requests/s"}
+    assert told(found.points["requests_total"]) == [("11:58:00", 2.0, 2.0, 2.0), ("11:59:00", 0.5, 0.5, 0.5)]
+    assert found.peaks["requests_total"][-4:] == [60.0, 180.0, 30.0, 90.0]
+
+
+@pytest.mark.parametrize(("migration", "model"), [("0002_hours", HourRollup), ("0003_series", DayRollup)])
+def test_longer_rollups_begin_with_the_shorter_ones_there_were(acme, clock, migration, model):
+    """What the migrations did for those who had been measuring before there were hours, and days."""
+    fill = import_module(f"monitoring.migrations.{migration}").FILL
+    for minutes in range(-660, 1, 60):
         record(acme, [measured("load_1m", float(minutes), NOON + timedelta(minutes=minutes))])
-    hours = HourRollup.objects.with_scopes_disabled().order_by("hour")
-    fields = ("tenant_id", "name", "hour", "count", "sum", "min", "max")
-    before = list(hours.values_list(*fields))
-    hours.delete()
+    rollups = model.objects.with_scopes_disabled().order_by(model.PERIOD)
+    fields = ("tenant_id", "name", model.PERIOD, "count", "sum", "min", "max")
+    before = list(rollups.values_list(*fields))
+    rollups.delete()
     with connection.cursor() as cursor:
         cursor.execute(fill)
-    assert list(hours.values_list(*fields)) == before
+    assert list(rollups.values_list(*fields)) == before

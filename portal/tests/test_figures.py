@@ -17,6 +17,7 @@ def test_a_value_is_said_in_the_words_that_the_scripts_say(number, unit, expecte
 
 
 def test_a_metric_that_nobody_named_is_read_as_it_is_written():
+    assert word('requests_total{code="200",method="get"}') == "Requests total, code 200, method get"
     assert [word("cpu_percent"), word("requests_per_second"), word("_")] == ["CPU", "Requests per second", "_"]
 
 

@@ -51,10 +51,34 @@ const words = (number, unit) => (number === null || number === undefined ? GAP_W
 
 // --- Points ----------------------------------------------------------------------------------------------------------
 
-/** Means on one grid of time: `values[name][i]` is that of the step which begins at `start + i * step` (seconds). */
+/**
+ * How fast a counter rose in each step but the first, per second; one that fell has begun anew, at 0. Of the last step
+ * nothing can be said yet. As in monitoring/series.py: monitoring/tests/rates.json holds the two to each other.
+ */
+export function rates(peaks, step) {
+  const found = [];
+  let [before] = peaks;
+  let steps = 1;
+  for (const peak of peaks.slice(1)) {
+    if (peak === null) {
+      found.push(null);
+      steps += 1;
+      continue;
+    }
+    found.push(before === null ? null : (peak >= before ? peak - before : peak) / (steps * step));
+    [before, steps] = [peak, 1];
+  }
+  return [...found.slice(0, -1), null];
+}
+
+/**
+ * Means on one grid of time: `values[name][i]` is that of the step which begins at `start + i * step` (seconds). A
+ * counter's are how fast it rose, from `peaks[name]`, its greatest values, which begin a step earlier.
+ */
 export class Series {
-  constructor({ start, step, size, values, version, sampledAt = {} }) {
+  constructor({ start, step, size, values, version, sampledAt = {}, peaks = {} }) {
     Object.assign(this, { start, step, size, version, sampledAt });
+    this.peaks = Object.fromEntries(Object.entries(peaks).map(([name, points]) => [name, [...points]]));
     this.values = Object.fromEntries(Object.entries(values).map(([name, points]) => [name, [...points]]));
     this.heard = new Map(); // name -> {index's time, sum, count} of the step that is being filled
   }
@@ -71,6 +95,11 @@ export class Series {
     for (const points of Object.values(this.values)) {
       points.splice(0, behind);
       while (points.length < this.size) points.push(null);
+    }
+    for (const [name, points] of Object.entries(this.peaks)) {
+      points.splice(0, behind);
+      while (points.length < this.size + 1) points.push(null);
+      this.values[name] = rates(points, this.step);
     }
     return true;
   }
@@ -90,6 +119,11 @@ export class Series {
     // A sender's clock may be a little ahead.
     const index = Math.min(Math.floor((Date.parse(moment) / 1000 - this.start) / this.step), this.size - 1);
     if (index < 0) return false;
+    if (this.peaks[name]) {
+      this.peaks[name][index + 1] = Math.max(number, this.peaks[name][index + 1] ?? number);
+      this.values[name] = rates(this.peaks[name], this.step);
+      return true;
+    }
     this.values[name][index] = this.mean(name, index, this.values[name][index], number);
     return true;
   }
@@ -410,8 +444,8 @@ function fillFigure(figures, name, number, moment) {
 function offer(figures, name) {
   const bar = document.querySelector("[data-new-metrics]");
   if (!bar) return;
-  const names = new Set((bar.dataset.newMetrics || "").split(" ").filter(Boolean)).add(name);
-  bar.dataset.newMetrics = [...names].join(" ");
+  const names = new Set((bar.dataset.newMetrics || "").split("\n").filter(Boolean)).add(name);
+  bar.dataset.newMetrics = [...names].join("\n"); // labels may have spaces, no line ends
   bar.hidden = false;
   setText(bar.querySelector("[data-field=pending]"), `${names.size} new ${names.size === 1 ? "metric" : "metrics"}`);
 }

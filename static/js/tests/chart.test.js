@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { Series, Zone, moved, samplesState, spoken, value } from "../chart.js";
+import { Series, Zone, moved, rates, samplesState, spoken, value } from "../chart.js";
 import { failuresWords, needsWords } from "../rows.js";
 
 const read = (path) => JSON.parse(readFileSync(new URL(path, import.meta.url)));
@@ -78,6 +78,20 @@ test("time goes on without samples too", () => {
   assert.ok(found.reach(START + 301));
   assert.deepEqual(found.values.cpu, [null, null, null]);
   assert.equal(found.newest("cpu"), null);
+});
+
+test("a counter is shown by how fast it rose, in the server's words", () => {
+  for (const [peaks, step, expected] of read("../../../monitoring/tests/rates.json")) assert.deepEqual(rates(peaks, step), expected);
+});
+
+test("a counter's samples move its rate once their step is over, and repeated ones nothing", () => {
+  const found = series({ requests: [null, 1, null] }, { peaks: { requests: [null, 0, 60, 90] } });
+  const update = { version: 6, timestamp: at(170), metrics: { requests: 180 } };
+  assert.ok(found.take(update));
+  assert.deepEqual(found.values.requests, [null, 1, null], "the step goes on");
+  assert.ok(!found.take(update));
+  found.take({ version: 7, timestamp: at(185), metrics: { requests: 200 } });
+  assert.deepEqual([found.start, found.values.requests], [START + 60, [1, 2, null]]);
 });
 
 test("a step that was long ago is not put beside the window", () => {
