@@ -223,3 +223,11 @@ def cut(
 def number_in(text: str | None, digits: int = 9) -> int | None:
     """The whole number that somebody gave; None for anything else, and for one longer than any of ours."""
     return int(text) if text and text.isdecimal() and len(text) <= digits else None
+
+
+def id_in(text: str | None) -> UUID | None:
+    """The id that somebody gave; None for anything else."""
+    try:
+        return UUID(text) if text else None
+    except ValueError:
+        return None

@@ -4,7 +4,7 @@ What arrives is counted by `static/js/feed.js`, by the same filters: `Feed` tell
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Literal
@@ -74,8 +74,8 @@ class Filters:
         return f"?{urlencode({name: str(value) for name, value in values.items() if value}, safe='{}')}"
 
 
-def read_filters(given: QueryDict, zone: str, *, named: tuple[str, ...] = (), tenants: bool = False) -> Filters:
-    """The filters of an address. `named`: values of `by` that are no ids; `tenants`: whether one may be asked for."""
+def read_filters(given: QueryDict, zone: str, *, named: tuple[str, ...] = (), tenant: Tenant | None = None) -> Filters:
+    """The filters of an address. `named`: values of `by` that are no ids; `tenant`: the one it asks for."""
     problems: list[str] = []
 
     def read(name: str, parse: Any, what: str) -> Any:
@@ -93,7 +93,7 @@ def read_filters(given: QueryDict, zone: str, *, named: tuple[str, ...] = (), te
         by=read("by", lambda text: text if text in named else UUID(text), "nobody's id.") or "",
         kind=read("kind", _known_kind, "no kind of event.") or "",
         day=read("day", lambda text: _day(text, zone), "not a day: write it like 2026-11-23."),
-        tenant=read("tenant", _tenant_id, "no tenant.") if tenants else None,
+        tenant=tenant.id if tenant else None,
         before=read("before", _seq, "no place in the log."),
         after=read("after", _seq, "no place in the log."),
         problems=problems,
@@ -114,12 +114,6 @@ def _day(text: str, zone: str) -> date:
 
 def _midnight(day: date, zone: str) -> datetime:
     return datetime.combine(day, time.min, tzinfo=ZoneInfo(zone)).astimezone(UTC)
-
-
-def _tenant_id(text: str) -> UUID:
-    """A tenant by its id, or by its slug."""
-    found = Tenant.objects.filter(slug=text).values_list("id", flat=True).first()
-    return found or UUID(text)
 
 
 def _seq(text: str) -> int:
@@ -196,17 +190,24 @@ def _iso(moment: datetime | None) -> str:
     return moment.isoformat() if moment else ""
 
 
-class Rows:
-    """Makes rows of events, for one page: with `slug` a tenant's, with `tenants` (names by id) the platform's."""
+#: The names of the tenants with these ids.
+NamesOf = Callable[[set[UUID]], Mapping[UUID, str]]
 
-    def __init__(self, filters: Filters, *, slug: str = "", tenants: dict[UUID, str] | None = None) -> None:
-        self._filters, self._slug, self._tenants = filters, slug, tenants
+
+class Rows:
+    """Rows of events, for one page: with `slug` a tenant's, with `names_of` the platform's, each naming its tenant."""
+
+    def __init__(self, filters: Filters, *, slug: str = "", names_of: NamesOf | None = None) -> None:
+        self._filters, self._slug, self._names_of = filters, slug, names_of
         self._zone = ZoneInfo(filters.zone)
+        self._names: Mapping[UUID, str] = {}
 
     def blank(self, kind: Kind) -> Row:
         return Row(**self._of(kind))
 
-    def of(self, entries: Iterable[tuple[int, Event]]) -> list[Row]:
+    def of(self, entries: Sequence[tuple[int, Event]]) -> list[Row]:
+        if self._names_of:
+            self._names = self._names_of({event.tenant_id for _, event in entries if event.tenant_id})
         found: list[Row] = []
         for seq, event in entries:
             day = event.occurred_at.astimezone(self._zone).date()
@@ -223,7 +224,7 @@ class Rows:
             "by_pattern": self._filters.address(by="{actor.id}"),
             "by_url": self._filters.address(by=ITSELF),
             "kind_url": self._filters.address(kind=kind.type),
-            "tenant_pattern": "" if self._tenants is None else self._filters.address(tenant="{tenantId}"),
+            "tenant_pattern": self._filters.address(tenant="{tenantId}") if self._names_of else "",
         }
 
     def _row(self, seq: int, event: Event, day: date, starts_day: bool) -> Row:
@@ -242,7 +243,7 @@ class Rows:
             who=event.actor_name or NOBODY,
             summary=event.summary,
             url=address(fixed["pattern"], wire),
-            tenant=self._tenants.get(event.tenant_id, "") if self._tenants and event.tenant_id else "",
+            tenant=self._names.get(event.tenant_id, "") if event.tenant_id else "",
             tenant_url=address(fixed["tenant_pattern"], wire),
         )
 

@@ -250,6 +250,7 @@ ROWS = [
     page("ops/health/", PLATFORM_ADMINS),
     page("ops/jump/", PLATFORM_ADMINS),
     page("ops/tenants/", PLATFORM_ADMINS),
+    page("ops/tenant-names/", PLATFORM_ADMINS),
     page("ops/tenants/<slug:slug>/", PLATFORM_ADMINS),
     page("ops/tenants/<slug:slug>/suspend/", PLATFORM_ADMINS),
     # acme is not suspended: there is nothing to resume.

@@ -13,13 +13,15 @@ from django import forms
 from django.db.models import Q
 from django.http import HttpResponse
 from django.shortcuts import render
+from django.urls import reverse_lazy
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
 from accounts.models import User
+from deployments.rows import id_in
 from events import channels
 from events.channels import Channel, InvalidChannel, Topic
-from portal.ops.deployments import id_in
+from portal.ops.tenant_filter import CANDIDATES_SHOWN, TEXT_MAX, find
 from realtime.models import Action, Holder
 from realtime.policies import SCOPES, Decision, Standing, authorize
 from tenants.access import PlatformRequest, memberships_of, platform_page
@@ -48,12 +50,14 @@ class AccessForm(forms.Form):
     channel = forms.CharField(
         label="Channel", required=False, max_length=200, help_text="Its whole name; or choose a tenant and what of it."
     )
-    tenant = forms.ModelChoiceField(
+    tenant = forms.CharField(
         label="Tenant",
-        queryset=Tenant.objects.order_by("name"),
-        to_field_name="slug",
         required=False,
-        empty_label="None",
+        max_length=TEXT_MAX,
+        help_text="Its name or address.",
+        widget=forms.TextInput(
+            attrs={"list": "tenants-found", "autocomplete": "off", "data-suggests": reverse_lazy("ops_jump")}
+        ),
     )
     topic = forms.ChoiceField(
         label="What of it", required=False, choices=[("", "All of it"), *((t.value, t.value.title()) for t in Topic)]
@@ -80,6 +84,17 @@ class AccessForm(forms.Form):
         if channel.tenant_id and not Tenant.objects.filter(pk=channel.tenant_id).exists():
             raise forms.ValidationError("No tenant has the id in this name.")
         return channel
+
+    def clean_tenant(self) -> Tenant | None:
+        if not (text := self.cleaned_data["tenant"]):
+            return None
+        if len(found := find(text)) == 1:
+            return found[0]
+        if not found:
+            raise forms.ValidationError(f"No tenant has “{text}” in its name or address.")
+        some = ", ".join(f"{tenant.slug} ({tenant.name})" for tenant in found[:CANDIDATES_SHOWN])
+        more = ", and more" if len(found) > CANDIDATES_SHOWN else ""
+        raise forms.ValidationError(f"More than one tenant fits. Give the whole address of one: {some}{more}.")
 
     def clean(self) -> dict[str, Any]:
         given = super().clean() or self.cleaned_data

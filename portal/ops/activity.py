@@ -1,8 +1,6 @@
 """Who did what on the whole platform, with the tenant named."""
 
-from uuid import UUID
-
-from django.http import HttpResponse
+from django.http import HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
@@ -13,6 +11,7 @@ from events import channels
 from events.log import Asked, Whose
 from portal.activity import ALL, ITSELF, Feed, Filters, Rows, feed, people_of, read_filters, with_chosen
 from portal.kinds import shown_kinds
+from portal.ops.tenant_filter import TenantFilter
 from tenants.access import PlatformRequest, platform_page
 from tenants.models import Tenant
 
@@ -26,7 +25,10 @@ ZONE = "UTC"
 def ops_activity(request: PlatformRequest) -> HttpResponse:
     """Everything but log lines and metrics; unless asked otherwise, only what somebody did."""
     live = request.live.follow(channels.ADMIN_EVENTS)
-    filters = read_filters(request.GET, ZONE, named=(ALL, ITSELF), tenants=True)
+    tenants = TenantFilter.of(request.GET)
+    if tenants.moved_to:
+        return HttpResponseRedirect(tenants.moved_to)
+    filters = read_filters(request.GET, ZONE, named=(ALL, ITSELF), tenant=tenants.chosen)
     since, until = filters.period
     asked = Asked(
         Whose.PLATFORM,
@@ -37,18 +39,17 @@ def ops_activity(request: PlatformRequest) -> HttpResponse:
         until=until,
     )
     may_listen = request.live.may_listen(channels.ADMIN_EVENTS)
-    tenants = dict(Tenant.objects.order_by("name").values_list("id", "name"))
-    shown = feed(asked, filters, Rows(filters, tenants=tenants), channels.ADMIN_EVENTS, may_listen=may_listen)
+    rows = Rows(filters, names_of=tenants.names_of)
+    shown = feed(asked, filters, rows, channels.ADMIN_EVENTS, may_listen=may_listen)
     context = {
         "section": "ops_activity",
         "live": live,
         "feed": shown,
         "filters": filters,
         "denied": "" if may_listen else live.config["denied"][channels.ADMIN_EVENTS.name]["reason"],
-        "people": with_chosen(_people(filters), filters, shown.rows),
+        "people": with_chosen(_people(tenants.chosen), filters, shown.rows),
         "kinds": shown_kinds(),
-        "tenants": [(str(id), name) for id, name in tenants.items()],
-        "tenant_names": {str(id): name for id, name in tenants.items()},
+        "tenants": tenants,
     }
     return render(request, "portal/activity.html", context)
 
@@ -66,9 +67,8 @@ def newest(size: int) -> Feed:
     return feed(Asked(Whose.PLATFORM, actor=filters.actor()), filters, Rows(filters), channels.ADMIN_EVENTS, size=size)
 
 
-def _people(filters: Filters) -> list[tuple[str, str]]:
+def _people(tenant: Tenant | None) -> list[tuple[str, str]]:
     """The platform's own admins, and the people of the tenant that is asked for."""
     admins = User.objects.filter(is_superuser=True, is_active=True).order_by("name")
     found = {str(admin.pk): admin.actor.name for admin in admins}
-    tenant = Tenant.objects.filter(pk=filters.tenant).first() if isinstance(filters.tenant, UUID) else None
     return list((found | dict(people_of(tenant) if tenant else [])).items())

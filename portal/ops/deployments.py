@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, QueryDict
+from django.db.models import Exists, OuterRef, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.urls import reverse
@@ -15,12 +15,13 @@ from django.views.decorators.http import require_GET
 
 from deployments import views
 from deployments.events import DeploymentUpdate
-from deployments.models import Deployment, Stack, Status
-from deployments.rows import GROUPS, PAGE_SIZE, Filters, Key, Row, cut, later_than, queue_places, row
+from deployments.models import Deployment, Release, Stack, Status
+from deployments.rows import GROUPS, PAGE_SIZE, Filters, Key, Row, cut, id_in, later_than, queue_places, row
 from events import channels, ids
 from events.channels import Channel
 from events.models import Event
 from portal.ops.journeys import journey_of
+from portal.ops.tenant_filter import TenantFilter
 from tenants.access import PlatformRequest, platform_page
 from tenants.models import Tenant
 
@@ -30,21 +31,21 @@ NO_ID = UUID(int=0)
 
 @dataclass(frozen=True, slots=True)
 class OpsFilters(Filters):
-    """The list's filters, and a tenant by its slug."""
+    """The list's filters, and a tenant."""
 
-    tenant: str = ""
+    tenant: Tenant | None = None
 
     @classmethod
-    def of(cls, given: QueryDict) -> "OpsFilters":
+    def of(cls, given: QueryDict, tenant: Tenant | None = None) -> "OpsFilters":
         own = Filters.of(given)
-        return cls(own.group, own.stack, own.query, given.get("tenant", "").replace("\x00", "")[:50])
+        return cls(own.group, own.stack, own.query, tenant)
 
     def apply(self, deployments: QuerySet[Deployment]) -> QuerySet[Deployment]:
         found = Filters.apply(self, deployments)
-        return found.filter(tenant__slug=self.tenant) if self.tenant else found
+        return found.filter(tenant=self.tenant) if self.tenant else found
 
     def values(self) -> dict[str, str | Key]:
-        return Filters.values(self) | {"tenant": self.tenant}
+        return Filters.values(self) | {"tenant": self.tenant.slug if self.tenant else ""}
 
 
 @require_GET
@@ -52,26 +53,33 @@ class OpsFilters(Filters):
 @never_cache
 def ops_deployments(request: PlatformRequest) -> HttpResponse:
     live = request.live.follow(channels.ADMIN_DEPLOYMENTS, channels.ADMIN_TENANTS)
-    filters = OpsFilters.of(request.GET)
-    tenants = list(Tenant.objects.order_by("name", "slug"))
-    chosen = next((tenant for tenant in tenants if tenant.slug == filters.tenant), None)
+    tenants = TenantFilter.of(request.GET)
+    if tenants.moved_to:
+        return HttpResponseRedirect(tenants.moved_to)
+    filters = OpsFilters.of(request.GET, tenants.chosen)
     before, after = id_in(request.GET.get("before")), id_in(request.GET.get("after"))
-    shown = cut(filters.apply(_all()), "id", before, after, _rows)
-    deployed = Stack.objects.filter(releases__isnull=False).order_by("slug")
+
+    def rows(found: list[Deployment]) -> list[Row]:
+        tenants.saw(each.tenant for each in found)
+        return _rows(found)
+
+    shown = cut(filters.apply(_all()), "id", before, after, rows)
+    # Not a join: each tenant has releases of its own, and one of them is enough.
+    deployed = Stack.objects.filter(Exists(Release.objects.filter(stack=OuterRef("pk")))).order_by("slug")
     context = {
         "section": "ops_deployments",
         "live": live,
         "updates": channels.ADMIN_DEPLOYMENTS,
         "filters": filters,
         "tabs": [(name, name.capitalize(), filters.address(status=name)) for name in GROUPS],
-        **tenant_filter(tenants),
+        "tenants": tenants,
         "stacks": deployed.values_list("slug", flat=True).distinct(),
         "page": shown,
         "older": filters.address(before=str(shown.older)) if shown.older else None,
         "newer": filters.address(after=str(shown.newer)) if shown.newer else None,
         "page_size": PAGE_SIZE,
         "blank": Row(),
-        "of_all": {"url": address(NO_ID), "tenant_id": chosen.id if chosen else ""},
+        "of_all": {"url": address(NO_ID), "tenant_id": filters.tenant.id if filters.tenant else ""},
     }
     return render(request, "portal/ops/deployments.html", context)
 
@@ -129,21 +137,8 @@ ops_log_search = _log_page(views.found_in)
 ops_log_download = _log_page(views.download_of)
 
 
-def tenant_filter(tenants: list[Tenant]) -> dict[str, Any]:
-    """For `portal/ops/tenant_filter.html`: events carry a tenant's id, people know its name."""
-    return {"tenants": tenants, "tenant_names": {str(tenant.id): tenant.name for tenant in tenants}}
-
-
 def address(deployment_id: UUID) -> str:
     return reverse("ops_deployment", args=[deployment_id])
-
-
-def id_in(text: str | None) -> UUID | None:
-    """The id that somebody gave; None for anything else."""
-    try:
-        return UUID(text) if text else None
-    except ValueError:
-        return None
 
 
 def _all() -> QuerySet[Deployment]:

@@ -9,18 +9,19 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db.models import Exists, OuterRef, QuerySet
-from django.http import HttpResponse, QueryDict
+from django.http import HttpResponse, HttpResponseRedirect, QueryDict
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
-from deployments.rows import PAGE_SIZE, Key, cut, number_in
+from deployments.rows import PAGE_SIZE, Key, cut, id_in, number_in
 from events import catalogue, channels, ids
 from events.models import DeadLetter, Entry, Event
-from portal.ops.deployments import NO_ID, id_in, tenant_filter
+from portal.ops.deployments import NO_ID
 from portal.ops.journeys import journey_of
+from portal.ops.tenant_filter import TenantFilter
 from tenants.access import PlatformRequest, platform_page
 from tenants.models import Tenant
 
@@ -32,15 +33,15 @@ class EventFilters:
     """What the address asks for. An unknown value counts as not given: an old link still opens."""
 
     type: str = ""
-    tenant: str = ""
+    tenant: Tenant | None = None
     id: str = ""
     dead: bool = False
 
     @classmethod
-    def of(cls, given: QueryDict) -> "EventFilters":
-        kind, tenant, wanted = (given.get(name, "").replace("\x00", "") for name in ("type", "tenant", "id"))
+    def of(cls, given: QueryDict, tenant: Tenant | None) -> "EventFilters":
+        kind, wanted = (given.get(name, "").replace("\x00", "") for name in ("type", "id"))
         kind = kind if kind in {known.type for known in catalogue.all_types()} else ""
-        return cls(kind, tenant[:50], wanted.strip()[:100], given.get("dead") == "1")
+        return cls(kind, tenant, wanted.strip()[:100], given.get("dead") == "1")
 
     @property
     def is_set(self) -> bool:
@@ -62,7 +63,7 @@ class EventFilters:
         if self.type:
             entries = entries.filter(type=self.type)
         if self.tenant:
-            entries = entries.filter(tenant_id=Tenant.objects.filter(slug=self.tenant).values("id")[:1])
+            entries = entries.filter(tenant_id=self.tenant.id)
         return entries.filter(Exists(_letters(waiting=True))) if self.dead else entries
 
     def _with_id(self, entries: QuerySet[Entry]) -> QuerySet[Entry]:
@@ -72,7 +73,8 @@ class EventFilters:
         return entries.filter(event__uuid=uuid) if uuid else entries.none()
 
     def address(self, **changed: str | Key) -> str:
-        values = {"type": self.type, "tenant": self.tenant, "id": self.id, "dead": "1" if self.dead else ""} | changed
+        tenant = self.tenant.slug if self.tenant else ""
+        values = {"type": self.type, "tenant": tenant, "id": self.id, "dead": "1" if self.dead else ""} | changed
         return f"?{urlencode({name: value for name, value in values.items() if value})}"
 
 
@@ -94,22 +96,24 @@ def _letters(**more: bool) -> QuerySet[DeadLetter]:
 @never_cache
 def ops_events(request: PlatformRequest) -> HttpResponse:
     live = request.live.follow(channels.ADMIN_EVENTS)
-    filters = EventFilters.of(request.GET)
+    tenants = TenantFilter.of(request.GET)
+    if tenants.moved_to:
+        return HttpResponseRedirect(tenants.moved_to)
+    filters = EventFilters.of(request.GET, tenants.chosen)
     before, after = (number_in(request.GET.get(name), SEQ_DIGITS) for name in ("before", "after"))
     entries = Entry.objects.select_related("event__tenant").defer("event__payload", "event__channels", "event__revokes")
     shown = cut(filters.apply(entries.annotate(is_dead=Exists(_letters(waiting=True)))), "seq", before, after)
-    tenants = list(Tenant.objects.order_by("name", "slug"))
-    chosen = next((tenant for tenant in tenants if tenant.slug == filters.tenant), None)
+    tenants.saw(entry.event.tenant for entry in shown.rows)
     context = {
         "section": "ops_events",
         "live": live,
         "updates": channels.ADMIN_EVENTS,
         "filters": filters,
         "takes": filters.takes,
-        "where": json.dumps({"tenantId": str(chosen.id)} if chosen else {}),
+        "where": json.dumps({"tenantId": str(filters.tenant.id)} if filters.tenant else {}),
         "event_address": reverse("ops_event", args=[NO_ID]).replace(str(NO_ID), "{id}"),
         "types": sorted(known.type for known in catalogue.all_types()),
-        **tenant_filter(tenants),
+        "tenants": tenants,
         "page": shown,
         "older": filters.address(before=shown.older) if shown.older else None,
         "newer": filters.address(after=shown.newer) if shown.newer else None,

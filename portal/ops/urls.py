@@ -1,6 +1,6 @@
 from django.urls import path
 
-from portal.ops import access, activity, dead_letters, deployments, events, home, tenants
+from portal.ops import access, activity, dead_letters, deployments, events, home, tenant_filter, tenants
 
 urlpatterns = [
     path("", home.ops_home, name="ops_home"),
@@ -18,6 +18,8 @@ urlpatterns = [
     path("activity/", activity.ops_activity, name="ops_activity"),
     path("access/", access.ops_access, name="ops_access"),
     path("tenants/", tenants.ops_tenants, name="ops_tenants"),
+    # Not below tenants/, where it would be a tenant's.
+    path("tenant-names/", tenant_filter.ops_tenant_names, name="ops_tenant_names"),
     path("tenants/<slug:slug>/", tenants.ops_tenant, name="ops_tenant"),
     path("tenants/<slug:slug>/suspend/", tenants.suspend_tenant, name="ops_suspend"),
     path("tenants/<slug:slug>/resume/", tenants.resume_tenant, name="ops_resume"),

@@ -64,7 +64,7 @@ def test_ada_sees_the_deployments_of_every_tenant_newest_first(platform_admin, a
     ("address", "found"),
     [
         ("?tenant=acme", {"shop"}),
-        ("?tenant=never-used", set()),
+        ("?tenant=never-used", {"shop", "blog"}),
         ("?stack=web", {"shop", "blog"}),
         ("?q=blo", {"blog"}),
         ("?status=failed", set()),
@@ -379,11 +379,12 @@ def test_a_policy_that_is_missing_is_named(platform_admin, bob, acme):
             "No tenant has the id in this name",
         ),
         ({"who": "bob@acme.example"}, "Name a channel here, or choose a tenant below"),
-        ({"who": "bob@acme.example", "tenant": "never-used"}, "Select a valid choice"),
+        ({"who": "bob@acme.example", "tenant": "never-used"}, "No tenant has “never-used” in its name or address."),
+        ({"who": "bob@acme.example", "tenant": "e"}, "Give the whole address of one: acme (Acme), globex (Globex)."),
         ({"who": "bob@acme.example", "channel": "\x00"}, "Null characters are not allowed"),
     ],
 )
-def test_what_is_unknown_is_said_at_its_field(platform_admin, alice, bob, question, says):
+def test_what_is_unknown_is_said_at_its_field(platform_admin, alice, bob, globex, question, says):
     page = ask(platform_admin, **question)
     assert says in page
     assert "Nothing was looked up." in page

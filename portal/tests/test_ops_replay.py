@@ -5,6 +5,7 @@ import json
 import pytest
 from django.db import transaction
 from django_scopes import scopes_disabled
+from playwright.sync_api import expect
 
 from deployments import actions
 from deployments.models import Deployment
@@ -16,7 +17,8 @@ from deployments.tests.test_pages_replay import (
 from events import numbering
 from events.channels import ADMIN_EVENTS
 from events.models import Entry
-from tests.replay import CHROMIUM, becomes_fresh, orders_of, shown
+from portal.ops import tenant_filter
+from tests.replay import CHROMIUM, SITE, becomes_fresh, browser_page, differences, orders_of, shown
 
 pytestmark = [
     pytest.mark.once,  # what a page's script does knows neither database nor engine
@@ -83,6 +85,50 @@ def test_an_old_log_given_the_events_is_the_fresh_log(platform_admin, acme, glob
     fresh = {path: platform_admin.get(path).content.decode() for path in addresses}
     for path in addresses:
         becomes_fresh(path, old[path], fresh[path], orders_of(events, shuffles=1), feed)
+
+
+NAMES = "/ops/tenant-names/"
+
+
+def test_rows_of_tenants_that_the_page_has_not_named_get_their_names_by_one_request(
+    platform_admin,
+    acme,
+    globex,
+    alice,
+    charlie,
+    stack,  # noqa: F811
+    monkeypatch,
+):
+    monkeypatch.setattr(tenant_filter, "LISTED", 0)
+    actions.request_deployment(acme, stack, {"TITLE": "Acme"}, by=alice.user)
+    told()
+    plays = {"/ops/events/": feed, "/ops/deployments/": replay}
+    old = {path: platform_admin.get(path).content.decode() for path in plays}
+    for _ in range(2):
+        actions.request_deployment(globex, stack, {"TITLE": "Globex"}, by=charlie.user)
+    events = told()
+    names = platform_admin.get(f"{NAMES}?id={globex.id}").content.decode()
+    for path, play in plays.items():
+        fresh = platform_admin.get(path).content.decode()
+        with browser_page({path: old[path], "/fresh/": fresh, NAMES: names}) as page:
+            page.goto(f"{SITE}/fresh/")
+            play(page, [])
+            expected = without_names(page)
+            asked: list[str] = []
+            page.on("request", lambda request, asked=asked: asked.append(request.url) if NAMES in request.url else None)
+            page.goto(SITE + path)
+            play(
+                page, [event for event in events if path != "/ops/deployments/" or event["type"] == "deployment_update"]
+            )
+            expect(page.locator("main .cell-tenant", has_text="Globex")).to_have_count(2, timeout=30_000)
+            assert asked == [f"{SITE}{NAMES}?id={globex.id}"]
+            assert not differences(without_names(page), expected)
+
+
+def without_names(page) -> str:
+    """What a page knows of names shows in its rows."""
+    page.evaluate("() => document.getElementById('tenant-names').remove()")
+    return shown(page)
 
 
 def feed(page, events: list[dict]) -> None:

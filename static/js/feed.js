@@ -14,11 +14,12 @@
 //   data-field="summary"        its text is what the event says there, "actor.name" or "data.title" too. A <time> gets the
 //                               moment. Where the event says nothing, what the template says stays.
 //   data-words="{element id}"   with data-field: the value's words, from <script type="application/json" id="...">{value: words}
+//   data-tenant                 with data-field: the value is a tenant's id, and its words are the tenant's name
 //   data-href="/x/{id}/"        its address, once every {field} has a value
 // With <template data-live-day="{id}">, one element with [data-day-start] stands before the first row of each day (rows have
 //   data-day, "2026-11-23"): in it data-field="day" gets the words, data-href="?day={day}" the address.
 
-import { WaitingList, compare, isOnPage, listOf, register, setText, setTime } from "./rows.js";
+import { WaitingList, compare, isOnPage, listOf, register, setText, setTime, showTenant } from "./rows.js";
 import { dayOf, dayWords } from "./times.js";
 
 /** What an event says at "actor.name": its text; empty where it says nothing. */
@@ -50,6 +51,7 @@ function fillField(node, event, zone) {
   const value = at(event, node.dataset.field);
   if (!value) return;
   if (node.tagName === "TIME") return setTime(node, value, zone);
+  if ("tenant" in node.dataset) return showTenant(node, value);
   const { words } = node.dataset;
   const said = words ? JSON.parse(document.getElementById(words).textContent)[value] : value;
   if (said) setText(node, said);

@@ -218,10 +218,20 @@ export function matches(filters, status, data) {
   );
 }
 
-/** Events carry a tenant's id. Where a page lists several tenants' rows, it knows their names. */
-function tenantName(id) {
-  const names = document.getElementById("tenant-names");
-  return names ? JSON.parse(names.textContent)[id] : undefined;
+const tenants = new WeakMap(); // <script id="tenant-names"> -> Map of id -> {name, version}
+
+/** What a page over several tenants calls them: the names it came with, and those that it has learnt. */
+export function tenantNames(script = document.getElementById("tenant-names")) {
+  if (script && !tenants.has(script)) tenants.set(script, new Map(Object.entries(JSON.parse(script.textContent))));
+  return tenants.get(script);
+}
+
+/** Events carry a tenant's id, people know its name. One that the page doesn't know is asked for. */
+export function showTenant(node, id) {
+  const names = tenantNames();
+  const known = names?.get(id);
+  if (known) setText(node, known.name);
+  else if (names && id && !node.textContent) import("./tenants.js").then(({ ask }) => ask(id, node));
 }
 
 function setIcon(svgUse, name) {
@@ -246,7 +256,7 @@ const FIELDS = {
   reason: (node, { data }) => setText(node, data.reason),
   title: (node, { data }) => setText(node, data.title),
   requestedBy: (node, { data }) => setText(node, data.requestedBy),
-  tenant: (node, { tenantId }) => setText(node, tenantName(tenantId) ?? node.textContent),
+  tenant: (node, { tenantId }) => showTenant(node, tenantId),
   digest: (node, { data }) => setText(node, data.digest.replace("sha256:", "").slice(0, DIGEST_SHOWN)),
   createdAt: (node, { data }) => setTime(node, data.createdAt),
   startedAt: (node, { data }) => setTime(node, data.startedAt),
