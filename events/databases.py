@@ -7,6 +7,7 @@ milliseconds whether another connection has written.
 
 import logging
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -111,6 +112,17 @@ def commit_may_be_lost() -> None:
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute(f"SELECT {LET_COMMIT_BE_LOST}")
+
+
+def take_turns(name: str) -> None:
+    """Wait for whoever called this with the same name, and hold up the next, until this transaction ends.
+
+    For what has no row to lock. The lock is the transaction's own, so it holds behind a pooler too; a transaction of
+    SQLite is alone as it is.
+    """
+    if many_writers():
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [zlib.crc32(name.encode())])
 
 
 def without_pool(has_one_thread: bool = True) -> None:
