@@ -1,0 +1,40 @@
+"""ETags of things that have a version: who asks again gets 304, who changes what has changed meanwhile gets 412."""
+
+import re
+from typing import Any
+
+from rest_framework import status
+from rest_framework.exceptions import APIException, ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+_OURS = re.compile(r'(?:W/)?"(\d{1,18})"')
+
+
+class PreconditionFailed(APIException):
+    """The thing is not what If-Match says it was."""
+
+    status_code = status.HTTP_412_PRECONDITION_FAILED
+    default_code = "precondition_failed"
+
+    def __init__(self, now: int) -> None:
+        super().__init__(f'It has changed: its ETag is "{now}" now. Nothing was changed: read it again.')
+
+
+def with_etag(request: Request, body: dict[str, Any], version: int, status: int = 200) -> Response:
+    """The answer with its ETag; 304 without a body, where the caller has this version already."""
+    known = {found[1] for found in _OURS.finditer(request.headers.get("If-None-Match", ""))}
+    if request.method in ("GET", "HEAD") and str(version) in known:
+        return Response(status=304, headers={"ETag": f'"{version}"'})
+    return Response(body, status=status, headers={"ETag": f'"{version}"'})
+
+
+def expected_version(request: Request) -> int | None:
+    """The version that If-Match asks for. None without the header, or for any. Raises ValidationError."""
+    header = request.headers.get("If-Match", "*").strip()
+    if header == "*":
+        return None
+    found = _OURS.fullmatch(header)
+    if found is None:
+        raise ValidationError({"If-Match": "Send the ETag as it came with the answer."})
+    return int(found[1])
