@@ -26,6 +26,7 @@ from monitoring.models import (
     ROLLUPS,
     LatestMetrics,
     MinuteRollup,
+    PlatformMinute,
     Rollup,
     Sample,
 )
@@ -261,7 +262,8 @@ def prune() -> int:
     now = timezone.now()
     oldest_sample = now - timedelta(hours=settings.METRIC_SAMPLES_KEPT_HOURS)
     deleted = _delete(Sample.objects.filter(at__lt=oldest_sample))
-    for rollup in ROLLUPS:
+    kept: tuple[type[Rollup], ...] = (*ROLLUPS, PlatformMinute)
+    for rollup in kept:
         oldest = {f"{rollup.PERIOD}__lt": rollup.period_of(now - rollup.kept())}
         deleted += _delete(rollup._default_manager.filter(**oldest))
     for latest in LatestMetrics.objects.filter(as_of__isnull=False):

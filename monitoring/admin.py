@@ -2,7 +2,8 @@ from django.contrib import admin
 
 from accounts.admin_site import ActionAdmin
 from events.admin import ReadOnlyAdmin, UncountedPaginator
-from monitoring.models import DayRollup, HourRollup, LatestMetrics, MinuteRollup, Rollup, Sample
+from monitoring.alerting import admin as _alerting  # noqa: F401  registers what is there
+from monitoring.models import DayRollup, HourRollup, LatestMetrics, MinuteRollup, PlatformMinute, Rollup, Sample
 
 
 class MeasuredAdmin(ReadOnlyAdmin, ActionAdmin):
@@ -44,6 +45,16 @@ class HourRollupAdmin(RollupAdmin):
 @admin.register(DayRollup)
 class DayRollupAdmin(RollupAdmin):
     ordering = ["-day"]
+
+
+@admin.register(PlatformMinute)
+class PlatformMinuteAdmin(RollupAdmin):
+    list_display = ["begins", "name", "count", "avg", "min", "max"]
+    fields = ["begins", "name", "count", "avg", "sum", "min", "max"]
+    list_select_related = []
+    ordering = ["-minute"]
+    search_help_text = "A figure's whole name"
+    search_fields = ["=name"]
 
 
 @admin.register(LatestMetrics)

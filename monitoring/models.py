@@ -147,6 +147,23 @@ class DayRollup(Rollup):
 ROLLUPS: tuple[type[Rollup], ...] = (MinuteRollup, HourRollup, DayRollup)
 
 
+class PlatformMinute(Rollup):
+    """The same of the platform's own figures, which belong to no tenant: see `monitoring.alerting.platform`."""
+
+    PERIOD, SECONDS = "minute", 60
+
+    tenant = None  # type: ignore[assignment]  # how Django takes a field of an abstract model away
+    minute = models.PositiveBigIntegerField(db_index=True, help_text="Minutes since 1970 began, UTC.")
+
+    objects: ClassVar[models.Manager["PlatformMinute"]] = models.Manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["name", "minute"], name="one_platform_rollup_per_minute"),
+            models.CheckConstraint(condition=Q(count__gte=1), name="platform_rollup_of_something"),
+        ]
+
+
 class LatestMetrics(models.Model):
     """A tenant's metrics as they are now, and what has been said of them. Its lock makes a tenant's writers take turns.
 
@@ -189,3 +206,7 @@ def wire_time(at: datetime | str) -> str:
     """A moment as API and events write it: UTC, milliseconds, Z. `at` may be as `LatestMetrics.metrics` keeps it."""
     moment = datetime.fromisoformat(at) if isinstance(at, str) else at
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+# Where Django looks for an app's models. At the end: what is above stands by itself.
+from monitoring.alerting.models import Alert, AlertRule, EscalationPolicy, Silence  # noqa: E402, F401

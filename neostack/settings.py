@@ -328,6 +328,26 @@ METRIC_SERIES_PER_TENANT = env.int("METRIC_SERIES_PER_TENANT", default=500)
 #: Where the demo's agent finds its API key. Only its owner may read the file.
 AGENT_KEY_FILE = processes.agent_key(LOCAL_DIR)
 
+# --- Alerts -----------------------------------------------------------------------------------------------------------
+
+#: So often every rule is looked at, and what time does to alerts is done.
+ALERTS_LOOKED_AT_SECONDS = env.float("ALERTS_LOOKED_AT_SECONDS", default=5.0)
+ALERT_RULES_PER_TENANT = env.int("ALERT_RULES_PER_TENANT", default=200)
+ESCALATION_POLICIES_PER_TENANT = env.int("ESCALATION_POLICIES_PER_TENANT", default=20)
+#: Open alerts of one tenant; a source that raises more is refused.
+ALERTS_OPEN_PER_TENANT = env.int("ALERTS_OPEN_PER_TENANT", default=1000)
+SILENCES_PER_TENANT = env.int("SILENCES_PER_TENANT", default=200)
+SILENCE_MAX_DAYS = env.int("SILENCE_MAX_DAYS", default=90)
+#: Alerts and silences whose time is up, taken in one look; the rest in the next.
+ALERTS_SWEPT_AT_ONCE = env.int("ALERTS_SWEPT_AT_ONCE", default=500)
+#: A part of the platform has to be unwell for so long before it is an alert.
+PLATFORM_ALERT_AFTER_SECONDS = env.float("PLATFORM_ALERT_AFTER_SECONDS", default=10.0)
+#: Requests with alerts in a second, for each tenant, and alerts in one request.
+ALERTS_POSTED_PER_SECOND = env.int("ALERTS_POSTED_PER_SECOND", default=20)
+ALERTS_BATCH_LIMIT = env.int("ALERTS_BATCH_LIMIT", default=500)
+#: Resolved alerts and ended silences.
+ALERTS_KEPT_DAYS = env.int("ALERTS_KEPT_DAYS", default=400)
+
 # --- Notifications ----------------------------------------------------------------------------------------------------
 
 #: For so long what a person removed can be brought back.
@@ -350,6 +370,11 @@ CELERY_BEAT_SCHEDULE = {
     "wake_handlers": {"task": "events.tasks.wake_handlers", "schedule": WAKE_UP_SECONDS, "options": {"expires": 5}},
     "prune": {"task": "events.tasks.prune", "schedule": 86_400.0, "options": {"expires": 86_400}},
     "prune_metrics": {"task": "monitoring.tasks.prune", "schedule": 600.0, "options": {"expires": 600}},
+    "forget_old_alerts": {
+        "task": "monitoring.tasks.forget_old_alerts",
+        "schedule": 3600.0,
+        "options": {"expires": 3600},
+    },
     "mark_lost": {"task": "deployments.tasks.mark_lost", "schedule": 5.0, "options": {"expires": 5}},
     "forget_old_idempotency_keys": {
         "task": "realtime.tasks.forget_old_idempotency_keys",

@@ -10,10 +10,12 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import connection
 
 from monitoring import actions as monitoring
+from monitoring.alerting import evaluation
 from portal.metrics import BEAT_FAILURES, BEAT_SECONDS
 from portal.ops import facts, watch
 
@@ -38,6 +40,7 @@ BEATS = (
     #: A metrics_update that waits for its turn (100 ms) comes this much later at most.
     Beat("metrics", every=0.05, do=monitoring.say_what_is_due),
     Beat("stored", every=5, do=monitoring.say_how_many_were_stored),
+    Beat("alerts", every=settings.ALERTS_LOOKED_AT_SECONDS, do=evaluation.step),
     Beat("platform", every=watch.EVERY_SECONDS, do=WATCH.step),
     Beat("stock", every=facts.STOCK_EVERY_SECONDS, do=facts.FACTS.take_stock),
 )

@@ -6,6 +6,7 @@ A URL added without a row fails `test_every_url_stands_in_the_table`: decide its
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -23,6 +24,9 @@ from deployments.models import Deployment, Stack
 from events import channels
 from events.channels import Channel, Topic
 from events.models import DeadLetter, Event
+from monitoring.alerting import actions as alerts
+from monitoring.alerting import rules, silences
+from monitoring.alerting.models import Source
 from neostack import asgi
 from realtime.models import Action
 from realtime.policies import authorize
@@ -54,6 +58,8 @@ API_PEOPLE = row(        200, 200, 200,   200, 200, 401,      403,  403,  403)
 FEED = row(              200, 200, 200,   200, 200, 401,      200,  403,  200)
 NOTICE = row(            202, 202, 403,   202, 403, 401,      202,  403,  403)
 NOBODY = row(            403, 403, 403,   403, 403, 403,      403,  403,  403)
+# A person's own decision, which no key takes.
+API_PERSON = row(        200, 403, 404,   404, 404, 401,      403,  403,  403)
 # fmt: on
 
 
@@ -67,6 +73,7 @@ class World:
     membership: Membership  # Bob's
     people: dict[str, Person]
     keys: dict[str, tuple[ApiKey, str]]
+    made: UUID = SOME_ID  # what the row speaks of, where it is none of these
 
     def principal(self, who: str) -> Any:
         return self.keys[who][0] if who in self.keys else self.people[who].user
@@ -79,7 +86,8 @@ class World:
         if method == "GET":
             return client.get(url, headers=headers)
         if url.startswith("/api/"):
-            return client.post(url, data or {}, content_type="application/json", headers=headers)
+            send = getattr(client, method.lower())
+            return send(url, data or {}, content_type="application/json", headers=headers)
         return client.post(url, data or {}, headers=headers)
 
 
@@ -93,6 +101,7 @@ def world(acme, globex, alice, bob, charlie, platform_admin, stranger, settings)
         tenants.remove_member(membership, by=alice.user)
         dora.client.force_login(dora.user, backend="allauth.account.auth_backends.AuthenticationBackend")
         scopes = ["events:read", "events:publish", "deployments:read", "deployments:write", "metrics:write"]
+        scopes += ["alerts:write"]
         keys = {
             "key": tenants.create_api_key(acme, "ci", scopes, by=alice.user),
             "bare_key": tenants.create_api_key(acme, "bare", ["usage:write"], by=alice.user),
@@ -162,6 +171,46 @@ def dead_letter() -> DeadLetter:
 def key_page(route: str, expected: dict[str, int | str], method: str = "GET") -> Row:
     """For the key without a scope that anybody asks with."""
     return Row(route, method, lambda world: f"/t/acme/keys/{world.keys['bare_key'][0].id}/revoke/", expected)
+
+
+# --- Something of acme's to look at, made when a row asks for it ------------------------------------------------------
+
+A_RULE = {"name": "Busy", "metric": "load_1m", "threshold": 1}
+A_SILENCE = {"matchers": [{"label": "host", "op": "=", "value": "a"}], "reason": "Why", "seconds": 60}
+A_POLICY = {"name": "On call", "steps": [{"afterSeconds": 60, "ways": ["email"]}]}
+
+
+def made(make: Callable[[World], Any]) -> Callable[..., Row]:
+    """Rows whose `<uuid:id>` is something of acme's that `make` makes."""
+
+    def page_of(route: str, expected: dict[str, int | str], method: str = "GET", data: Any = None) -> Row:
+        def url(world: World) -> str:
+            world.made = make(world).pk
+            return f"/{route}".replace("<uuid:id>", str(world.made))
+
+        return Row(route, method, url, expected, (lambda world: data) if data is not None else None)
+
+    return page_of
+
+
+def _alert(world: World) -> Any:
+    said = alerts.Raised(Source.API, "backup", "Backup", "error", "Failed", started_at=timezone.now())
+    return alerts.raise_alert(world.acme, said)
+
+
+def _silence(world: World) -> Any:
+    until = timezone.now() + timedelta(minutes=5)
+    return silences.create_silence(world.acme, A_SILENCE["matchers"], "Why", until, by=world.people["alice"].user)
+
+
+alert_page = made(_alert)
+rule_page = made(lambda world: rules.create_rule(world.acme, None, **A_RULE))
+silence_page = made(_silence)
+policy_page = made(
+    lambda world: rules.create_policy(
+        world.acme, None, name="On call", steps=[{"after_seconds": 60, "people": [], "ways": ["email"]}]
+    )
+)
 
 
 STALE_ROLE = {"role": "tenant_admin", "version": 99}
@@ -276,6 +325,40 @@ ROWS = [
         API_CHANGE | {"globex_key": 200},
         lambda world: {"samples": [{"name": "load_1m", "value": 1, "at": timezone.now().isoformat()}]},
     ),
+    # Alerts are the tenant admin's, as their channel is.
+    page("api/monitoring/alerts", API_READ_ADMIN | {"globex_key": 200}),
+    page("api/monitoring/alerts", API_WRITE | {"globex_key": 201, "key": 200}, "POST", {"key": "backup"}),
+    page(
+        "api/monitoring/alertmanager",
+        API_CHANGE | {"globex_key": 200},
+        "POST",
+        {"version": "4", "status": "firing", "alerts": []},
+    ),
+    alert_page("api/monitoring/alerts/<uuid:id>", API_READ_ADMIN),
+    alert_page("api/monitoring/alerts/<uuid:id>/acknowledge", API_PERSON, "POST"),
+    alert_page("api/monitoring/alerts/<uuid:id>/unacknowledge", API_PERSON, "POST"),
+    alert_page("api/monitoring/alerts/<uuid:id>/resolve", API_PERSON, "POST"),
+    alert_page(
+        "api/monitoring/alerts/<uuid:id>/silence",
+        API_PERSON | {"alice": 201},
+        "POST",
+        {"reason": "Why", "seconds": 60},
+    ),
+    page("api/monitoring/rules", API_READ_ADMIN | {"globex_key": 200}),
+    page("api/monitoring/rules", API_PERSON | {"alice": 201}, "POST", A_RULE),
+    page("api/monitoring/rules/dry-run", API_PERSON, "POST", A_RULE),
+    rule_page("api/monitoring/rules/<uuid:id>", API_READ_ADMIN),
+    rule_page("api/monitoring/rules/<uuid:id>", API_PERSON, "PATCH", {"threshold": 2}),
+    rule_page("api/monitoring/rules/<uuid:id>", API_PERSON | {"alice": 204}, "DELETE"),
+    page("api/monitoring/silences", API_READ_ADMIN | {"globex_key": 200}),
+    page("api/monitoring/silences", API_PERSON | {"alice": 201}, "POST", A_SILENCE),
+    silence_page("api/monitoring/silences/<uuid:id>", API_READ_ADMIN),
+    silence_page("api/monitoring/silences/<uuid:id>/end", API_PERSON, "POST"),
+    page("api/monitoring/escalation-policies", API_READ_ADMIN | {"globex_key": 200}),
+    page("api/monitoring/escalation-policies", API_PERSON | {"alice": 201}, "POST", A_POLICY),
+    policy_page("api/monitoring/escalation-policies/<uuid:id>", API_READ_ADMIN),
+    policy_page("api/monitoring/escalation-policies/<uuid:id>", API_PERSON, "PATCH", {"repeatSeconds": 60}),
+    policy_page("api/monitoring/escalation-policies/<uuid:id>", API_PERSON | {"alice": 204}, "DELETE"),
     page("api/realtime/token", API_PEOPLE, "POST"),
     page("api/realtime/subscriptions", API_PEOPLE, "POST", {"channels": ["system:health"]}),
     # A person's inbox. The notification is nobody's: its id is passed over.
@@ -368,7 +451,9 @@ def outcome(response: HttpResponse) -> int | str:
 
 def not_there(url: str, world: World) -> str:
     """The same URL for a tenant, or a deployment, that never existed."""
-    return url.replace("/t/acme/", "/t/never-used/").replace(str(world.deployment.id), str(uuid4()))
+    another = str(uuid4())
+    url = url.replace("/t/acme/", "/t/never-used/").replace(str(world.deployment.id), another)
+    return url.replace(str(world.made), another)
 
 
 def same_answer(one: HttpResponse, other: HttpResponse) -> bool:

@@ -1,6 +1,7 @@
 """Every list and form of the Django admin: they open, and cost the same queries for a few rows as for many."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 from django.apps import apps
@@ -13,6 +14,7 @@ from django.utils import timezone
 from django_scopes import scopes_disabled
 
 from accounts.actions import add_person
+from accounts.models import User
 from conftest import Person
 from deployments import actions as deployments
 from deployments.models import Deployment, Release, Stack
@@ -20,7 +22,20 @@ from events import numbering
 from events.models import Cursor, DeadLetter, Event, Heartbeat
 from monitoring import actions as metrics
 from monitoring.actions import Measured
-from monitoring.models import DayRollup, HourRollup, LatestMetrics, MinuteRollup, Sample
+from monitoring.alerting import actions as alerts
+from monitoring.alerting import evaluation, platform, rules, silences
+from monitoring.models import (
+    Alert,
+    AlertRule,
+    DayRollup,
+    EscalationPolicy,
+    HourRollup,
+    LatestMetrics,
+    MinuteRollup,
+    PlatformMinute,
+    Sample,
+    Silence,
+)
 from notifications import actions as notifications
 from notifications.handlers import notify_of_notice
 from notifications.models import Inbox, Notice, Notification
@@ -50,6 +65,7 @@ def grow(number: int, by: Person) -> None:
     stack = deployments.save_draft(Stack(slug=f"stack{number}", name=f"Stack {number}", steps=steps))
     deployments.request_deployment(tenant, deployments.approve(stack, by=by.user), {}, by=person)
     metrics.record(tenant, [Measured("load_1m", float(number), at=timezone.now())])
+    raise_an_alert(tenant, person)
     notice = notifications.send_notice(tenant, person, f"Notice {number}", "")
     numbering.number()
     notify_of_notice(notice, 1)
@@ -60,6 +76,16 @@ def grow(number: int, by: Person) -> None:
     PlatformFigures.locked()
     DeadLetter.objects.create(cursor=f"handler:{number}", event=Event.objects.latest("id"), error="Away")
     keys.replace()
+
+
+def raise_an_alert(tenant: Tenant, person: User) -> None:
+    steps = [{"after_seconds": 300, "people": [], "ways": ["email"]}]
+    rules.create_policy(tenant, person, name="On call", steps=steps, is_default=True)
+    rule = rules.create_rule(tenant, person, name="Busy", metric="load_1m", threshold=1.0)
+    alerts.raise_alert(tenant, evaluation.raised_by(rule, 2.0, timezone.now()))
+    until = timezone.now() + timedelta(hours=1)
+    silences.create_silence(tenant, [{"label": "metric", "op": "=", "value": "load_1m"}], "Why", until, person)
+    platform.record({"connections": 1.0}, timezone.now())
 
 
 def names(model: type[Model]) -> str:
@@ -81,7 +107,8 @@ def queries(person: Person, url: str) -> int:
 def test_what_the_platforms_admins_look_after_is_all_there():
     shown = set(admin.site._registry)
     assert {Tenant, Membership, ApiKey, ChannelPolicy, Event, Cursor, DeadLetter, Stack, Release, Deployment} <= shown
-    assert {Sample, MinuteRollup, HourRollup, DayRollup, LatestMetrics} <= shown
+    assert {Sample, MinuteRollup, HourRollup, DayRollup, LatestMetrics, PlatformMinute} <= shown
+    assert {AlertRule, Alert, Silence, EscalationPolicy} <= shown
     assert {Inbox, Notice, Notification} <= shown
     assert {Heartbeat, PlatformHealth, PlatformFigures} <= shown
     assert SigningKey in shown

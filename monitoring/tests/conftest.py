@@ -9,6 +9,8 @@ from django_scopes import scopes_disabled
 
 from events.models import Event
 from monitoring.actions import Measured
+from monitoring.alerting.actions import Raised
+from monitoring.alerting.models import Alert, Source
 from monitoring.models import LatestMetrics, wire_time
 from tenants.models import Tenant
 
@@ -62,3 +64,41 @@ class Clock:
 def clock(time_machine: Any) -> Clock:
     time_machine.move_to(NOON, tick=False)
     return Clock(time_machine)
+
+
+# --- Alerts -----------------------------------------------------------------------------------------------------------
+
+
+def said_of_alerts(tenant: Tenant | None) -> list[dict[str, Any]]:
+    """The payloads of the owner's alert events, in order."""
+    with scopes_disabled():
+        return list(Event.objects.filter(tenant=tenant, type="alert").order_by("id").values_list("payload", flat=True))
+
+
+def states_said(tenant: Tenant | None) -> list[str]:
+    return [payload["state"] for payload in said_of_alerts(tenant)]
+
+
+def calls(tenant: Tenant | None) -> list[dict[str, Any]]:
+    """The payloads of the owner's alert_escalated events, in order."""
+    with scopes_disabled():
+        found = Event.objects.filter(tenant=tenant, type="alert_escalated").order_by("id")
+        return list(found.values_list("payload", flat=True))
+
+
+def raised(key: str = "backup", **changed: Any) -> Raised:
+    facts: dict[str, Any] = {
+        "source": Source.API,
+        "key": key,
+        "name": "Backup failed",
+        "severity": "error",
+        "message": "No space left.",
+        "started_at": timezone.now(),
+        "labels": {"instance": "db-1"},
+    }
+    return Raised(**facts | changed)
+
+
+def fresh_alert(alert: Alert) -> Alert:
+    with scopes_disabled():
+        return Alert.objects.select_related("silence", "policy", "tenant").get(pk=alert.pk)

@@ -13,12 +13,14 @@ from django.db import transaction
 from events.emit import emit
 from events.heartbeats import Heart
 from events.models import Entry
+from monitoring.alerting import platform
+from monitoring.alerting.models import Severity
 from monitoring.events import MetricsUpdate
 from portal import times
-from portal.models import PlatformFigures
+from portal.models import PlatformFigures, PlatformHealth
 from portal.ops import health
 from portal.ops.facts import FACTS
-from portal.ops.health import CursorFacts, Health
+from portal.ops.health import CursorFacts, Health, State
 
 EVERY_SECONDS = 1.0
 #: So many values of events a second are kept for the small chart.
@@ -26,7 +28,12 @@ LATELY_KEPT = 120
 #: Without these nothing that is emitted arrives now; to say so every second would only fill the log.
 NEEDED_TO_TELL = ("engine", "relay")
 
+#: Rules look at minutes: so often the platform's figures are added to the minute that goes on.
+RECORDED_EVERY_SECONDS = 10.0
+
 Figures = dict[str, float]
+#: How loud the alert about a part is.
+LOUD = {State.DEGRADED: Severity.WARNING, State.FAILED: Severity.CRITICAL}
 
 
 @dataclass
@@ -36,6 +43,7 @@ class Watch:
     heart: Heart = field(default_factory=lambda: Heart("pulse"))
     _before: tuple[float, int] | None = None
     _told: Figures | None = None
+    _recorded: float | None = None
 
     def step(self) -> None:
         """One look: the heartbeat, the parts' states, the figures."""
@@ -47,11 +55,19 @@ class Watch:
         if found.database_is_away:
             return
         health.note(found)
+        platform.observe(unwell(health.with_history(found, PlatformHealth.now())), found.at)
         figures = self._figures(found)
+        self._record(figures, found.at)
         can_tell = all(part.is_well for part in found.parts if part.name in NEEDED_TO_TELL)
         if figures != (self._told if can_tell else PlatformFigures.now().metrics):
             say(figures, found.at, emitting=can_tell)
             self._told = figures if can_tell else None
+
+    def _record(self, figures: Figures, at: datetime) -> None:
+        now = time.monotonic()
+        if self._recorded is None or now - self._recorded >= RECORDED_EVERY_SECONDS:
+            platform.record(figures, at)
+            self._recorded = now
 
     def _figures(self, found: Health) -> Figures:
         lags = {f"{_plain(cursor)}_lag": float(late(cursor, found.at)) for cursor in found.cursors}
@@ -71,6 +87,11 @@ class Watch:
         ).count()
         rate = (newest - before[1] - own) / (now - before[0])
         return float(round(rate)) if rate >= 10 else round(rate, 1)
+
+
+def unwell(found: Health) -> list[platform.Part]:
+    """The parts that somebody may have to look after."""
+    return [platform.Part(part.name, LOUD[part.state], part.reason, part.since or found.at) for part in found.problems]
 
 
 def late(cursor: CursorFacts, now: datetime) -> int:

@@ -1,0 +1,408 @@
+"""/api/monitoring/alerts, /rules, /silences, /escalation-policies, and what Alertmanager posts.
+
+Alerts are the tenant admin's, as their channel is; a key reads them with events:read, and raises and resolves them with
+alerts:write. Rules, policies, acknowledging and silencing are a person's.
+"""
+
+from typing import Any, ClassVar
+from uuid import UUID
+
+from django.conf import settings
+from django.core.exceptions import ValidationError as InvalidModel
+from django.db.models import QuerySet
+from django.http import Http404
+from django.utils import timezone
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers, status
+from rest_framework.exceptions import APIException, NotFound, Throttled, ValidationError
+from rest_framework.pagination import CursorPagination
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts.actions import Refused
+from monitoring.alerting import actions, bodies, incoming, rules, silences
+from monitoring.alerting.bodies import read
+from monitoring.alerting.incoming import AlertIn, AlertmanagerWebhook
+from monitoring.alerting.models import Alert, AlertRule, EscalationPolicy, Severity, Silence, State
+from monitoring.alerting.trial import try_out
+from tenants import rates
+from tenants.access import Rule, TenantAPIView
+from tenants.api import valid
+from tenants.etags import PreconditionFailed, expected_version, with_etag
+from tenants.models import Role, Tenant
+
+READ = Rule(role=Role.TENANT_ADMIN, scope="events:read")
+PERSON = Rule(role=Role.TENANT_ADMIN)
+RAISE = Rule(role=Role.TENANT_ADMIN, scope="alerts:write")
+#: How long a source that raised too much waits before it tries again.
+RETRY_SECONDS = 60
+
+IF_MATCH = OpenApiParameter("If-Match", str, OpenApiParameter.HEADER, description="412 unless it still has this ETag.")
+IF_NONE_MATCH = OpenApiParameter("If-None-Match", str, OpenApiParameter.HEADER, description="304 if it has this ETag.")
+CURSOR = OpenApiParameter("cursor", str)
+
+
+class Conflict(APIException):
+    status_code = status.HTTP_409_CONFLICT
+    default_code = "conflict"
+
+
+class NewestFirst(CursorPagination):
+    """Fifty a page, by their ids, which are in the order of time."""
+
+    ordering = "-id"
+    page_size = 50
+
+    def decode_cursor(self, request: Request) -> Any:
+        cursor = super().decode_cursor(request)
+        try:
+            if cursor and cursor.position:
+                UUID(str(cursor.position))
+        except ValueError:
+            raise NotFound(self.invalid_cursor_message) from None
+        return cursor
+
+
+class AlertingAPIView(TenantAPIView):
+    def handle_exception(self, exc: Exception) -> Any:
+        return super().handle_exception(self._said(exc))
+
+    def _said(self, exc: Exception) -> Exception:
+        """What an action refused, as this API says it: fields are 400, the rest is a conflict with how things are."""
+        if isinstance(exc, InvalidModel):
+            return bodies.invalid_fields(exc)
+        if isinstance(exc, silences.InvalidSilence):
+            return ValidationError({exc.field: str(exc)})
+        if isinstance(exc, rules.StaleVersion):
+            return PreconditionFailed(exc.now.version)
+        if isinstance(exc, actions.StaleVersion):
+            text = f"{exc} You saw version {exc.seen}, now it is {exc.now.version}."
+            return Conflict({"expectedVersion": text}, exc.code)
+        if isinstance(exc, actions.TooManyAlerts):
+            return Throttled(RETRY_SECONDS, str(exc))
+        if isinstance(exc, Refused):
+            return Conflict(str(exc), getattr(exc, "code", Conflict.default_code))
+        return exc
+
+    @property
+    def tenant(self) -> Tenant:
+        found: Tenant = self.request.tenant  # type: ignore[attr-defined]
+        return found
+
+    @property
+    def by(self) -> Any:
+        return self.request.principal  # type: ignore[attr-defined]
+
+    def one(self, rows: QuerySet[Any], id: UUID) -> Any:
+        """The row of this tenant; another's does not exist."""
+        found = rows.filter(tenant=self.tenant, pk=id).first()
+        if found is None:
+            raise NotFound
+        return found
+
+    def slow_down(self) -> None:
+        """Raises Throttled for who sends too often."""
+        if wait := rates.seconds_to_wait(settings.ALERTS_POSTED_PER_SECOND, "alerts", str(self.tenant.pk)):
+            raise Throttled(wait)
+
+
+# --- Alerts -----------------------------------------------------------------------------------------------------------
+
+
+class AlertQuery(serializers.Serializer[Any]):
+    state = serializers.MultipleChoiceField(choices=[*State.choices, ("open", "Open")], required=False)
+    severity = serializers.MultipleChoiceField(choices=Severity.choices, required=False)
+    rule = serializers.UUIDField(required=False)
+    name = serializers.CharField(max_length=200, required=False, help_text="The whole name.")
+
+
+def alert_rows() -> QuerySet[Alert]:
+    return Alert.objects.select_related("silence", "tenant")
+
+
+class AlertListView(AlertingAPIView):
+    rules: ClassVar[dict[str, Rule]] = {"GET": READ, "POST": RAISE}
+
+    @extend_schema(operation_id="alerts_list", parameters=[AlertQuery, CURSOR], responses=bodies.AlertPage)
+    def get(self, request: Request) -> Response:
+        """The tenant's alerts, newest first, 50 a page."""
+        wanted = valid(AlertQuery(data=request.query_params))
+        found = alert_rows().filter(tenant=self.tenant)
+        if states := set(wanted.get("state") or ()):
+            others = {State.FIRING, State.ACKNOWLEDGED, State.SILENCED} if "open" in states else set()
+            found = found.filter(state__in=[str(state) for state in (states - {"open"}) | others])
+        if wanted.get("severity"):
+            found = found.filter(severity__in=wanted["severity"])
+        if wanted.get("rule"):
+            found = found.filter(rule=wanted["rule"])
+        if wanted.get("name"):
+            found = found.filter(name=wanted["name"])
+        pages = NewestFirst()
+        page = pages.paginate_queryset(found, request, view=self) or []
+        return pages.get_paginated_response([bodies.AlertResource.of(alert).wire() for alert in page])
+
+    @extend_schema(request=AlertIn, responses={200: bodies.Taken, 201: bodies.Taken})
+    def post(self, request: Request) -> Response:
+        """Raise an alert, or resolve it. 201 where this opened one; sending it again changes nothing."""
+        self.slow_down()
+        said = read(AlertIn, request.data)
+        try:
+            alert = incoming.take(self.tenant, said, timezone.now())
+        except Tenant.DoesNotExist:  # deleted since the key was looked at
+            raise Http404 from None
+        is_new = alert is not None and alert.is_new
+        body = bodies.Taken(alert=bodies.AlertResource.of(alert) if alert else None)
+        return Response(body.wire(), status=status.HTTP_201_CREATED if is_new else status.HTTP_200_OK)
+
+
+class AlertView(AlertingAPIView):
+    rules: ClassVar[dict[str, Rule]] = {"GET": READ}
+
+    @extend_schema(parameters=[IF_NONE_MATCH], responses=bodies.AlertResource)
+    def get(self, request: Request, id: UUID) -> Response:
+        """One alert as it is now."""
+        alert = self.one(alert_rows(), id)
+        return with_etag(request, bodies.AlertResource.of(alert).wire(), alert.version)
+
+
+class AlertChangeView(AlertingAPIView):
+    rules: ClassVar[dict[str, Rule]] = {"POST": PERSON}
+
+    def alert(self, id: UUID) -> Alert:
+        found: Alert = self.one(alert_rows(), id)
+        return found
+
+    def told(self, alert: Alert) -> Response:
+        return Response(bodies.AlertResource.of(alert).wire(), headers={"ETag": f'"{alert.version}"'})
+
+
+class AcknowledgeView(AlertChangeView):
+    @extend_schema(request=bodies.AcknowledgeBody, responses=bodies.AlertResource)
+    def post(self, request: Request, id: UUID) -> Response:
+        """Say that you look after it: nobody else is called until it is over, or until the moment you give."""
+        body = read(bodies.AcknowledgeBody, request.data)
+        return self.told(
+            actions.acknowledge(
+                self.alert(id), self.by, note=body.note, until=body.until, expected_version=body.expected_version
+            )
+        )
+
+
+class UnacknowledgeView(AlertChangeView):
+    @extend_schema(request=bodies.ChangeBody, responses=bodies.AlertResource)
+    def post(self, request: Request, id: UUID) -> Response:
+        """Nobody looks after it any more: it fires again."""
+        body = read(bodies.ChangeBody, request.data)
+        return self.told(actions.unacknowledge(self.alert(id), self.by, body.expected_version))
+
+
+class ResolveView(AlertChangeView):
+    @extend_schema(request=bodies.ChangeBody, responses=bodies.AlertResource)
+    def post(self, request: Request, id: UUID) -> Response:
+        """Say that it is over. Only of what came by `POST /api/monitoring/alerts`: of others their source says so."""
+        body = read(bodies.ChangeBody, request.data)
+        return self.told(actions.resolve_by_hand(self.alert(id), self.by, body.expected_version))
+
+
+class SilenceAlertView(AlertChangeView):
+    @extend_schema(request=bodies.SilenceAlertBody, responses={201: bodies.SilenceResource})
+    def post(self, request: Request, id: UUID) -> Response:
+        """Silence this alert, and whatever has its name and labels."""
+        body = read(bodies.SilenceAlertBody, request.data)
+        silence = silences.silence_alert(
+            self.alert(id),
+            body.reason,
+            body.expires_at(timezone.now()),
+            self.by,
+            ends_on_resolve=body.ends_on_resolve,
+        )
+        return Response(bodies.SilenceResource.of(silence).wire(), status=status.HTTP_201_CREATED)
+
+
+class AlertmanagerView(AlertingAPIView):
+    rules: ClassVar[dict[str, Rule]] = {"POST": RAISE}
+
+    @extend_schema(request=AlertmanagerWebhook, responses=bodies.TakenMany)
+    def post(self, request: Request) -> Response:
+        """For a webhook receiver of Alertmanager (its payload of version 4). Repeated and late ones change nothing."""
+        self.slow_down()
+        webhook = read(AlertmanagerWebhook, request.data)
+        if len(webhook.alerts) > settings.ALERTS_BATCH_LIMIT:
+            raise ValidationError({"alerts": f"At most {settings.ALERTS_BATCH_LIMIT}: set max_alerts in its receiver."})
+        try:
+            found = incoming.take_alertmanager(self.tenant, webhook)
+        except Tenant.DoesNotExist:
+            raise Http404 from None
+        still_open = sum(alert.is_open for alert in found)
+        return Response(bodies.TakenMany(open=still_open, resolved=len(webhook.alerts) - still_open).wire())
+
+
+# --- Rules ------------------------------------------------------------------------------------------------------------
+
+
+def rule_fields(body: bodies.RuleBody | bodies.RuleChange, tenant: Tenant) -> dict[str, Any]:
+    """What was sent of a rule, by the model's names. Raises ValidationError for a policy that is not the tenant's."""
+    fields = body.model_dump(by_alias=False, exclude_unset=isinstance(body, bodies.RuleChange))
+    if "policy_id" in fields:
+        policy_id = fields.pop("policy_id")
+        fields["policy"] = EscalationPolicy.objects.filter(tenant=tenant, pk=policy_id).first()
+        if policy_id and fields["policy"] is None:
+            raise ValidationError({"policyId": "There is no such policy."})
+    return fields
+
+
+class RuleListView(AlertingAPIView):
+    rules: ClassVar[dict[str, Rule]] = {"GET": READ, "POST": PERSON}
+
+    @extend_schema(operation_id="alert_rules_list", responses=bodies.RuleList)
+    def get(self, request: Request) -> Response:
+        """The tenant's rules, by name."""
+        found = AlertRule.objects.filter(tenant=self.tenant).order_by("name")
+        return Response(bodies.RuleList(results=[bodies.RuleResource.of(rule) for rule in found]).wire())
+
+    @extend_schema(request=bodies.RuleBody, responses={201: bodies.RuleResource})
+    def post(self, request: Request) -> Response:
+        """Look for something from now on. `POST /api/monitoring/rules/dry-run` says first how often it would fire."""
+        fields = rule_fields(read(bodies.RuleBody, request.data), self.tenant)
+        rule = rules.create_rule(self.tenant, self.by, **fields)
+        return with_etag(request, bodies.RuleResource.of(rule).wire(), rule.version, status.HTTP_201_CREATED)
+
+
+class RuleView(AlertingAPIView):
+    rules: ClassVar[dict[str, Rule]] = {"GET": READ, "PATCH": PERSON, "DELETE": PERSON}
+
+    def rule(self, id: UUID) -> AlertRule:
+        found: AlertRule = self.one(AlertRule.objects.select_related("tenant"), id)
+        return found
+
+    @extend_schema(parameters=[IF_NONE_MATCH], responses=bodies.RuleResource)
+    def get(self, request: Request, id: UUID) -> Response:
+        """One rule as it is now."""
+        rule = self.rule(id)
+        return with_etag(request, bodies.RuleResource.of(rule).wire(), rule.version)
+
+    @extend_schema(parameters=[IF_MATCH], request=bodies.RuleChange, responses=bodies.RuleResource)
+    def patch(self, request: Request, id: UUID) -> Response:
+        """Change some of its fields. An open alert stays until the rule is looked at next."""
+        fields = rule_fields(read(bodies.RuleChange, request.data), self.tenant)
+        rule = rules.update_rule(self.rule(id), self.by, expected_version=expected_version(request), **fields)
+        return with_etag(request, bodies.RuleResource.of(rule).wire(), rule.version)
+
+    @extend_schema(responses={204: None})
+    def delete(self, request: Request, id: UUID) -> Response:
+        """Its open alert is over with it."""
+        rules.delete_rule(self.rule(id), self.by)
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class RuleTrialView(AlertingAPIView):
+    rules: ClassVar[dict[str, Rule]] = {"POST": PERSON}
+
+    @extend_schema(request=bodies.RuleBody, responses=bodies.TrialResource)
+    def post(self, request: Request) -> Response:
+        """How often this rule would have fired in the last day. Nothing is stored."""
+        fields = rule_fields(read(bodies.RuleBody, request.data), self.tenant)
+        trial = try_out(rules.checked_rule(self.tenant, fields), timezone.now())
+        return Response(bodies.TrialResource.of(trial).wire())
+
+
+# --- Escalation policies ----------------------------------------------------------------------------------------------
+
+
+class PolicyListView(AlertingAPIView):
+    rules: ClassVar[dict[str, Rule]] = {"GET": READ, "POST": PERSON}
+
+    @extend_schema(operation_id="escalation_policies_list", responses=bodies.PolicyList)
+    def get(self, request: Request) -> Response:
+        """The tenant's escalation policies, by name."""
+        found = EscalationPolicy.objects.filter(tenant=self.tenant).order_by("name")
+        return Response(bodies.PolicyList(results=[bodies.PolicyResource.of(policy) for policy in found]).wire())
+
+    @extend_schema(request=bodies.PolicyBody, responses={201: bodies.PolicyResource})
+    def post(self, request: Request) -> Response:
+        """Say who is called, after how long, and how. One that is default takes the place of the one before."""
+        policy = rules.create_policy(self.tenant, self.by, **read(bodies.PolicyBody, request.data).fields())
+        return with_etag(request, bodies.PolicyResource.of(policy).wire(), policy.version, status.HTTP_201_CREATED)
+
+
+class PolicyView(AlertingAPIView):
+    rules: ClassVar[dict[str, Rule]] = {"GET": READ, "PATCH": PERSON, "DELETE": PERSON}
+
+    def policy(self, id: UUID) -> EscalationPolicy:
+        found: EscalationPolicy = self.one(EscalationPolicy.objects.select_related("tenant"), id)
+        return found
+
+    @extend_schema(parameters=[IF_NONE_MATCH], responses=bodies.PolicyResource)
+    def get(self, request: Request, id: UUID) -> Response:
+        """One policy as it is now."""
+        policy = self.policy(id)
+        return with_etag(request, bodies.PolicyResource.of(policy).wire(), policy.version)
+
+    @extend_schema(parameters=[IF_MATCH], request=bodies.PolicyChange, responses=bodies.PolicyResource)
+    def patch(self, request: Request, id: UUID) -> Response:
+        """Change some of its fields. Open alerts go on by it as it is then."""
+        fields = read(bodies.PolicyChange, request.data).model_dump(mode="json", by_alias=False, exclude_unset=True)
+        policy = rules.update_policy(self.policy(id), self.by, expected_version=expected_version(request), **fields)
+        return with_etag(request, bodies.PolicyResource.of(policy).wire(), policy.version)
+
+    @extend_schema(responses={204: None})
+    def delete(self, request: Request, id: UUID) -> Response:
+        """Open alerts that went by it call nobody any more."""
+        rules.delete_policy(self.policy(id), self.by)
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+# --- Silences ---------------------------------------------------------------------------------------------------------
+
+
+class SilenceQuery(serializers.Serializer[Any]):
+    state = serializers.ChoiceField(choices=["active", "ended"], required=False)
+
+
+class SilenceListView(AlertingAPIView):
+    rules: ClassVar[dict[str, Rule]] = {"GET": READ, "POST": PERSON}
+
+    @extend_schema(operation_id="silences_list", parameters=[SilenceQuery, CURSOR], responses=bodies.SilencePage)
+    def get(self, request: Request) -> Response:
+        """The tenant's silences, newest first, 50 a page."""
+        wanted = valid(SilenceQuery(data=request.query_params))
+        found = Silence.objects.filter(tenant=self.tenant)
+        if wanted.get("state"):
+            found = found.filter(ended_at__isnull=wanted["state"] == "active")
+        pages = NewestFirst()
+        page = pages.paginate_queryset(found, request, view=self) or []
+        return pages.get_paginated_response([bodies.SilenceResource.of(one).wire() for one in page])
+
+    @extend_schema(request=bodies.SilenceBody, responses={201: bodies.SilenceResource})
+    def post(self, request: Request) -> Response:
+        """Silence every alert that matches, those to come included."""
+        body = read(bodies.SilenceBody, request.data)
+        silence = silences.create_silence(
+            self.tenant,
+            [one.model_dump(by_alias=False) for one in body.matchers],
+            body.reason,
+            body.expires_at(timezone.now()),
+            self.by,
+            ends_on_resolve=body.ends_on_resolve,
+        )
+        return with_etag(request, bodies.SilenceResource.of(silence).wire(), silence.version, status.HTTP_201_CREATED)
+
+
+class SilenceView(AlertingAPIView):
+    rules: ClassVar[dict[str, Rule]] = {"GET": READ}
+
+    @extend_schema(parameters=[IF_NONE_MATCH], responses=bodies.SilenceResource)
+    def get(self, request: Request, id: UUID) -> Response:
+        """One silence as it is now."""
+        silence = self.one(Silence.objects.all(), id)
+        return with_etag(request, bodies.SilenceResource.of(silence).wire(), silence.version)
+
+
+class EndSilenceView(AlertingAPIView):
+    rules: ClassVar[dict[str, Rule]] = {"POST": PERSON}
+
+    @extend_schema(request=None, responses=bodies.SilenceResource)
+    def post(self, request: Request, id: UUID) -> Response:
+        """What it silenced fires again. Ending it twice is ending it once."""
+        silence = silences.end_silence(self.one(Silence.objects.select_related("tenant"), id), self.by)
+        return Response(bodies.SilenceResource.of(silence).wire())

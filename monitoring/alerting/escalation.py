@@ -1,0 +1,63 @@
+"""Calling people, step by step, while an alert fires and nobody acknowledges it. It all stands in the alert's row."""
+
+import logging
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import datetime
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+from django_scopes import scopes_disabled
+
+from accounts.models import User
+from monitoring.alerting.models import OPEN, Alert, State
+from monitoring.alerting.signals import alert_escalated
+from monitoring.alerting.transitions import locked
+from tenants.access import admins_of
+from tenants.models import Tenant
+
+logger = logging.getLogger("monitoring.alerting")
+
+
+@scopes_disabled()
+def escalate_due(now: datetime | None = None) -> int:
+    """Take the step of each alert whose time has come. Returns how many; what else is due comes with the next call."""
+    now = now or timezone.now()
+    due = Alert.objects.filter(OPEN, escalate_at__lte=now).select_related("tenant").order_by("escalate_at", "id")
+    return sum(_escalate(alert, now) for alert in due[: settings.ALERTS_SWEPT_AT_ONCE])
+
+
+def _escalate(alert: Alert, now: datetime) -> bool:
+    with suppress(Tenant.DoesNotExist, Alert.DoesNotExist), transaction.atomic():
+        alert = locked(alert)
+        if alert.state != State.FIRING or alert.escalate_at is None or alert.escalate_at > now:
+            return False
+        if alert.policy is None or not alert.policy.steps:
+            alert.escalate_at = None
+            alert.save(update_fields=["escalate_at"])
+            return False
+        _call(alert, now)
+        return True
+    return False
+
+
+def _call(alert: Alert, now: datetime) -> None:
+    assert alert.policy
+    step = alert.policy.step(alert.escalation_step)
+    people = _people(alert.tenant, step["people"])
+    alert.escalation_step += 1
+    alert.escalate_at = alert.policy.next_at(alert.escalation_step, alert.waiting_since, now)
+    alert.called, alert.called_at = [str(person) for person in people], now
+    alert.version += 1
+    alert.save()
+    alert_escalated.send(Alert, alert=alert, people=people, ways=step["ways"], step=alert.escalation_step)
+
+
+def _people(tenant: Tenant | None, named: Sequence[str]) -> list[User]:
+    """Those named who may still see the alert; every admin where nobody is named, or nobody named is left."""
+    if tenant is None:
+        admins = list(User.objects.filter(is_superuser=True, is_active=True).order_by("name", "pk"))
+    else:
+        admins = admins_of(tenant)
+    return [person for person in admins if str(person.pk) in named] or admins

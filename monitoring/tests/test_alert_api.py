@@ -1,0 +1,321 @@
+"""The alerting API: rules, alerts, silences and policies of one's own tenant; refusals name the field."""
+
+import pytest
+from django_scopes import scopes_disabled
+
+from monitoring.actions import record
+from monitoring.alerting.actions import raise_alert
+from monitoring.alerting.models import Alert, Source
+from monitoring.tests.conftest import measured, raised, said_of_alerts, states_said
+from monitoring.tests.test_api import problems, service
+from tenants import rates
+
+pytestmark = pytest.mark.django_db
+ALERTS, RULES, SILENCES = "/api/monitoring/alerts", "/api/monitoring/rules", "/api/monitoring/silences"
+POLICIES = "/api/monitoring/escalation-policies"
+BUSY = {"name": "CPU is busy", "metric": "cpu_percent", "threshold": 90, "windowSeconds": 60, "severity": "error"}
+BACKUP = {"key": "backup", "name": "Backup failed", "severity": "error", "message": "No space left."}
+
+
+@pytest.fixture(autouse=True)
+def a_count_of_this_tests_own(settings):
+    settings.REDIS_URL = ""
+    rates._limiter.cache_clear()
+
+
+def change(person, method: str, url: str, data=None, **headers: str):
+    headers = {name.replace("_", "-"): value for name, value in headers.items()} | {"X-Tenant": "acme"}
+    return getattr(person.client, method)(url, data or {}, content_type="application/json", headers=headers)
+
+
+# --- Raising ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_service_raises_and_resolves_and_repeats_itself_harmlessly(acme, alice, clock):
+    backup = service(acme, alice, "alerts:write")
+    first, again = backup.api_post(ALERTS, BACKUP), backup.api_post(ALERTS, BACKUP)
+    assert (first.status_code, again.status_code) == (201, 200)
+    assert first.json()["alert"]["id"] == again.json()["alert"]["id"]
+    assert first.json()["alert"]["state"] == "firing"
+    over = {"key": "backup", "status": "resolved"}
+    assert backup.api_post(ALERTS, over).json()["alert"]["state"] == "resolved"
+    assert backup.api_post(ALERTS, over).json() == {"alert": None}
+    assert states_said(acme) == ["firing", "resolved"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "field"),
+    [
+        ({"key": ""}, "key"),
+        ({"key": "k" * 197}, "key"),
+        ({"severity": "loud"}, "severity"),
+        ({"status": "over"}, "status"),
+        ({"value": "7"}, "value"),
+        ({"startedAt": "yesterday"}, "startedAt"),
+        ({"link": "javascript:alert(1)"}, "link"),
+        ({"labels": {"team": 7}}, "labels.team"),
+        ({"colour": "red"}, "colour"),
+    ],
+)
+def test_an_alert_that_cannot_be_names_the_field(acme, alice, wrong, field):
+    assert list(problems(alice.api_post(ALERTS, BACKUP | wrong, tenant="acme"))) == [field]
+    assert states_said(acme) == []
+
+
+def test_a_source_that_raises_too_much_is_told_to_wait(acme, alice, settings):
+    settings.ALERTS_OPEN_PER_TENANT = 1
+    assert alice.api_post(ALERTS, BACKUP, tenant="acme").status_code == 201
+    refused = alice.api_post(ALERTS, BACKUP | {"key": "other"}, tenant="acme")
+    assert (refused.status_code, refused["Retry-After"]) == (429, "60")
+    assert "1 alerts are open" in refused.content.decode()
+    settings.ALERTS_POSTED_PER_SECOND = 1
+    answers = [alice.api_post(ALERTS, BACKUP, tenant="acme").status_code for _ in range(3)]
+    assert 429 in answers
+
+
+# --- Looking after them -----------------------------------------------------------------------------------------------
+
+
+def test_alice_acknowledges_silences_and_undoes_over_http(acme, alice, clock):
+    alert = alice.api_post(ALERTS, BACKUP, tenant="acme").json()["alert"]
+    here = f"{ALERTS}/{alert['id']}"
+    body = {"note": "Looking", "until": "2026-11-23T13:00:00Z", "expectedVersion": 1}
+    taken = alice.api_post(f"{here}/acknowledge", body, tenant="acme").json()
+    assert (taken["state"], taken["version"]) == ("acknowledged", 2)
+    assert taken["metadata"]["acknowledgedBy"] == "Alice"
+    silence = alice.api_post(f"{here}/silence", {"reason": "Known", "seconds": 3600}, tenant="acme")
+    assert silence.status_code == 201
+    assert silence.json()["until"] == "2026-11-23T13:00:00.000Z"
+    assert alice.api_get(here, tenant="acme").json()["state"] == "silenced"
+    ended = alice.api_post(f"{SILENCES}/{silence.json()['id']}/end", tenant="acme").json()
+    assert ended["state"] == "ended"
+    assert alice.api_get(here, tenant="acme").json()["state"] == "acknowledged"
+    assert alice.api_post(f"{here}/unacknowledge", tenant="acme").json()["state"] == "firing"
+    assert alice.api_post(f"{here}/resolve", tenant="acme").json()["state"] == "resolved"
+    refused = alice.api_post(f"{here}/acknowledge", tenant="acme")
+    assert refused.status_code == 409
+    assert refused.json()["errors"][0]["code"] == "not_open"
+
+
+def test_what_has_changed_meanwhile_is_not_acknowledged(acme, alice):
+    alert = raise_alert(acme, raised(source=Source.ALERTMANAGER))
+    here = f"{ALERTS}/{alert.pk}"
+    stale = alice.api_post(f"{here}/acknowledge", {"expectedVersion": 7}, tenant="acme")
+    assert (stale.status_code, stale.json()["errors"][0]["code"]) == (409, "stale_version")
+    past = alice.api_post(f"{here}/acknowledge", {"until": "2020-01-01T00:00:00Z"}, tenant="acme")
+    assert past.status_code == 409
+    assert alice.api_post(f"{here}/resolve", tenant="acme").json()["errors"][0]["code"] == "its_source_decides"
+    assert states_said(acme) == ["firing"]
+
+
+def test_a_list_is_filtered_and_paged_and_one_alert_has_an_etag(acme, globex, alice, charlie, clock):
+    for number in range(55):
+        raise_alert(acme, raised(f"key {number}", name=f"Alert {number}", severity="info" if number else "critical"))
+    raise_alert(globex, raised())
+    first = alice.api_get(ALERTS, tenant="acme").json()
+    assert len(first["results"]) == 50
+    assert first["results"][0]["metadata"]["name"] == "Alert 54"
+    second = alice.api_get(first["next"], tenant="acme").json()
+    assert [one["metadata"]["name"] for one in second["results"]][-1] == "Alert 0"
+    assert second["next"] is None
+    critical = alice.api_get(f"{ALERTS}?severity=critical&state=open", tenant="acme").json()["results"]
+    assert [one["metadata"]["name"] for one in critical] == ["Alert 0"]
+    assert alice.api_get(f"{ALERTS}?state=resolved", tenant="acme").json()["results"] == []
+    assert alice.api_get(f"{ALERTS}?state=over", tenant="acme").status_code == 400
+    assert alice.api_get(f"{ALERTS}?cursor=cD14", tenant="acme").status_code == 404
+    here = f"{ALERTS}/{critical[0]['id']}"
+    etag = alice.api_get(here, tenant="acme")["ETag"]
+    assert alice.api_get(here, tenant="acme", if_none_match=etag).status_code == 304
+    assert charlie.api_get(here, tenant="globex").status_code == 404
+
+
+# --- Rules ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_rule_is_made_changed_with_its_etag_and_deleted(acme, alice):
+    made = alice.api_post(RULES, BUSY, tenant="acme")
+    assert made.status_code == 201
+    rule = made.json()
+    assert rule | BUSY == rule
+    assert (rule["version"], made["ETag"]) == (1, '"1"')
+    here = f"{RULES}/{rule['id']}"
+    changed = change(alice, "patch", here, {"threshold": 95}, if_match='"1"')
+    assert (changed.json()["threshold"], changed["ETag"]) == (95, '"2"')
+    assert change(alice, "patch", here, {"threshold": 99}, if_match='"1"').status_code == 412
+    assert change(alice, "patch", here, {"threshold": 99}, if_match="old").status_code == 400
+    assert [one["threshold"] for one in alice.api_get(RULES, tenant="acme").json()["results"]] == [95]
+    assert change(alice, "delete", here).status_code == 204
+    assert alice.api_get(here, tenant="acme").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("wrong", "field"),
+    [
+        ({"threshold": None}, "threshold"),
+        ({"threshold": "90"}, "threshold"),
+        ({"windowSeconds": 30}, "windowSeconds"),
+        ({"forSeconds": 100_000}, "forSeconds"),
+        ({"kind": "odd"}, "kind"),
+        ({"message": "{value!r}"}, "message"),
+        ({"recovery": 99}, "recovery"),
+        ({"policyId": "0190b6a8-0000-7000-8000-000000000000"}, "policyId"),
+        ({"colour": "red"}, "colour"),
+    ],
+)
+def test_a_rule_that_cannot_be_names_the_field(acme, alice, wrong, field):
+    assert list(problems(alice.api_post(RULES, BUSY | wrong, tenant="acme"))) == [field]
+    assert list(problems(alice.api_post(f"{RULES}/dry-run", BUSY | wrong, tenant="acme"))) == [field]
+    made = alice.api_post(RULES, BUSY, tenant="acme").json()
+    assert list(problems(change(alice, "patch", f"{RULES}/{made['id']}", wrong))) == [field]
+
+
+def test_a_dry_run_says_how_often_it_would_have_fired_and_stores_nothing(acme, alice, clock):
+    for value in (50.0, 97.0, 97.0, 97.0, 50.0, 50.0):
+        record(acme, [measured("cpu_percent", value, unit="%")])
+        clock.move(minutes=1)
+    found = alice.api_post(f"{RULES}/dry-run", BUSY, tenant="acme").json()
+    assert (found["fired"], found["unit"], len(found["points"])) == (1, "%", 1440)
+    assert found["summary"].startswith("It would have fired once in the last day.")
+    assert found["firings"][0]["peak"] == 97.0
+    assert alice.api_get(RULES, tenant="acme").json()["results"] == []
+
+
+# --- Silences and policies --------------------------------------------------------------------------------------------
+
+
+def test_a_silence_by_matchers(acme, alice, clock):
+    raise_alert(acme, raised())
+    body = {"matchers": [{"label": "instance", "op": "~", "value": "db-*"}], "reason": "Maintenance", "seconds": 7200}
+    made = alice.api_post(SILENCES, body, tenant="acme")
+    assert made.status_code == 201
+    assert states_said(acme) == ["firing", "silenced"]
+    assert [one["id"] for one in alice.api_get(f"{SILENCES}?state=active", tenant="acme").json()["results"]] == [
+        made.json()["id"]
+    ]
+    assert alice.api_get(f"{SILENCES}?state=ended", tenant="acme").json()["results"] == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "field"),
+    [
+        ({"matchers": []}, "matchers"),
+        ({"matchers": [{"label": "a", "op": "=~", "value": "b"}]}, "matchers.0.op"),
+        ({"reason": ""}, "reason"),
+        ({"seconds": None}, "non_field_errors"),
+        ({"seconds": 91 * 86_400}, "expiresAt"),
+    ],
+)
+def test_a_silence_that_cannot_be_names_the_field(acme, alice, wrong, field):
+    body = {"matchers": [{"label": "instance", "op": "=", "value": "db-1"}], "reason": "Why", "seconds": 60}
+    assert list(problems(alice.api_post(SILENCES, body | wrong, tenant="acme"))) == [field]
+
+
+def test_who_is_called_is_said_over_http_too(acme, alice):
+    steps = [{"afterSeconds": 300, "people": [str(alice.user.pk)], "ways": ["in_app", "email"]}]
+    made = alice.api_post(POLICIES, {"name": "On call", "steps": steps, "isDefault": True}, tenant="acme")
+    assert made.status_code == 201, made.content
+    assert made.json()["steps"] == steps
+    here = f"{POLICIES}/{made.json()['id']}"
+    assert change(alice, "patch", here, {"repeatSeconds": 3600}, if_match='"1"').json()["repeatSeconds"] == 3600
+    assert change(alice, "patch", here, {"repeatSeconds": 5}).json()["errors"][0]["attr"] == "repeatSeconds"
+    rule = alice.api_post(RULES, BUSY | {"policyId": made.json()["id"]}, tenant="acme").json()
+    assert rule["policyId"] == made.json()["id"]
+    assert change(alice, "delete", here).status_code == 204
+    assert alice.api_get(f"{RULES}/{rule['id']}", tenant="acme").json()["policyId"] is None
+
+
+# --- Alertmanager -----------------------------------------------------------------------------------------------------
+
+ALERTMANAGER = "/api/monitoring/alertmanager"
+
+
+def webhook(*alerts: dict, **changed) -> dict:
+    """As Alertmanager 0.27 posts it."""
+    return {
+        "receiver": "neostack",
+        "status": "firing",
+        "alerts": list(alerts),
+        "groupLabels": {"alertname": "DiskFull"},
+        "commonLabels": {"alertname": "DiskFull", "severity": "page"},
+        "commonAnnotations": {},
+        "externalURL": "http://alertmanager.example:9093",
+        "version": "4",
+        "groupKey": '{}:{alertname="DiskFull"}',
+        "truncatedAlerts": 0,
+    } | changed
+
+
+def disk(instance: str, status: str = "firing", starts_at: str = "2026-11-23T11:58:00.123456789Z", **changed) -> dict:
+    return {
+        "status": status,
+        "labels": {"alertname": "DiskFull", "instance": instance, "severity": "page"},
+        "annotations": {"summary": f"The disk of {instance} is full", "runbook": "https://runbooks.example"},
+        "startsAt": starts_at,
+        "endsAt": "0001-01-01T00:00:00Z" if status == "firing" else "2026-11-23T12:10:00Z",
+        "generatorURL": "http://prometheus.example:9090/graph?g0.expr=up",
+        "fingerprint": f"c0ffee{instance}",
+    } | changed
+
+
+def test_alertmanagers_groups_become_alerts_and_its_repeats_change_nothing(acme, alice, clock):
+    source = service(acme, alice, "alerts:write")
+    group = webhook(disk("db-1"), disk("db-2"))
+    assert source.api_post(ALERTMANAGER, group).json() == {"open": 2, "resolved": 0}
+    assert source.api_post(ALERTMANAGER, group).json() == {"open": 2, "resolved": 0}
+    assert states_said(acme) == ["firing", "firing"]
+    first = said_of_alerts(acme)[0]
+    assert (first["severity"], first["message"]) == ("critical", "The disk of db-1 is full")
+    assert first["metadata"]["name"] == "DiskFull"
+    assert first["metadata"]["startedAt"] == "2026-11-23T11:58:00.123Z"
+    assert first["metadata"]["link"].startswith("http://prometheus.example")
+    over = webhook(disk("db-1", "resolved"), disk("db-2"), status="firing")
+    assert source.api_post(ALERTMANAGER, over).json() == {"open": 1, "resolved": 1}
+    assert source.api_post(ALERTMANAGER, group).json() == {"open": 1, "resolved": 1}, "a late one, of the same firing"
+    assert states_said(acme) == ["firing", "firing", "resolved"]
+    again = webhook(disk("db-1", starts_at="2026-11-23T12:30:00Z"))
+    assert source.api_post(ALERTMANAGER, again).json() == {"open": 1, "resolved": 0}
+
+
+def test_odd_alerts_are_taken_as_far_as_they_go(acme, alice, clock):
+    odd = disk("x", labels={"team": "a\u0000b" * 400}, annotations={}, generatorURL="javascript:x", fingerprint="")
+    unknown = webhook(odd, newField={"of": "a later version"})
+    assert alice.api_post(ALERTMANAGER, unknown, tenant="acme").json() == {"open": 1, "resolved": 0}
+    (said,) = said_of_alerts(acme)
+    assert (said["metadata"]["name"], said["severity"]) == ("Alert without a name", "warning")
+    assert said["metadata"]["link"] == ""
+    assert len(said["metadata"]["labels"]["team"]) == 500
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({}, "version"),
+        (webhook(version="3"), "version"),
+        (webhook(disk("x", "odd")), "alerts.0.status"),
+        (webhook(disk("x", starts_at="soon")), "alerts.0.startsAt"),
+        (webhook(*[disk("x")] * 501), "alerts"),
+    ],
+)
+def test_what_is_no_webhook_of_alertmanagers_says_why(acme, alice, body, field):
+    assert field in problems(alice.api_post(ALERTMANAGER, body, tenant="acme"))
+    assert states_said(acme) == []
+
+
+def test_where_no_more_may_be_open_what_is_over_is_heard_all_the_same(acme, alice, clock, settings):
+    settings.ALERTS_OPEN_PER_TENANT = 1
+    alice.api_post(ALERTMANAGER, webhook(disk("db-1")), tenant="acme")
+    full = webhook(disk("db-2"), disk("db-1", "resolved"))
+    assert alice.api_post(ALERTMANAGER, full, tenant="acme").status_code == 429
+    assert states_said(acme) == ["firing", "resolved"]
+    assert alice.api_post(ALERTMANAGER, full, tenant="acme").status_code == 200
+
+
+def test_the_api_describes_alerts(client):
+    found = client.get("/api/schema", headers={"accept": "application/json"}).json()
+    paths, parts = found["paths"], found["components"]["schemas"]
+    assert {"get", "patch", "delete"} <= paths["/api/monitoring/rules/{id}"].keys()
+    assert parts["RuleBody"]["examples"][0]["name"] == "CPU is busy"
+    assert {"409", "404"} & paths["/api/monitoring/alerts/{id}/acknowledge"]["post"]["responses"].keys()
+    assert parts["AlertIn"]["examples"]
+    with scopes_disabled():
+        assert Alert.objects.count() == 0
