@@ -242,6 +242,7 @@ class Deployment(models.Model):
     ended_at = models.DateTimeField(null=True, blank=True)
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
     canceller_name = models.CharField(max_length=200, blank=True, help_text="Who asked first to cancel it.")
+    # Written no more: notifications mail. The version before this one still reads it; a later migration drops it.
     failure_mailed_to = models.JSONField(default=list, blank=True, help_text="Ids of the people mailed that it failed.")
 
     idempotency_key = models.CharField(max_length=255, blank=True)

@@ -1,6 +1,6 @@
 """The journey of one event: what became of it, for the people who look after the platform."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -37,8 +37,21 @@ def is_complete(steps: Iterable[Step]) -> bool:
     return all(step.state != State.WAITS for step in steps)
 
 
+#: What other apps made of an event: its further steps.
+Part = Callable[[Event], Iterable[Step]]
+_PARTS: list[Part] = []
+
+
+def further(part: Part) -> Part:
+    """Decorator: what this function says of an event stands at the end of its journey. Call it as the app is loaded."""
+    if part not in _PARTS:
+        _PARTS.append(part)
+    return part
+
+
 def journey(event: Event) -> list[Step]:
-    """Emitted, numbered, pushed, handled. Five queries, however many channels and handlers there are."""
+    """Emitted, numbered, pushed, handled, and what other apps made of it. Five queries and theirs, however many
+    channels and handlers there are."""
     emitted = Step(event.occurred_at, "Emitted, and committed with the change it reports")
     entry = Entry.objects.filter(event=event).first()
     if entry is None:
@@ -50,6 +63,7 @@ def journey(event: Event) -> list[Step]:
         Step(entry.numbered_at, f"Numbered {entry.seq}"),
         *_pushes(event, entry, cursors, letters),
         *_handlers(event, entry, cursors, letters),
+        *(step for part in _PARTS for step in part(event)),
     ]
 
 

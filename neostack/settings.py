@@ -353,6 +353,13 @@ ALERTS_KEPT_DAYS = env.int("ALERTS_KEPT_DAYS", default=400)
 #: For so long what a person removed can be brought back.
 REMOVED_NOTIFICATIONS_KEPT_DAYS = env.int("REMOVED_NOTIFICATIONS_KEPT_DAYS", default=7)
 READ_NOTIFICATIONS_KEPT_DAYS = env.int("READ_NOTIFICATIONS_KEPT_DAYS", default=90)
+#: A sender that took a mail and died is replaced after so long: more than the mail server may take, see EMAIL_TIMEOUT.
+MAIL_LEASE_SECONDS = env.float("MAIL_LEASE_SECONDS", default=120.0)
+#: Between two tries of a mail that could not be sent; it doubles each time, up to MAIL_RETRY_MAX_SECONDS.
+MAIL_RETRY_SECONDS = env.float("MAIL_RETRY_SECONDS", default=30.0)
+MAIL_RETRY_MAX_SECONDS = env.float("MAIL_RETRY_MAX_SECONDS", default=3600.0)
+#: So long after it was due a mail is given up on.
+MAIL_TRIED_HOURS = env.float("MAIL_TRIED_HOURS", default=72.0)
 
 # --- Celery: wake-ups and schedules, never the work itself -----------------------------------------------------------
 
@@ -386,6 +393,7 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 600.0,
         "options": {"expires": 600},
     },
+    "send_mails": {"task": "notifications.tasks.send_mails", "schedule": WAKE_UP_SECONDS, "options": {"expires": 5}},
     "forget_old_notifications": {
         "task": "notifications.tasks.forget_old_notifications",
         "schedule": 3600.0,

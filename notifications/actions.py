@@ -23,8 +23,11 @@ from accounts.models import User
 from events.actors import HasActor
 from events.emit import emit
 from events.models import Event
+from notifications import mails, preferences
 from notifications.events import TenantNotice
-from notifications.models import Inbox, Notice, Notification
+from notifications.kinds import Pace, Way, names_about
+from notifications.models import Habits, Inbox, Mail, Notice, Notification
+from notifications.preferences import Wanted
 from notifications.signals import inbox_changed, notified
 from tenants.actions import action
 from tenants.models import Membership, Tenant
@@ -38,13 +41,20 @@ class Change(StrEnum):
 
     READ = "read"
     MARKED_UNREAD = "marked_unread"
+    ARCHIVED = "archived"
+    UNARCHIVED = "unarchived"
     REMOVED = "removed"
     RESTORED = "restored"
+    SOLVED = "solved"
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What people are told: see Notification for the fields. `source` is the id of the event it comes of."""
+    """What people are told: see Notification for the fields. `source` is the id of the event it comes of.
+
+    What is urgent comes in quiet hours to whoever lets it. `ways` are those of a policy that goes before what people
+    chose, their quiet hours included; None: as each of them chose.
+    """
 
     source: UUID
     kind: str
@@ -55,6 +65,14 @@ class Message:
     object_key: str
     group_key: str
     tenant: Tenant | None = None
+    cause_key: str = ""
+    cause_order: int = 0
+    is_urgent: bool = False
+    ways: frozenset[str] | None = None
+
+    def waits_for_quiet(self, habits: Habits) -> bool:
+        """Whether its mail keeps the quiet hours of somebody with these habits."""
+        return self.ways is None and not (self.is_urgent and habits.urgent_anyway)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +89,31 @@ class Outcome:
 
 @action
 def notify(people: Iterable[UUID], message: Message) -> list[Notification]:
-    """Put a message into these people's inboxes, as far as they may see it now. Called again, it does nothing."""
+    """Tell these people, as far as they may see it now, in the ways they chose. Called again, it does nothing.
+
+    Who wants it in no way is not told. What goes by mail is sent later, by whoever looks for what is due.
+    """
     told = _allowed(people, message.tenant)
     told -= set(Notification.objects.filter(source=message.source, user__in=told).values_list("user", flat=True))
-    inboxes = _lock_all(told)
-    made = [_notification(inbox, message) for inbox in inboxes]
-    Notification.objects.bulk_create(made)
+    wanted = _wanted(told, message)
+    inboxes = _lock_all({person for person in told if wanted[person].in_app})
+    paces = {person: wanted[person].pace for person in told if wanted[person].pace != Pace.OFF}
+    mailed = mails.plan(paces, message.source, message.waits_for_quiet) if paces else {}
+    made = [_notification(message, inbox.user_id, mailed.get(inbox.user_id), inbox) for inbox in inboxes]
+    by_mail_only = sorted(person for person in mailed if not wanted[person].in_app)
+    silent = [_notification(message, person, mailed[person]) for person in by_mail_only]
+    Notification.objects.bulk_create(made + silent)
     _count_anew(inboxes)
     for inbox, notification in zip(inboxes, made, strict=True):
         notified.send(Notification, notification=notification, inbox=inbox)
-    return made
+    return made + silent
+
+
+def _wanted(people: set[UUID], message: Message) -> dict[UUID, Wanted]:
+    if message.ways is None:
+        return preferences.wanted(people, message.kind)
+    ways = Wanted(Way.IN_APP in message.ways, Pace.NOW if Way.EMAIL in message.ways else Pace.OFF)
+    return dict.fromkeys(people, ways)
 
 
 def _allowed(people: Iterable[UUID], tenant: Tenant | None) -> set[UUID]:
@@ -95,12 +128,14 @@ def _allowed(people: Iterable[UUID], tenant: Tenant | None) -> set[UUID]:
     return set(members.values_list("user", flat=True))
 
 
-def _notification(inbox: Inbox, message: Message) -> Notification:
-    inbox.version += 1
+def _notification(message: Message, person: UUID, mail: Mail | None, inbox: Inbox | None = None) -> Notification:
+    """Without an inbox it goes by mail only."""
+    if inbox:
+        inbox.version += 1
     return Notification(
-        user_id=inbox.user_id,
+        user_id=person,
         tenant=message.tenant,
-        number=inbox.version,
+        number=inbox.version if inbox else None,
         source=message.source,
         kind=message.kind,
         title=message.title[:150],
@@ -109,7 +144,29 @@ def _notification(inbox: Inbox, message: Message) -> Notification:
         link=message.link,
         object_key=message.object_key,
         group_key=message.group_key,
+        cause_key=message.cause_key,
+        cause_order=message.cause_order,
+        mail=mail,
     )
+
+
+@action
+def solve(cause_key: str, order: int, by: str) -> int:
+    """Say of what people were told about a thing's earlier states that its cause is over. How many that were.
+
+    They stay as they are, read or unread: their person still decides. `by` says what ended it: "web #105 is done".
+    """
+    unsolved = Notification.objects.filter(cause_key=cause_key, cause_order__lt=order, solved_at=None)
+    inboxes = _lock_all(set(unsolved.filter(number__isnull=False).values_list("user", flat=True)))
+    shown: dict[UUID, list[UUID]] = {inbox.user_id: [] for inbox in inboxes}
+    # What was removed too: it may be brought back.
+    for person, id in unsolved.filter(number__isnull=False).order_by("number").values_list("user", "pk"):
+        shown.setdefault(person, []).append(id)
+    solved = unsolved.update(solved_at=timezone.now(), solved_by=by[:150])
+    for inbox in inboxes:
+        for some in _chunks(shown[inbox.user_id]):
+            _announce(inbox, Change.SOLVED, some, solved_by=by[:150])
+    return solved
 
 
 # --- What a person does ---------------------------------------------------------------------------------------------
@@ -127,10 +184,32 @@ def mark_unread(user: User, ids: Sequence[UUID]) -> Outcome:
 
 
 @action
-def mark_all_read(user: User, tenant: str | None = None, up_to: int | None = None) -> Outcome:
-    """All, or those of the tenant with this slug; with `up_to` only what had arrived by that version of the inbox."""
-    which = Q(tenant__slug=tenant) if tenant else Q()
+def mark_all_read(
+    user: User, tenant: str | None = None, up_to: int | None = None, about: str = "", level: str = ""
+) -> Outcome:
+    """All of the inbox, or what belongs to the tenant with this slug, is about this, and is this loud; with `up_to`
+    only what had arrived by that version of the inbox. The archive is left as it is.
+    """
+    which = Q(archived_at=None)
+    if tenant:
+        which &= Q(tenant__slug=tenant)
+    if about:
+        which &= Q(kind__in=names_about(about))
+    if level:
+        which &= Q(level=level)
     return _apply(user, Change.READ, which if up_to is None else which & Q(number__lte=up_to))
+
+
+@action
+def archive(user: User, ids: Sequence[UUID]) -> Outcome:
+    """Put away what is dealt with: it is kept, and counts as unread no more."""
+    return _apply(user, Change.ARCHIVED, Q(pk__in=ids))
+
+
+@action
+def unarchive(user: User, ids: Sequence[UUID]) -> Outcome:
+    """Bring back what was put away, read or unread as it was."""
+    return _apply(user, Change.UNARCHIVED, Q(pk__in=ids))
 
 
 @action
@@ -160,6 +239,8 @@ def _apply(user: User, change: Change, which: Q) -> Outcome:
 _STEPS: dict[Change, Any] = {
     Change.READ: lambda now: (Q(removed_at=None, read_at=None), {"read_at": now}),
     Change.MARKED_UNREAD: lambda now: (Q(removed_at=None, read_at__isnull=False), {"read_at": None}),
+    Change.ARCHIVED: lambda now: (Q(removed_at=None, archived_at=None), {"archived_at": now}),
+    Change.UNARCHIVED: lambda now: (Q(removed_at=None, archived_at__isnull=False), {"archived_at": None}),
     Change.REMOVED: lambda now: (Q(removed_at=None), {"removed_at": now}),
     Change.RESTORED: lambda now: (Q(removed_at__isnull=False), {"removed_at": None}),
 }
@@ -235,11 +316,13 @@ def _store(notice: Notice) -> None:
 
 
 def forget_old() -> int:
-    """Delete what was removed or read long ago; how many they were. No count of unread ones changes by it."""
+    """Delete what was removed, read or put away long ago, or was in no inbox; how many they were. No count of unread
+    ones changes by it."""
     now = timezone.now()
     removed = Q(removed_at__lt=now - timedelta(days=settings.REMOVED_NOTIFICATIONS_KEPT_DAYS))
-    read = Q(read_at__lt=now - timedelta(days=settings.READ_NOTIFICATIONS_KEPT_DAYS))
-    return Notification.objects.filter(removed | read).delete()[0]
+    long_ago = now - timedelta(days=settings.READ_NOTIFICATIONS_KEPT_DAYS)
+    done = Q(read_at__lt=long_ago) | Q(archived_at__lt=long_ago) | Q(number=None, created_at__lt=long_ago)
+    return Notification.objects.filter(removed | done).delete()[0]
 
 
 # --- Rows -------------------------------------------------------------------------------------------------------------
@@ -255,10 +338,10 @@ def _lock_all(people: set[UUID]) -> list[Inbox]:
     return list(Inbox.objects.select_for_update().filter(pk__in=people).order_by("pk"))
 
 
-def _announce(inbox: Inbox, change: Change, ids: Sequence[UUID]) -> None:
+def _announce(inbox: Inbox, change: Change, ids: Sequence[UUID], **more: str) -> None:
     inbox.version += 1
     _count_anew([inbox])
-    inbox_changed.send(Inbox, inbox=inbox, change=change.value, ids=ids)
+    inbox_changed.send(Inbox, inbox=inbox, change=change.value, ids=ids, **more)
 
 
 def _count_anew(inboxes: Sequence[Inbox]) -> None:

@@ -1,8 +1,11 @@
 from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
 
 from accounts.admin_site import ActionAdmin
 from events.admin import ReadOnlyAdmin
-from notifications.models import Inbox, Notice, Notification
+from notifications import mails
+from notifications.models import Habits, Inbox, Mail, Notice, Notification, Preference
 
 
 @admin.register(Notice)
@@ -29,9 +32,51 @@ class InboxAdmin(ReadOnlyAdmin, ActionAdmin):
 class NotificationAdmin(ReadOnlyAdmin, ActionAdmin):
     """What people were told, and what they made of it. Theirs to read and remove: nobody does it for them."""
 
-    list_display = ["title", "user", "tenant", "kind", "level", "created_at", "read_at", "removed_at"]
+    list_display = [
+        *["title", "user", "tenant", "kind", "level"],
+        *["created_at", "read_at", "archived_at", "removed_at", "solved_at"],
+    ]
     list_filter = ["kind", "level", "tenant"]
     list_select_related = ["user", "tenant"]
     search_fields = ["title", "message", "user__email", "user__name", "tenant__name", "=source"]
     date_hierarchy = "created_at"
     ordering = ["-created_at"]
+
+
+@admin.register(Mail)
+class MailAdmin(ReadOnlyAdmin, ActionAdmin):
+    """Every e-mail about notifications: what waits, what went, and why the rest did not."""
+
+    list_display = ["subject_or_key", "user", "state", "attempts", "due_at", "ended_at", "error"]
+    list_filter = ["state", "due_at"]
+    list_select_related = ["user"]
+    search_fields = ["subject", "address", "user__email", "user__name", "=id"]
+    date_hierarchy = "created_at"
+    ordering = ["-created_at"]
+    actions = ["send_again"]
+
+    @admin.display(description="Mail")
+    def subject_or_key(self, mail: Mail) -> str:
+        return mail.subject or mail.title
+
+    @admin.action(description="Send those that failed after all")
+    def send_again(self, request: HttpRequest, queryset: QuerySet[Mail]) -> None:
+        count = sum(mails.try_again(mail) for mail in queryset)
+        self.message_user(request, f"{count} of them are tried again now.")
+
+
+@admin.register(Preference)
+class PreferenceAdmin(ReadOnlyAdmin, ActionAdmin):
+    """What people chose: theirs alone."""
+
+    list_display = ["user", "kind", "way", "choice"]
+    list_filter = ["way", "choice", "kind"]
+    list_select_related = ["user"]
+    search_fields = ["user__email", "user__name", "kind"]
+
+
+@admin.register(Habits)
+class HabitsAdmin(ReadOnlyAdmin, ActionAdmin):
+    list_display = ["user", "time_zone", "digest_at", "quiet_from", "quiet_until", "urgent_anyway"]
+    list_select_related = ["user"]
+    search_fields = ["user__email", "user__name", "time_zone"]

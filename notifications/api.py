@@ -4,10 +4,13 @@ Every answer to a change says how the inbox is then ({unread, version}) and whic
 not the caller's, or that need no change, are passed over: repeating a call does no harm.
 """
 
-from typing import Any
+from datetime import datetime, time
+from typing import Any, Literal
 from uuid import UUID
 
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from django.core.exceptions import ValidationError as InvalidHabits
+from django.db import transaction
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 from rest_framework import serializers
@@ -19,9 +22,10 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.models import User
-from notifications import actions, reading
+from notifications import actions, preferences, reading
 from notifications.actions import Outcome
-from notifications.models import Notification
+from notifications.kinds import CHOSEN, About, InApp, Pace, Way
+from notifications.models import Level, Notification
 from tenants.access import ApiKeyAuthentication, principal_of
 from tenants.api import NewestFirst, Strict, valid
 
@@ -51,13 +55,15 @@ class NotificationResource(_Resource):
     tenant: str | None
     created_at: str
     read_at: str | None
+    archived_at: str | None
+    solved_at: str | None
+    solved_by: str
 
     @classmethod
     def of(cls, notification: Notification) -> dict[str, Any]:
-        created, read = notification.created_at, notification.read_at
         return cls(
             id=notification.pk,
-            number=notification.number,
+            number=notification.number or 0,
             kind=notification.kind,
             title=notification.title,
             message=notification.message,
@@ -65,9 +71,16 @@ class NotificationResource(_Resource):
             link=notification.link,
             object=notification.object_key,
             tenant=notification.tenant.slug if notification.tenant else None,
-            created_at=created.isoformat(timespec="milliseconds"),
-            read_at=read.isoformat(timespec="milliseconds") if read else None,
+            created_at=notification.created_at.isoformat(timespec="milliseconds"),
+            read_at=_moment(notification.read_at),
+            archived_at=_moment(notification.archived_at),
+            solved_at=_moment(notification.solved_at),
+            solved_by=notification.solved_by,
         ).model_dump(mode="json", by_alias=True)
+
+
+def _moment(moment: datetime | None) -> str | None:
+    return moment.isoformat(timespec="milliseconds") if moment else None
 
 
 class NotificationPage(_Resource):
@@ -85,11 +98,63 @@ class InboxChange(InboxState):
     ids: list[UUID]
 
 
+class PreferenceResource(_Resource):
+    """How one kind of notification reaches the caller: whether it is in the inbox, and when its e-mail leaves."""
+
+    kind: str
+    title: str
+    about: str
+    in_app: Literal["on", "off"]
+    email: Literal["off", "now", "hourly", "daily"]
+
+
+class HabitsResource(_Resource):
+    """When mail suits the caller. Times of day are of the time zone; without quiet hours both are null."""
+
+    time_zone: str
+    digest_at: str
+    quiet_from: str | None
+    quiet_until: str | None
+    urgent_anyway: bool
+
+
+class PreferencesResource(_Resource):
+    kinds: list[PreferenceResource]
+    habits: HabitsResource
+
+    @classmethod
+    def of(cls, user: User) -> dict[str, Any]:
+        chosen, habits = preferences.chosen_by(user), preferences.habits_of(user)
+        return cls.model_validate(
+            {
+                "kinds": [
+                    {"kind": kind.name, "title": kind.title, "about": kind.about}
+                    | {way: chosen[kind.name, way] for way in Way.values}
+                    for kind in CHOSEN
+                ],
+                "habits": {
+                    "time_zone": habits.time_zone,
+                    "digest_at": _clock(habits.digest_at),
+                    "quiet_from": _clock(habits.quiet_from),
+                    "quiet_until": _clock(habits.quiet_until),
+                    "urgent_anyway": habits.urgent_anyway,
+                },
+            }
+        ).model_dump(mode="json", by_alias=True)
+
+
+def _clock(shown: time | None) -> str | None:
+    return f"{shown:%H:%M}" if shown else None
+
+
 # --- What comes in ----------------------------------------------------------------------------------------------------
 
 
 class InboxQuery(serializers.Serializer[Any]):
     unread = serializers.BooleanField(default=False, help_text="Only what is unread.")
+    archived = serializers.BooleanField(default=False, help_text="What was put away, instead of the inbox.")
+    about = serializers.ChoiceField(About.choices, default="", allow_blank=True, help_text="Only what belongs to this.")
+    level = serializers.ChoiceField(Level.choices, default="", allow_blank=True, help_text="Only what is this loud.")
     tenant = serializers.CharField(max_length=50, default="", help_text="Only this tenant's, by its slug.")
 
 
@@ -99,9 +164,55 @@ class IdsBody(Strict):
 
 class ReadAllBody(Strict):
     tenant = serializers.CharField(max_length=50, required=False, help_text="Only this tenant's, by its slug.")
+    about = serializers.ChoiceField(About.choices, required=False, help_text="Only what belongs to this.")
+    level = serializers.ChoiceField(Level.choices, required=False, help_text="Only what is this loud.")
     upTo = serializers.IntegerField(
         min_value=0, max_value=VERSION_MAX, required=False, help_text="Only what had arrived by this version."
     )
+
+
+class _Part(serializers.Serializer[Any]):
+    """Part of a body: it, too, refuses fields that it does not know."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, dict) and (unknown := set(data) - set(self.fields)):
+            raise serializers.ValidationError(dict.fromkeys(sorted(unknown), "There is no such field."))
+        return super().to_internal_value(data)
+
+
+class WishBody(_Part):
+    """What to change about one kind."""
+
+    kind = serializers.ChoiceField([kind.name for kind in CHOSEN])
+    inApp = serializers.ChoiceField(InApp.choices, required=False)
+    email = serializers.ChoiceField(Pace.choices, required=False)
+
+
+_TIMES: dict[str, Any] = {"required": False, "input_formats": ["%H:%M"], "format": "%H:%M"}
+
+
+class HabitsBody(_Part):
+    timeZone = serializers.CharField(max_length=64, required=False, help_text="Such as Europe/Lisbon.")
+    digestAt = serializers.TimeField(**_TIMES, help_text="When the daily digest leaves.")
+    quietFrom = serializers.TimeField(**_TIMES, allow_null=True, help_text="From then on e-mails wait.")
+    quietUntil = serializers.TimeField(**_TIMES, allow_null=True, help_text="Then they come as one.")
+    urgentAnyway = serializers.BooleanField(required=False, help_text="Critical alerts come in quiet hours, too.")
+
+
+class PreferencesBody(Strict):
+    kinds = WishBody(many=True, required=False)
+    habits = HabitsBody(required=False)
+
+
+#: What these are called on the wire, and inside.
+_WAYS = {"inApp": Way.IN_APP.value, "email": Way.EMAIL.value}
+_HABITS = {
+    "timeZone": "time_zone",
+    "digestAt": "digest_at",
+    "quietFrom": "quiet_from",
+    "quietUntil": "quiet_until",
+    "urgentAnyway": "urgent_anyway",
+}
 
 
 # --- Views ------------------------------------------------------------------------------------------------------------
@@ -134,7 +245,13 @@ class InboxView(InboxAPIView):
     def get(self, request: Request) -> Response:
         """What is in the inbox, newest first, 50 a page."""
         wanted = valid(InboxQuery(data=request.query_params))
-        found = reading.Filters(wanted["unread"], wanted["tenant"]).apply(self.person)
+        shown = reading.Filters(
+            reading.ARCHIVE if wanted["archived"] else reading.EVERYTHING,
+            wanted["tenant"],
+            wanted["about"],
+            wanted["level"],
+        ).apply(self.person)
+        found = shown.filter(read_at=None) if wanted["unread"] else shown
         pages = NewestFirst()
         page = pages.paginate_queryset(found, request, view=self) or []
         return pages.get_paginated_response([NotificationResource.of(one) for one in page])
@@ -174,6 +291,20 @@ class MarkUnreadView(ChangeView):
         return actions.mark_unread(self.person, ids)
 
 
+class ArchiveView(ChangeView):
+    """Put away what is dealt with: it is kept, and counts as unread no more."""
+
+    def act(self, ids: list[UUID]) -> Outcome:
+        return actions.archive(self.person, ids)
+
+
+class UnarchiveView(ChangeView):
+    """Bring back what was put away, read or unread as it was."""
+
+    def act(self, ids: list[UUID]) -> Outcome:
+        return actions.unarchive(self.person, ids)
+
+
 class RemoveView(ChangeView):
     """Take out of the inbox. It can be restored for some days."""
 
@@ -191,9 +322,55 @@ class RestoreView(ChangeView):
 class ReadAllView(InboxAPIView):
     @extend_schema(request=ReadAllBody, responses=InboxChange)
     def post(self, request: Request) -> Response:
-        """Mark everything as read, or what one tenant sent. `ids` are those to mark as unread to undo it."""
+        """Mark all of the inbox as read, or a part of it. `ids` are those to mark as unread to undo it."""
         body = valid(ReadAllBody(data=request.data))
-        return changed(actions.mark_all_read(self.person, tenant=body.get("tenant"), up_to=body.get("upTo")))
+        up_to = body.pop("upTo", None)
+        return changed(actions.mark_all_read(self.person, up_to=up_to, **body))
+
+
+class PreferencesView(InboxAPIView):
+    @extend_schema(operation_id="notifications_preferences", responses=PreferencesResource)
+    def get(self, request: Request) -> Response:
+        """Which kinds of notifications reach the caller in which way, and when mail suits them."""
+        return Response(PreferencesResource.of(self.person))
+
+    @extend_schema(
+        operation_id="notifications_choose",
+        request=PreferencesBody,
+        responses=PreferencesResource,
+        examples=[
+            OpenApiExample(
+                "Quiet nights, one mail a day about paid invoices",
+                request_only=True,
+                value={
+                    "kinds": [{"kind": "invoice_paid", "inApp": "on", "email": "daily"}],
+                    "habits": {"timeZone": "Europe/Lisbon", "quietFrom": "22:00", "quietUntil": "07:00"},
+                },
+            )
+        ],
+    )
+    @transaction.atomic
+    def post(self, request: Request) -> Response:
+        """Change what is named, and nothing else. All of it is done, or nothing."""
+        body = valid(PreferencesBody(data=request.data))
+        choices = {
+            (wish["kind"], way): wish[name]
+            for wish in body.get("kinds", [])
+            for name, way in _WAYS.items()
+            if name in wish
+        }
+        preferences.choose(self.person, choices)
+        if habits := body.get("habits"):
+            self._settle_in({_HABITS[name]: value for name, value in habits.items()})
+        return Response(PreferencesResource.of(self.person))
+
+    def _settle_in(self, habits: dict[str, Any]) -> None:
+        try:
+            preferences.settle_in(self.person, **habits)
+        except InvalidHabits as invalid:
+            wire = {field: name for name, field in _HABITS.items()}
+            named = {wire.get(field, field): errors for field, errors in invalid.message_dict.items()}
+            raise serializers.ValidationError({"habits": named}) from None
 
 
 def changed(outcome: Outcome) -> Response:

@@ -6,4 +6,4 @@ class NotificationsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from notifications import actions  # noqa: F401  offers notices to publishers
+        from notifications import actions, journey  # noqa: F401  offers notices to publishers, ends events' journeys

@@ -110,7 +110,8 @@ class NotificationArrived(EventType):
 class InboxUpdate(EventType):
     """What changed in a person's inbox, and the inbox as it is then.
 
-    Read or unread, and removed or there, are two things: the newest version decides about each by itself.
+    Read or unread, put away or not, removed or there, and solved are four things: the newest version decides about
+    each by itself. `solved_by` says what ended the cause of those in `solved`.
     """
 
     type: ClassVar[str] = "inbox_update"
@@ -120,8 +121,12 @@ class InboxUpdate(EventType):
     version: int
     read: list[UUID] = []
     marked_unread: list[UUID] = []
+    archived: list[UUID] = []
+    unarchived: list[UUID] = []
     removed: list[UUID] = []
     restored: list[UUID] = []
+    solved: list[UUID] = []
+    solved_by: str = ""
 
     def channels(self) -> Sequence[Channel]:
         return [channels.inbox(self.user_id)]
@@ -133,3 +138,4 @@ class InboxUpdate(EventType):
     def samples(cls) -> Iterable["InboxUpdate"]:
         yield cls(user_id=_BOB, unread=2, version=18, read=[_ONE])
         yield cls(user_id=_BOB, unread=2, version=19, removed=[_ONE])
+        yield cls(user_id=_BOB, unread=2, version=20, solved=[_ONE], solved_by="web #105 is done")

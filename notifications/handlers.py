@@ -5,15 +5,19 @@ called again for the same event: a person is notified once of one.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from django.dispatch import receiver
 
 from accounts.models import User
 from events.handling import handler
 from events.models import Event
-from notifications.actions import Message, follow_access, notify
+from notifications.actions import Message, follow_access, notify, solve
+from notifications.models import Level, Notification
 from tenants.access import admins_of, roles_of
 from tenants.models import Membership, Role, Tenant
 from tenants.signals import tenant_deleting
@@ -27,11 +31,17 @@ _ENDINGS = {"completed": ("is done", "success"), "failed": ("failed", "error"), 
 
 @handler("notify_of_deployments", types=["deployment_update"])
 def notify_of_deployment(event: Event, seq: int) -> None:
-    """Who asked hears how it ended; that it failed or was lost, the tenant's admins hear as well."""
+    """Who asked hears how it ended; that it failed or was lost, the tenant's admins hear as well.
+
+    One that is done solves the failures of earlier ones of its name.
+    """
     status, data = event.payload["status"], event.payload["data"]
     if status not in _ENDINGS or event.tenant is None:
         return
     words, level = _ENDINGS[status]
+    cause = f"deployment:{event.tenant_id}:{data['name']}"
+    if status == "completed":
+        solve(cause, order=data["number"], by=f"{data['title']} {words}")
     people = {UUID(data["requestedById"])} if data.get("requestedById") else set()
     if level == "error":
         people |= {admin.pk for admin in admins_of(event.tenant)}
@@ -45,8 +55,13 @@ def notify_of_deployment(event: Event, seq: int) -> None:
         object_key=f"deployment:{event.payload['deploymentId']}",
         group_key=f"{event.tenant_id}:deployments:{data['name']}",
         tenant=event.tenant,
+        cause_key=cause if level == "error" else "",
+        cause_order=data["number"],
     )
     notify(people, message)
+
+
+# --- Notices ----------------------------------------------------------------------------------------------------------
 
 
 @handler("notify_of_notices", types=["tenant_notice"])
@@ -76,6 +91,149 @@ def _members(tenant: Tenant) -> Iterator[list[UUID]]:
     while people := list(members.filter(**last).values_list("user", flat=True)[:BATCH]):
         yield people
         last = {"user__gt": people[-1]}
+
+
+# --- Billing ----------------------------------------------------------------------------------------------------------
+
+#: By what happened to an invoice: in words, and how loud that is. Being declared void is no news of its own.
+_INVOICES = {
+    "created": ("Invoice {number} over {amount}", Level.INFO),
+    "paid": ("Invoice {number} was paid: {amount}", Level.SUCCESS),
+    "failed": ("Payment of invoice {number} failed: {amount}", Level.ERROR),
+    "refunded": ("Invoice {number} was refunded: {amount}", Level.INFO),
+}
+#: What ends it that somebody has to pay, in words.
+_SETTLED = {"paid": "invoice {number} was paid", "voided": "invoice {number} was declared void"}
+#: From so many percent of what is included a threshold is a warning, and an error.
+_WARNS_AT, _OVER_AT = 80, 100
+
+
+@handler("notify_of_invoices", types=["invoice_event"])
+def notify_of_invoice(event: Event, seq: int) -> None:
+    """The tenant's admins hear of each invoice and its money; that a payment failed, the platform's admins do, too."""
+    facts, tenant = event.payload, event.tenant
+    if tenant is None:
+        return
+    happened, cause = facts["event"], f"invoice:{facts['invoiceId']}"
+    if happened in _SETTLED:
+        solve(cause, order=facts["version"], by=_SETTLED[happened].format(number=facts["number"]))
+    if happened not in _INVOICES:
+        return
+    words, level = _INVOICES[happened]
+    message = Message(
+        source=event.uuid,
+        kind=f"invoice_{happened}",
+        title=words.format(number=facts["number"], amount=f"{facts['amount']} {facts['currency']}"),
+        message=_why(facts, tenant),
+        level=level,
+        link=f"/t/{tenant.slug}/billing/invoices/{facts['invoiceId']}/",
+        object_key=cause,
+        group_key=f"{event.tenant_id}:{cause}",
+        tenant=tenant,
+        cause_key=cause if happened == "failed" else "",
+        cause_order=facts["version"],
+    )
+    notify([admin.pk for admin in admins_of(tenant)], message)
+    if happened == "failed":
+        told = replace(message, title=f"{tenant.name}: {message.title}"[:150], link="/ops/billing/", tenant=None)
+        notify(_platform_admins(), told)
+
+
+def _why(facts: dict[str, Any], tenant: Tenant) -> str:
+    """The reason, and when it is tried again by the tenant's clock."""
+    if not facts.get("nextTryAt"):
+        return str(facts.get("reason") or "")
+    again = datetime.fromisoformat(facts["nextTryAt"]).astimezone(ZoneInfo(tenant.time_zone))
+    return f"{facts.get('reason') or ''} Next try: {again:%-d %b %Y, %H:%M} {tenant.time_zone}.".strip()
+
+
+@handler("notify_of_usage", types=["usage_update"])
+def notify_of_usage(event: Event, seq: int) -> None:
+    """The tenant's admins hear of each threshold that their usage reaches, and of nothing else."""
+    facts, tenant = event.payload, event.tenant
+    reached = facts.get("threshold")
+    if tenant is None or not reached:
+        return
+    resource = facts["resource"].replace("_", " ")
+    of_limit = f" of {facts['limit']:,g}" if facts.get("limit") is not None else ""
+    message = Message(
+        source=event.uuid,
+        kind="usage_threshold",
+        title=f"{resource.capitalize()}: {reached} % reached",
+        message=f"{facts['usage']:,g}{of_limit} {resource} used in this period.",
+        level=Level.ERROR if reached >= _OVER_AT else Level.WARNING if reached >= _WARNS_AT else Level.INFO,
+        link=f"/t/{tenant.slug}/billing/",
+        object_key=f"usage:{facts['resource']}",
+        group_key=f"{event.tenant_id}:usage:{facts['resource']}",
+        tenant=tenant,
+    )
+    notify([admin.pk for admin in admins_of(tenant)], message)
+
+
+# --- Monitoring -------------------------------------------------------------------------------------------------------
+
+#: By an alert's severity: a notification's level.
+_LEVELS = {"info": Level.INFO, "warning": Level.WARNING, "error": Level.ERROR, "critical": Level.ERROR}
+
+
+@handler("notify_of_alerts", types=["alert"])
+def notify_of_alert(event: Event, seq: int) -> None:
+    """That an alert fires, the tenant's admins hear; of the platform's own, its admins. That it is over, whoever was
+    told that it fires. One that is acknowledged or silenced has somebody who knows."""
+    facts = event.payload
+    cause = f"alert:{facts['alertId']}"
+    if _is_orphan(event):
+        return
+    if facts["state"] == "firing":
+        people = {admin.pk for admin in admins_of(event.tenant)} if event.tenant else _platform_admins()
+        notify(people, _alert_message(event, "alert_firing", "{name} fires", _LEVELS[facts["severity"]]))
+    elif facts["state"] == "resolved":
+        people = _told_of(cause)
+        solve(cause, order=facts["version"], by="the alert is over")
+        notify(people, _alert_message(event, "alert_resolved", "{name} is over", Level.SUCCESS))
+
+
+@handler("notify_of_escalations", types=["alert_escalated"])
+def notify_of_escalation(event: Event, seq: int) -> None:
+    """The people whom an escalation policy names, in the ways that it says: their preferences don't count."""
+    facts = event.payload
+    if _is_orphan(event):
+        return
+    message = _alert_message(event, "alert_escalated", "{name} still fires", _LEVELS[facts["severity"]])
+    notify([UUID(person) for person in facts["people"]], replace(message, ways=frozenset(facts["ways"])))
+
+
+def _alert_message(event: Event, kind: str, title: str, level: str) -> Message:
+    facts = event.payload
+    cause = f"alert:{facts['alertId']}"
+    name = (facts.get("metadata") or {}).get("name") or "An alert"
+    return Message(
+        source=event.uuid,
+        kind=kind,
+        title=title.format(name=name),
+        message=facts["message"],
+        level=level,
+        link=f"/t/{event.tenant.slug}/monitoring/" if event.tenant else "/ops/monitoring/",
+        object_key=cause,
+        group_key=f"{event.tenant_id or 'platform'}:{cause}",
+        tenant=event.tenant,
+        cause_key="" if kind == "alert_resolved" else cause,
+        cause_order=facts["version"],
+        is_urgent=facts["severity"] == "critical",
+    )
+
+
+def _is_orphan(event: Event) -> bool:
+    """Whether its tenant has been deleted meanwhile. The platform's own events never had one."""
+    return event.tenant_id is not None and event.tenant is None
+
+
+def _told_of(cause: str) -> set[UUID]:
+    return set(Notification.objects.filter(cause_key=cause).values_list("user", flat=True))
+
+
+def _platform_admins() -> set[UUID]:
+    return set(User.objects.filter(is_active=True, is_superuser=True).values_list("pk", flat=True))
 
 
 # --- Access -----------------------------------------------------------------------------------------------------------

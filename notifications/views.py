@@ -2,14 +2,18 @@
 
 from typing import Any, cast
 from uuid import UUID, uuid4
+from zoneinfo import available_timezones
 
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.core.exceptions import ValidationError
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from pydantic import ValidationError as InvalidEvent
 
@@ -17,12 +21,16 @@ from accounts.models import User
 from events import channels
 from events.channels import Topic
 from events.live import Live
-from notifications import actions
-from notifications.forms import NoticeForm
-from notifications.models import Level, Notice, Notification
-from notifications.reading import PAGE_SIZE, Filters, badge, page
-from tenants.access import TenantRequest, memberships_of, tenant_page
+from notifications import actions, unsubscribing
+from notifications.forms import NoticeForm, PreferencesForm
+from notifications.kinds import About
+from notifications.models import Level, Mail, Notice, Notification
+from notifications.preferences import choose, chosen_by, habits_of, settle_in
+from notifications.reading import ARCHIVE, EVERYTHING, PAGE_SIZE, UNREAD, Filters, badge, page
+from tenants.access import TenantRequest, memberships_of, not_found, tenant_page
 from tenants.rates import seconds_to_wait
+
+MAILS_SHOWN = 10
 
 #: What the person did last, kept in their session until the page has offered to undo it.
 UNDO = "inbox_undo"
@@ -57,9 +65,10 @@ def inbox(request: PersonRequest) -> HttpResponse:
         "older": filters.address(before=shown.older) if shown.older else None,
         "newer": filters.address(after=shown.newer) if shown.newer else None,
         "tabs": [
-            ("All", filters.address(show=""), not filters.unread),
-            ("Unread", filters.address(show="unread"), filters.unread),
+            (word, filters.address(show=show), filters.show == show)
+            for word, show in (("Inbox", EVERYTHING), ("Unread", UNREAD), ("Archive", ARCHIVE))
         ],
+        "abouts": About.choices,
         "tenants": tenants,
         "tenant_names": {str(tenant.pk): tenant.name for tenant in tenants},
         "tenant_id": next((str(tenant.pk) for tenant in tenants if tenant.slug == filters.tenant), ""),
@@ -75,6 +84,8 @@ def inbox(request: PersonRequest) -> HttpResponse:
 _ASKED: dict[str, tuple[Any, str, str]] = {
     "read": (actions.mark_read, "Marked as read", "mark_unread"),
     "mark_unread": (actions.mark_unread, "Marked as unread", "read"),
+    "archive": (actions.archive, "Put into the archive", "unarchive"),
+    "unarchive": (actions.unarchive, "Moved to the inbox", "archive"),
     "remove": (actions.remove, "Removed", "restore"),
     "restore": (actions.restore, "Brought back", "remove"),
 }
@@ -84,11 +95,10 @@ _ASKED: dict[str, tuple[Any, str, str]] = {
 @login_required
 def change(request: PersonRequest) -> HttpResponse:
     """Do what a form of the inbox asks, then show the inbox as it was, with the way back."""
-    asked = request.POST.get("do", "")
+    asked, filters = request.POST.get("do", ""), Filters.of(request.POST)
     if asked == "read_all":
-        outcome = actions.mark_all_read(
-            request.user, tenant=request.POST.get("tenant") or None, up_to=_number(request.POST.get("up_to"))
-        )
+        part = {"tenant": filters.tenant, "about": filters.about, "level": filters.level}
+        outcome = actions.mark_all_read(request.user, up_to=_number(request.POST.get("up_to")), **part)
         words, back = "Marked as read", "mark_unread"
     elif asked in _ASKED:
         act, words, back = _ASKED[asked]
@@ -98,7 +108,7 @@ def change(request: PersonRequest) -> HttpResponse:
     if outcome.ids:
         count = f"{len(outcome.ids)} notification{'' if len(outcome.ids) == 1 else 's'}"
         request.session[UNDO] = {"words": f"{words}: {count}.", "do": back, "ids": [str(id) for id in outcome.ids]}
-    return redirect(reverse("notifications") + Filters.of(request.POST).address())
+    return redirect(reverse("notifications") + filters.address())
 
 
 def _ids(given: list[str]) -> list[UUID]:
@@ -114,6 +124,66 @@ def _ids(given: list[str]) -> list[UUID]:
 
 def _number(text: str | None) -> int | None:
     return int(text) if text and text.isdecimal() and len(text) < 16 else None
+
+
+# --- Preferences ------------------------------------------------------------------------------------------------------
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@login_required
+@never_cache
+def preferences(request: PersonRequest) -> HttpResponse:
+    """Which kinds reach this person in which way, when mail suits them, and what became of their last mails."""
+    live = request.live.follow()
+    data = request.POST if request.method == "POST" else None
+    form = PreferencesForm(chosen_by(request.user), habits_of(request.user), data)
+    if form.is_valid() and _is_saved(request.user, form):
+        messages.success(request, "Saved.")
+        return redirect("notification_preferences")
+    context = {
+        "section": "preferences",
+        "live": live,
+        "form": form,
+        "zones": sorted(available_timezones()),
+        "mails": Mail.objects.filter(user=request.user)[:MAILS_SHOWN],
+    }
+    return render(request, "notifications/preferences.html", context)
+
+
+def _is_saved(user: User, form: PreferencesForm) -> bool:
+    """Save all of it, or say at the fields why nothing was saved."""
+    try:
+        with transaction.atomic():
+            choose(user, form.choices())
+            if habits := form.habits():
+                settle_in(user, **habits)
+    except ValidationError as invalid:
+        for field, errors in invalid.message_dict.items():
+            form.add_error(field if field in form.fields else None, errors)
+        return False
+    return True
+
+
+@csrf_exempt
+@require_http_methods(["GET", "HEAD", "POST"])
+@never_cache
+def unsubscribe(request: HttpRequest, token: str) -> HttpResponse:
+    """What a mail's link leads to, for whoever has the mail. Looking at it changes nothing: mail servers do, too.
+
+    Posting to it is the mail program's one click (RFC 8058), which comes without a session and without a CSRF token;
+    the signature in the address stands for both.
+    """
+    try:
+        asked = unsubscribing.read(token)
+        context: dict[str, Any] = {"kinds": asked.kinds, "address": asked.user.email}
+        if request.method == "POST" and request.POST.get("undo"):
+            unsubscribing.undo(asked, request.POST["undo"])
+            context["is_undone"] = True
+        elif request.method == "POST":
+            context["undo"] = unsubscribing.unsubscribe(asked)
+    except unsubscribing.BadLink:
+        return not_found()
+    return render(request, "notifications/unsubscribe.html", context)
 
 
 # --- Notices ----------------------------------------------------------------------------------------------------------

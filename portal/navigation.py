@@ -42,6 +42,7 @@ TENANT_PAGES = [
 #: What everybody who is signed in has, wherever they are: the top bar leads there.
 PERSON_PAGES = [
     Page("notifications", "Notifications", "notifications", "bell", "n"),
+    Page("preferences", "Notification preferences", "notification_preferences", "gear"),
 ]
 
 #: What platform admins have at /ops/.

@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
+from django.conf import settings
 from django.http import HttpResponse
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
@@ -28,6 +29,7 @@ from monitoring.alerting import actions as alerts
 from monitoring.alerting import rules, silences
 from monitoring.alerting.models import Source
 from neostack import asgi
+from notifications import unsubscribing
 from realtime.models import Action
 from realtime.policies import authorize
 from tenants import actions as tenants
@@ -265,6 +267,11 @@ ROWS = [
     # A person's inbox, over all their tenants.
     page("notifications/", PEOPLE),
     page("notifications/change/", post_redirects(PEOPLE), "POST", {"do": "read", "id": str(SOME_ID)}),
+    page("notifications/preferences/", PEOPLE),
+    page("notifications/preferences/", PEOPLE, "POST", {"time_zone": ""}),
+    # Whoever holds the mail that Bob got.
+    Row("notifications/unsubscribe/<str:token>/", "GET", lambda world: unsubscribe_link(world), EVERYBODY),
+    Row("notifications/unsubscribe/<str:token>/", "POST", lambda world: unsubscribe_link(world), EVERYBODY),
     page("t/<slug:slug>/keys/", TENANT_ADMINS),
     page("t/<slug:slug>/keys/new/", TENANT_ADMINS),
     page("t/<slug:slug>/keys/new/", TENANT_ADMINS, "POST", {"name": "ci", "scopes": ["events:read"]}),
@@ -366,8 +373,10 @@ ROWS = [
     page("api/notifications/count", API_PEOPLE),
     *(
         page(f"api/notifications/{change}", API_PEOPLE, "POST", {"ids": [str(SOME_ID)]})
-        for change in ("read", "mark-unread", "remove", "restore")
+        for change in ("read", "mark-unread", "archive", "unarchive", "remove", "restore")
     ),
+    page("api/notifications/preferences", API_PEOPLE),
+    page("api/notifications/preferences", API_PEOPLE, "POST", {"kinds": [{"kind": "notice", "email": "daily"}]}),
     page("api/notifications/read-all", API_PEOPLE, "POST"),
     page("api/events", FEED),
     Row(
@@ -387,6 +396,10 @@ ROWS = [
     page("readyz", EVERYBODY),
     page("metrics", NOBODY),  # only who shows METRICS_KEY: see test_health
 ]
+
+
+def unsubscribe_link(world: World) -> str:
+    return unsubscribing.link(world.people["bob"].user, ["deployment_failed"]).removeprefix(settings.SITE_URL)
 
 
 def all_routes(resolver: Any = None, prefix: str = "") -> Iterator[str]:

@@ -38,7 +38,8 @@ from monitoring.models import (
 )
 from notifications import actions as notifications
 from notifications.handlers import notify_of_notice
-from notifications.models import Inbox, Notice, Notification
+from notifications.models import Habits, Inbox, Mail, Notice, Notification, Preference
+from notifications.preferences import choose, settle_in
 from portal.models import PlatformFigures, PlatformHealth
 from realtime import keys
 from realtime.models import ChannelPolicy, SigningKey
@@ -68,6 +69,8 @@ def grow(number: int, by: Person) -> None:
     raise_an_alert(tenant, person)
     notice = notifications.send_notice(tenant, person, f"Notice {number}", "")
     numbering.number()
+    choose(person, {("notice", "email"): "now"})
+    settle_in(person, time_zone="Europe/Lisbon")
     notify_of_notice(notice, 1)
     Cursor.objects.create(name=f"handler:{number}")
     now = timezone.now()
@@ -109,7 +112,7 @@ def test_what_the_platforms_admins_look_after_is_all_there():
     assert {Tenant, Membership, ApiKey, ChannelPolicy, Event, Cursor, DeadLetter, Stack, Release, Deployment} <= shown
     assert {Sample, MinuteRollup, HourRollup, DayRollup, LatestMetrics, PlatformMinute} <= shown
     assert {AlertRule, Alert, Silence, EscalationPolicy} <= shown
-    assert {Inbox, Notice, Notification} <= shown
+    assert {Inbox, Notice, Notification, Mail, Preference, Habits} <= shown
     assert {Heartbeat, PlatformHealth, PlatformFigures} <= shown
     assert SigningKey in shown
     assert {model.__name__ for model in shown - set(listed())} == {"AccessAttempt", "AccessFailureLog", "AccessLog"}

@@ -15,7 +15,13 @@ from tests.replay import CHROMIUM, NORMALISED, becomes_fresh, orders_of
 
 pytestmark = [pytest.mark.browser, pytest.mark.once]
 
-PATHS = ["/notifications/", "/notifications/?show=unread", "/notifications/?tenant=acme"]
+PATHS = [
+    "/notifications/",
+    "/notifications/?show=unread",
+    "/notifications/?tenant=acme",
+    "/notifications/?show=archive",
+    "/notifications/?about=deployments&level=error",
+]
 
 #: As of when a row was made is no part of what it says, and an event's moment is some milliseconds after its row's.
 PLAIN = """() => {
@@ -50,7 +56,9 @@ REPLAY = """async ([events, user]) => {
 
 def tell(person, title: str, tenant, group: str) -> Notification:
     link, about = f"/t/acme/?{title}", f"deployment:{uuid4()}"
-    message = Message(uuid4(), "deployment_failed", title, "It ended.", "error", link, about, group, tenant)
+    message = Message(
+        uuid4(), "deployment_failed", title, "It ended.", "error", link, about, group, tenant, f"cause:{title}"
+    )
     return actions.notify([person.user.pk], message)[0]
 
 
@@ -66,6 +74,11 @@ def live_through_an_hour(person, acme, known: list[Notification]) -> None:
     actions.remove(bob, [new[2]])
     actions.restore(bob, [new[2], new[1]])
     actions.remove(bob, [ids[4], new[1]])
+    actions.archive(bob, [ids[2], ids[5], new[3]])
+    actions.unarchive(bob, [ids[5], ids[6]])
+    actions.archive(bob, [ids[7]])
+    for title in ("old 0", "old 7", "new 0", "new 3"):
+        actions.solve(f"cause:{title}", order=1, by=f"{title} is done")
 
 
 def wire_events() -> list[dict]:
@@ -79,8 +92,9 @@ def wire_events() -> list[dict]:
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 def test_an_old_inbox_given_the_events_is_the_inbox_the_server_renders_now(acme, bob):
-    known = [tell(bob, f"old {n}", acme if n % 3 else None, group) for n, group in enumerate("abacbd")]
+    known = [tell(bob, f"old {n}", acme if n % 3 else None, group) for n, group in enumerate("abacbdee")]
     actions.mark_read(bob.user, [known[5].pk])
+    actions.archive(bob.user, [known[6].pk])
     old = {path: bob.get(path).content.decode() for path in PATHS}
     count = len(wire_events())
     live_through_an_hour(bob, acme, known)

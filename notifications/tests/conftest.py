@@ -1,10 +1,12 @@
 """What tests of notifications share: the handlers' work done at once, and inboxes with something in them."""
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.utils import timezone
 
 from conftest import Person
 from events import handling, numbering
@@ -13,7 +15,15 @@ from notifications import actions
 from notifications.actions import Message
 from notifications.models import Inbox, Notification
 
-HANDLERS = ("notify_of_access", "notify_of_deployments", "notify_of_notices")
+HANDLERS = (
+    "notify_of_access",
+    "notify_of_alerts",
+    "notify_of_deployments",
+    "notify_of_escalations",
+    "notify_of_invoices",
+    "notify_of_notices",
+    "notify_of_usage",
+)
 
 
 @pytest.fixture
@@ -49,6 +59,16 @@ def tell() -> Callable[..., Notification | None]:
         return next(iter(actions.notify([person.user.pk], Message(**facts | more))), None)
 
     return one
+
+
+@pytest.fixture
+def at(monkeypatch) -> Callable[[datetime], None]:
+    """It is this moment: `at(NOON)`."""
+
+    def now_is(moment: datetime) -> None:
+        monkeypatch.setattr(timezone, "now", lambda: moment)
+
+    return now_is
 
 
 def titles(person: Person) -> list[str]:

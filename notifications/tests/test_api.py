@@ -51,6 +51,15 @@ def test_filters(bob, acme, globex, tell):
     assert listed(bob, "?tenant=acme") == ["of acme", "read"]
     assert listed(bob, "?tenant=acme&unread=true") == ["of acme"]
     assert listed(bob, "?tenant=never-used") == []
+    tell(bob, "Invoice 7", kind="invoice_failed", level="error")
+    assert listed(bob, "?about=billing") == listed(bob, "?level=error") == ["Invoice 7"]
+    assert listed(bob, "?about=deployments") == []
+    assert bob.api_get(f"{URL}?about=nonsense").status_code == 400
+    bob.api_post(f"{URL}/archive", {"ids": [str(read.id)]})
+    assert listed(bob, "?archived=true") == ["read"]
+    assert "read" not in listed(bob)
+    bob.api_post(f"{URL}/read-all", {"about": "billing"})
+    assert listed(bob, "?unread=true") == ["of globex", "of acme"]
 
 
 def test_each_change_answers_with_the_inbox_as_it_is_then(bob, tell):
@@ -71,7 +80,7 @@ def test_each_change_answers_with_the_inbox_as_it_is_then(bob, tell):
 
 def test_somebody_elses_ids_are_passed_over_like_those_that_never_existed(bob, alice, tell):
     hers = tell(alice)
-    for name in ("read", "mark-unread", "remove", "restore"):
+    for name in ("read", "mark-unread", "archive", "unarchive", "remove", "restore"):
         theirs = bob.api_post(f"{URL}/{name}", {"ids": [str(hers.id)]})
         never = bob.api_post(f"{URL}/{name}", {"ids": [str(uuid4())]})
         assert (theirs.status_code, theirs.json()) == (never.status_code, never.json())

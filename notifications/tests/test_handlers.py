@@ -9,7 +9,7 @@ from accounts import actions as accounts
 from conftest import Person, make_person
 from events import channels, handling
 from events.models import Event
-from notifications import actions, handlers
+from notifications import actions, handlers, mails
 from notifications.models import Notification
 from notifications.tests.conftest import HANDLERS, emitted, inbox, titles
 from tenants import actions as tenants
@@ -23,15 +23,15 @@ def ended(acme):
     The event as deployments/ writes it: apps know each other by events only, and so do their tests.
     """
 
-    def one(status: str, asked_by: Person | None) -> Event:
+    def one(status: str, asked_by: Person | None, number: int = 104, name: str = "web") -> Event:
         payload = {
             "deploymentId": str(uuid4()),
             "version": 5,
             "status": status,
             "data": {
-                "number": 104,
-                "name": "web",
-                "title": "web #104",
+                "number": number,
+                "name": name,
+                "title": f"{name} #{number}",
                 "reason": "Step build ended with exit code 3.",
                 "requestedById": str(asked_by.user.pk) if asked_by else None,
             },
@@ -129,6 +129,34 @@ def test_handled_again_nobody_is_told_twice(acme, alice, bob, ended, handle):
     before = (titles(alice), titles(bob), inbox(alice).version, inbox(bob).version)
     handle_again()
     assert (titles(alice), titles(bob), inbox(alice).version, inbox(bob).version) == before
+
+
+def test_a_later_one_that_is_done_solves_the_failures_before_it_and_only_of_its_name(ended, handle, alice):
+    ended("failed", None, number=101)
+    ended("lost", None, number=102)
+    ended("failed", None, number=103, name="api")
+    ended("failed", None, number=106)
+    ended("completed", None, number=105)
+    handle()
+    handle_again()
+    solved = Notification.objects.filter(user=alice.user).order_by("number").values_list("title", "solved_by")
+    assert list(solved) == [
+        ("web #101 failed", "web #105 is done"),
+        ("web #102 is lost", "web #105 is done"),
+        ("api #103 failed", ""),
+        ("web #106 failed", ""),
+    ]
+
+
+def test_a_failure_is_mailed_to_whom_it_reaches(ended, handle, alice, bob, mailoutbox):
+    ended("failed", bob)
+    ended("completed", bob)
+    handle()
+    mails.send_due(10)
+    assert sorted((mail.to[0], mail.subject) for mail in mailoutbox) == [
+        ("alice@acme.example", "web #104 failed · Acme"),
+        ("bob@acme.example", "web #104 failed · Acme"),
+    ]
 
 
 # --- Access -----------------------------------------------------------------------------------------------------------

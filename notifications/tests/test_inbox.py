@@ -64,7 +64,7 @@ def test_read_unread_removed_and_restored_each_say_what_is_so_then(bob, tell):
     outcome = actions.mark_unread(bob.user, [first.id])
     assert (outcome.unread, outcome.version, outcome.ids) == (2, 6, [first.id])
     said = [
-        {key: value for key, value in event.items() if value not in ([], str(bob.user.id))}
+        {key: value for key, value in event.items() if value not in ([], "", str(bob.user.id))}
         for event in emitted("inbox_update")
     ]
     assert said == [
@@ -102,6 +102,31 @@ def test_read_all_leaves_what_came_after_the_page_was_made(bob, acme, globex, te
     assert actions.mark_all_read(bob.user).unread == 0
 
 
+def test_what_is_put_away_counts_no_more_and_comes_back_as_it_was(bob, tell):
+    one, other = tell(bob, "one"), tell(bob, "other")
+    assert actions.archive(bob.user, [one.id]).unread == 1
+    assert actions.archive(bob.user, [one.id]).ids == []
+    assert actions.mark_all_read(bob.user).ids == [other.id]
+    assert actions.remove(bob.user, [one.id]).unread == 0
+    assert actions.restore(bob.user, [one.id]).unread == 0
+    assert actions.unarchive(bob.user, [one.id]).unread == 1
+    assert bob.api_get("/api/notifications/count").json() == {"unread": 1, "version": inbox(bob).version}
+
+
+def test_whose_cause_is_over_says_so_and_still_counts(bob, alice, tell):
+    told = [tell(person, "web #1 failed", cause_key="web", cause_order=1) for person in (bob, alice)]
+    later = tell(bob, "web #3 failed", cause_key="web", cause_order=3)
+    assert actions.solve("web", order=2, by="web #2 is done") == 2
+    assert actions.solve("web", order=2, by="again") == 0
+    assert [one.solved_by for one in Notification.objects.order_by("number", "pk")] == ["web #2 is done"] * 2 + [""]
+    assert not Notification.objects.get(pk=later.pk).solved_at
+    assert (inbox(bob).unread, inbox(alice).unread) == (2, 1)
+    said = {event["userId"]: event for event in emitted("inbox_update")}
+    assert said[str(bob.user.id)]["solved"] == [str(told[0].id)]
+    assert said[str(alice.user.id)]["solvedBy"] == "web #2 is done"
+    assert said[str(bob.user.id)]["version"] == inbox(bob).version == 3
+
+
 def test_however_much_changes_at_once_no_event_is_large(bob, tell, monkeypatch):
     monkeypatch.setattr(actions, "IDS_IN_ONE_EVENT", 2)
     for number in range(5):
@@ -111,15 +136,21 @@ def test_however_much_changes_at_once_no_event_is_large(bob, tell, monkeypatch):
     assert said == [(3, 6, 2), (1, 7, 2), (0, 8, 1)]
 
 
+ACTS = ["mark_read", "mark_unread", "archive", "unarchive", "remove", "restore", "mark_all_read", "solve"]
+
+
 def live_through(person, acme, tell, operations: int) -> None:
     """So many random operations on one inbox, as tabs, the API and arrivals would do them."""
     chance = random.Random(4)
     ids = []
     for _ in range(operations):
         some = chance.sample(ids, min(len(ids), chance.randint(1, 4)))
-        act = chance.choice(["arrive", "arrive", "mark_read", "mark_unread", "remove", "restore", "mark_all_read"])
+        act = chance.choice(["arrive", "arrive", *ACTS])
         if act == "arrive":
-            ids.append(tell(person, f"{len(ids)}", tenant=chance.choice([acme, None])).id)
+            cause = {"cause_key": f"cause:{chance.randint(1, 30)}", "cause_order": 1}
+            ids.append(tell(person, f"{len(ids)}", tenant=chance.choice([acme, None]), **cause).id)
+        elif act == "solve":
+            actions.solve(f"cause:{chance.randint(1, 30)}", order=chance.randint(1, 2), by=f"way {chance.random()}")
         elif act == "mark_all_read":
             actions.mark_all_read(person.user, up_to=chance.choice([None, len(ids) // 2]))
         else:
@@ -129,14 +160,17 @@ def live_through(person, acme, tell, operations: int) -> None:
 def test_after_a_thousand_random_operations_every_tab_says_what_the_database_says(bob, acme, tell, tmp_path):
     """The pages' own module hears the real events, shuffled and repeated. In real tabs: tests/whole/test_inbox.py."""
     live_through(bob, acme, tell, operations=1_000)
-    unread = Notification.objects.filter(user=bob.user, removed_at=None, read_at=None).count()
+    unread = Notification.objects.filter(user=bob.user, removed_at=None, archived_at=None, read_at=None).count()
     events = emitted("notification") + emitted("inbox_update")
     assert inbox(bob).unread == unread
     assert sorted(event["version"] for event in events) == list(range(1, inbox(bob).version + 1))
 
     if not (node := shutil.which("node")):
         pytest.skip("Node is not installed")
-    rows = [[str(one.id), one.is_read, one.removed_at is not None] for one in Notification.objects.all()]
+    rows = [
+        [str(one.id), one.is_read, one.archived_at is not None, one.removed_at is not None, one.solved_by]
+        for one in Notification.objects.all()
+    ]
     story = tmp_path / "story.json"
     story.write_text(json.dumps({"events": events, "unread": unread, "rows": rows}))
     script = settings.BASE_DIR / "static/js/tests/inbox_story.js"

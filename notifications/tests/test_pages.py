@@ -79,6 +79,37 @@ def test_without_javascript_reading_removing_and_undoing_are_forms(bob, tell):
     assert inbox(bob).unread == 1
 
 
+def test_the_archive_is_a_list_of_its_own_and_putting_away_can_be_undone(bob, tell):
+    one = tell(bob, "one")
+    tell(bob, "other")
+    page = bob.post(CHANGE, {"do": "archive", "id": str(one.id)}, follow=True).content.decode()
+    assert "Put into the archive: 1 notification." in page
+    assert 'name="do" value="unarchive"' in page
+    assert shown(bob) == shown(bob, "?show=unread") == ["other"]
+    assert shown(bob, "?show=archive") == ["one"]
+    assert bell(bob)[1] == "1"
+    bob.post(CHANGE, {"do": "unarchive", "id": str(one.id), "show": "archive"})
+    assert shown(bob) == ["other", "one"]
+    assert "The archive is empty." in bob.get(f"{URL}?show=archive").content.decode()
+
+
+def test_filters_by_what_it_is_about_and_how_loud_it_is(bob, tell):
+    tell(bob, "Invoice 7 failed", kind="invoice_failed", level="error")
+    tell(bob, "Invoice 8", kind="invoice_created")
+    tell(bob, "web failed", kind="deployment_failed", level="error")
+    assert shown(bob, "?about=billing") == ["Invoice 8", "Invoice 7 failed"]
+    assert shown(bob, "?about=billing&level=error") == ["Invoice 7 failed"]
+    assert len(shown(bob, "?about=nonsense&level=nonsense&show=nonsense")) == 3
+    bob.post(CHANGE, {"do": "read_all", "about": "billing", "level": "error"})
+    assert shown(bob, "?show=unread") == ["web failed", "Invoice 8"]
+
+
+def test_a_row_whose_cause_is_over_says_what_ended_it(bob, tell):
+    tell(bob, "web #1 failed", cause_key="web", cause_order=1)
+    actions.solve("web", order=2, by="web #2 is done")
+    assert '<span data-field="solvedBy">web #2 is done</span>' in bob.get(URL).content.decode()
+
+
 def test_mark_all_read_leaves_what_came_after_the_page_and_can_be_undone(bob, tell):
     tell(bob, "seen")
     version = re.search(r'name="up_to" value="(\d+)"', bob.get(URL).content.decode())[1]

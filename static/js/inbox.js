@@ -1,8 +1,8 @@
 // The inbox's page. Rows change in place; what comes, and what goes by another tab's hand, waits behind "Show". What this tab
 // removes leaves a line with Undo in its place for ten seconds.
 //
-// Read or unread, and there or removed, are two things. For each of a notification's two the newest version decides, so
-// that events may come repeated, late and in any order.
+// Read or unread, put away or not, there or removed, and solved are four things. For each of a notification's four the
+// newest version decides, so that events may come repeated, late and in any order.
 
 import { ring } from "./bell.js";
 import { WaitingList, listOf, register, setText, setTime, show } from "./rows.js";
@@ -31,12 +31,13 @@ export class Facts {
     return new Set([...this.facts].filter(([, known]) => known.version > version).map(([key]) => key.split(" ")[0]));
   }
 
-  take({ read = [], markedUnread = [], removed = [], restored = [], version }) {
-    for (const id of read) this.learn(id, "read", true, version);
-    for (const id of markedUnread) this.learn(id, "read", false, version);
-    for (const id of removed) this.learn(id, "removed", true, version);
-    for (const id of restored) this.learn(id, "removed", false, version);
-    return new Set([...read, ...markedUnread, ...removed, ...restored]);
+  take({ read = [], markedUnread = [], archived = [], unarchived = [], removed = [], restored = [], solved = [], solvedBy, timestamp, version }) {
+    const said = [
+      ["read", true, read], ["read", false, markedUnread], ["archived", true, archived], ["archived", false, unarchived],
+      ["removed", true, removed], ["removed", false, restored], ["solved", { by: solvedBy, at: timestamp }, solved],
+    ];
+    for (const [what, value, ids] of said) for (const id of ids) this.learn(id, what, value, version);
+    return new Set(said.flatMap(([, , ids]) => ids));
   }
 }
 
@@ -45,7 +46,7 @@ const json = (id) => JSON.parse(document.getElementById(id).textContent);
 class InboxList extends WaitingList {
   facts = new Facts();
   arrived = new Map(); // id -> the event that brought it
-  own = new Set(); // removed in this tab: their line with Undo says it
+  own = new Set(); // removed or put away in this tab: their line with Undo says it
   needsPage = () => {}; // what events can't tell, the server must
 
   static rows = "[data-notification]";
@@ -54,6 +55,10 @@ class InboxList extends WaitingList {
 
   get isUnreadOnly() {
     return this.body.dataset.unreadOnly === "yes";
+  }
+
+  get isArchive() {
+    return this.body.dataset.archive === "yes";
   }
 
   // --- What events say ---
@@ -74,15 +79,31 @@ class InboxList extends WaitingList {
   settle(id) {
     const row = this.row(id);
     if (row) {
-      setRead(row, this.isRead(id, row));
+      this.dress(id, row);
       if (!this.own.has(id)) this.mark(row, !this.belongs(id, row));
       return;
     }
     const event = this.arrived.get(id);
     const shown = Number(this.body.dataset.version);
     if (event?.version > shown) this.fits(event) && this.waitFor(event);
-    else if (this.incoming.has(id)) this.facts.get(id, "removed", false, shown) && this.incoming.delete(id);
-    else if (this.facts.get(id, "removed", true, shown) === false || this.hasBecomeUnread(id, shown)) this.needsPage();
+    else if (this.incoming.has(id)) this.isElsewhere(id, shown) && this.incoming.delete(id);
+    else if (this.hasComeBack(id, shown) || this.hasBecomeUnread(id, shown)) this.needsPage();
+  }
+
+  /** What the row says of its notification, besides its words. */
+  dress(id, row) {
+    setRead(row, this.isRead(id, row));
+    const solved = this.facts.get(id, "solved", null, this.version(row));
+    if (solved) setSolved(row, solved);
+  }
+
+  /** Whether a notification that was in the inbox as of this version is in the other list since, or in none. */
+  isElsewhere(id, since) {
+    return this.facts.get(id, "removed", false, since) || this.facts.get(id, "archived", false, since);
+  }
+
+  hasComeBack(id, since) {
+    return this.facts.get(id, "removed", true, since) === false || this.facts.get(id, "archived", null, since) === this.isArchive;
   }
 
   hasBecomeUnread(id, since) {
@@ -95,19 +116,20 @@ class InboxList extends WaitingList {
 
   belongs(id, row) {
     const isRemoved = this.facts.get(id, "removed", false, this.version(row));
-    return !isRemoved && !(this.isUnreadOnly && this.isRead(id, row));
+    const isArchived = this.facts.get(id, "archived", this.isArchive, this.version(row));
+    return !isRemoved && isArchived === this.isArchive && !(this.isUnreadOnly && this.isRead(id, row));
   }
 
-  fits({ tenantId }) {
-    const { tenant, high } = this.body.dataset;
-    return !high && (!tenant || tenant === tenantId);
+  fits({ tenantId, kind, level }) {
+    const { tenant, high, kinds, level: wanted } = this.body.dataset;
+    const isWanted = (!kinds || kinds.split(" ").includes(kind)) && (!wanted || wanted === level);
+    return !high && !this.isArchive && (!tenant || tenant === tenantId) && isWanted;
   }
 
   waitFor(event) {
     const id = event.notificationId;
-    const isRemoved = this.facts.get(id, "removed", false, event.version);
     const isRead = this.facts.get(id, "read", false, event.version);
-    if (isRemoved || (this.isUnreadOnly && isRead)) this.incoming.delete(id);
+    if (this.isElsewhere(id, event.version) || (this.isUnreadOnly && isRead)) this.incoming.delete(id);
     else this.wait(id, String(event.version), () => this.made(event));
   }
 
@@ -126,7 +148,7 @@ class InboxList extends WaitingList {
     if (event.link) place("title").href = event.link;
     row.querySelector("use").setAttribute("href", `#level-${event.level}`);
     row.querySelector("[name=id]").value = event.notificationId;
-    setRead(row, this.isRead(event.notificationId, row));
+    this.dress(event.notificationId, row);
     return row;
   }
 
@@ -164,7 +186,7 @@ class InboxList extends WaitingList {
   /** What speaks of the same stands together, where its newest stands. */
   settled() {
     const rows = this.rows();
-    for (const row of rows) setRead(row, this.isRead(this.key(row), row));
+    for (const row of rows) this.dress(this.key(row), row);
     const newest = new Map();
     for (const { dataset } of rows) newest.set(dataset.group, Math.max(newest.get(dataset.group) ?? 0, Number(dataset.number)));
     const place = ({ dataset }) => [newest.get(dataset.group), Number(dataset.number)];
@@ -184,11 +206,26 @@ function setRead(row, isRead) {
   setText(toggle, isRead ? "Mark unread" : "Mark read");
 }
 
+function setSolved(row, { by, at }) {
+  const place = (name) => row.querySelector(`[data-field=${name}]`);
+  setText(place("solvedBy"), by);
+  setTime(place("solvedAt"), at);
+  show(place("solved"), true);
+}
+
 // --- What a person does here -----------------------------------------------------------------------------------------
 
-const ADDRESSES = { read: "read", mark_unread: "mark-unread", remove: "remove", restore: "restore", read_all: "read-all" };
+const ADDRESSES = {
+  read: "read", mark_unread: "mark-unread", archive: "archive", unarchive: "unarchive", remove: "remove", restore: "restore", read_all: "read-all",
+};
 /** In the answer of each, what its ids have become: a field of inbox_update. */
-const BECOMES = { read: "read", mark_unread: "markedUnread", remove: "removed", restore: "restored", read_all: "read" };
+const BECOMES = {
+  read: "read", mark_unread: "markedUnread", archive: "archived", unarchive: "unarchived", remove: "removed", restore: "restored", read_all: "read",
+};
+/** What takes a row out of the list: what its line says then, and what undoes it. */
+const LEAVING = {
+  remove: ["Removed.", "restore"], archive: ["Put into the archive.", "unarchive"], unarchive: ["Moved to the inbox.", "archive"],
+};
 
 class Hand {
   constructor(list, live) {
@@ -211,25 +248,26 @@ class Hand {
     event.preventDefault();
     const what = event.submitter.value;
     const row = form.closest("[data-notification]");
-    const done = what === "read_all" ? this.readAll(form) : what === "remove" ? this.remove(row) : this.ask(what, { ids: [this.list.key(row)] });
+    const done = what === "read_all" ? this.readAll(form) : LEAVING[what] ? this.takeOut(row, what) : this.ask(what, { ids: [this.list.key(row)] });
     // What the script could not do, the form does by itself: its page says what is wrong.
     done.catch(() => form.isConnected && sendPlainly(form, what));
   }
 
-  async remove(row) {
+  async takeOut(row, what) {
     const id = this.list.key(row);
     this.list.own.add(id);
     try {
-      await this.ask("remove", { ids: [id] });
+      await this.ask(what, { ids: [id] });
     } catch (error) {
       this.list.own.delete(id);
       throw error;
     }
-    this.offerUndo(row, id);
+    this.offerUndo(row, id, ...LEAVING[what]);
   }
 
-  offerUndo(row, id) {
+  offerUndo(row, id, words, undo) {
     const line = row.querySelector("[data-undo]");
+    setText(line.querySelector("[data-field=goneWords]"), words);
     const hadFocus = row.contains(document.activeElement);
     row.classList.add("is-removed");
     line.hidden = false;
@@ -238,7 +276,7 @@ class Hand {
     const isInUse = () => this.list.body.matches(":hover") || row.contains(document.activeElement);
     const timer = afterQuiet(UNDO_MS, isInUse, () => (this.list.own.delete(id), this.list.drop(row)));
     button.onclick = async () => {
-      await this.ask("restore", { ids: [id] });
+      await this.ask(undo, { ids: [id] });
       clearInterval(timer);
       this.list.own.delete(id);
       row.classList.remove("is-removed");
@@ -249,7 +287,7 @@ class Hand {
 
   async readAll(form) {
     const body = { upTo: Number(document.getElementById("bell").dataset.version) };
-    if (form.elements.tenant.value) body.tenant = form.elements.tenant.value;
+    for (const name of ["tenant", "about", "level"]) if (form.elements[name]?.value) body[name] = form.elements[name].value;
     const ids = await this.ask("read_all", body);
     const place = document.getElementById("inbox-undone");
     if (!ids.length) return place.replaceChildren();

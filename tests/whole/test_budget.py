@@ -99,7 +99,10 @@ def busy(platform: Platform, acme: Company, alice: Person) -> Company:
 
 def test_no_page_of_a_tenant_costs_more_than_its_budget(visited, busy, alice):
     paths = ["", "deployments/", "deployments/1/", "activity/", "members/"]
-    found = {path: visited(alice, busy.path + path) for path in paths} | {"inbox": visited(alice, "/notifications/")}
+    found = {path: visited(alice, busy.path + path) for path in paths} | {
+        "inbox": visited(alice, "/notifications/"),
+        "preferences": visited(alice, "/notifications/preferences/"),
+    }
     assert "uplot.js" in found[""].names
     assert {path: above for path, one in found.items() if (above := one.exceeds())} == {}
 

@@ -160,6 +160,15 @@ def test_what_arrives_waits_and_what_is_removed_can_be_brought_back_in_every_tab
     rows(other).last.get_by_role("button", name="Remove").click()
     expect(one.get_by_test_id("pending")).to_contain_text("1 no longer matches", timeout=PATIENCE)
 
+    other.goto(other.url + "?show=archive")
+    expect(rows(live(other))).to_have_count(0)
+    rows(one).first.get_by_role("button", name="Archive").click()
+    expect(rows(one).first.get_by_text("Put into the archive.")).to_be_visible(timeout=PATIENCE)
+    expect(other.get_by_test_id("pending")).to_contain_text("1 new", timeout=PATIENCE)
+    other.get_by_role("link", name="Show").click()
+    rows(other).first.get_by_role("button", name="Move to inbox").click()
+    expect(rows(other).first.get_by_text("Moved to the inbox.")).to_be_visible(timeout=PATIENCE)
+
 
 def test_who_loses_a_tenant_sees_nothing_of_it_any_more(window, platform, acme, globex, alice):
     platform.inside.join(tenant=globex.id, person=alice.id, role="tenant_user")
@@ -234,6 +243,8 @@ def test_no_state_of_inbox_and_notices_keeps_anybody_out(window, platform, acme,
     found["undo"] = violations(page)
     for name, path in {
         "nothing unread": f"{INBOX}?show=unread",
+        "archive": f"{INBOX}?show=archive",
+        "preferences": f"{INBOX}preferences/",
         "notices": f"{acme.path}notices/",
         "form": f"{acme.path}notices/new/",
     }.items():

@@ -21,8 +21,10 @@ function hear(seed) {
 for (let seed = 0; seed < 20; seed += 1) {
   const { badge, facts } = hear(seed);
   assert.equal(badge.unread, unread);
-  for (const [id, isRead, isRemoved] of rows) {
+  for (const [id, isRead, isArchived, isRemoved, solvedBy] of rows) {
     assert.equal(facts.get(id, "read", false, 0), isRead, `${id} is read`);
+    assert.equal(facts.get(id, "archived", false, 0), isArchived, `${id} is archived`);
+    assert.equal(facts.get(id, "solved", { by: "" }, 0).by, solvedBy, `${id} is solved`);
     assert.equal(facts.get(id, "removed", false, 0), isRemoved, `${id} is removed`);
   }
 }
