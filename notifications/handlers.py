@@ -206,7 +206,7 @@ def notify_of_escalation(event: Event, seq: int) -> None:
 def _alert_message(event: Event, kind: str, title: str, level: str) -> Message:
     facts = event.payload
     cause = f"alert:{facts['alertId']}"
-    name = (facts.get("metadata") or {}).get("name") or "An alert"
+    name = facts.get("name") or (facts.get("metadata") or {}).get("name") or "An alert"
     return Message(
         source=event.uuid,
         kind=kind,
