@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from uuid import UUID
 
 import orjson
 from django.conf import settings
@@ -32,6 +33,8 @@ BODY_LIMIT_BYTES = 64 * 1024
 #: People whose generation is read in one query.
 READ_TOGETHER = 500
 COMPLAINTS_EVERY_SECONDS = 1.0
+#: After Redis did not answer, rows alone are read for so long: waiting for one that hangs would take all the time.
+ROWS_ALONE_SECONDS = 2.0
 #: The engine's own temporary error: the client tries again.
 TRY_AGAIN = {"error": {"code": 100, "message": "internal server error", "temporary": True}}
 
@@ -62,7 +65,7 @@ class Gate:
             is_current = await self._reader.is_current(bearer)
         except InvalidToken as problem:
             return _refuse(str(problem))
-        except Exception as problem:  # whatever kept it from looking: a database or Redis that is away, a time-out
+        except Exception as problem:  # whatever kept it from looking: a database that is away, a time-out
             self._complain(problem)
             GATE_ANSWERS.labels("try_again").inc()
             return TRY_AGAIN
@@ -94,6 +97,7 @@ class GenerationReader:
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="gate")
+        self._memory = Memory()
         self._waiting: dict[Bearer, asyncio.Future[bool]] = {}
         self._reading: asyncio.Task[None] | None = None
 
@@ -112,7 +116,7 @@ class GenerationReader:
         while self._waiting:
             asked = {bearer: self._waiting.pop(bearer) for bearer in list(self._waiting)[:READ_TOGETHER]}
             try:
-                current = await loop.run_in_executor(self._threads, current_of, list(asked))
+                current = await loop.run_in_executor(self._threads, current_of, list(asked), self._memory)
             except Exception as error:
                 _fail(asked.values(), error)
             else:
@@ -126,29 +130,50 @@ def _fail(answers: Iterable[asyncio.Future[bool]], error: Exception) -> None:
         answer.exception()  # whoever waited may have given up: then nobody else asks
 
 
-def current_of(bearers: list[Bearer]) -> set[Bearer]:
+class Memory:
+    """The access generations that Redis knows. While it is away, nobody's: then their rows decide, in one query."""
+
+    def __init__(self) -> None:
+        self._away_until = float("-inf")
+
+    def read(self, user_ids: set[UUID]) -> dict[UUID, int]:
+        if time.monotonic() < self._away_until:
+            return {}
+        try:
+            return generations.read_many(user_ids)
+        except generations.GenerationsAway as problem:
+            self._lose(problem)
+            return {}
+
+    def keep(self, read: set[Bearer]) -> None:
+        """Save the next read of these. The relay may have written a newer one meanwhile: that stays."""
+        if time.monotonic() < self._away_until:
+            return
+        try:
+            generations.write_many({bearer.user_id: bearer.generation for bearer in read})
+        except generations.GenerationsAway as problem:
+            self._lose(problem)
+
+    def _lose(self, problem: generations.GenerationsAway) -> None:
+        self._away_until = time.monotonic() + ROWS_ALONE_SECONDS
+        logger.warning("%s. The gate asks the database alone for %g s.", problem, ROWS_ALONE_SECONDS)
+
+
+def current_of(bearers: list[Bearer], memory: Memory) -> set[Bearer]:
     """Those of the bearers whose generation is the person's now.
 
     Redis knows what the relay has written and what the gate has read, the database what has been committed. Redis
     settles all but those it does not know and those newer than what it knows (of whom the relay has not got that far).
     What the database says of these, Redis knows from then on: when everybody comes back, nothing asks the database.
     """
-    known = generations.read_many({bearer.user_id for bearer in bearers})
+    known = memory.read({bearer.user_id for bearer in bearers})
     current = {bearer for bearer in bearers if known.get(bearer.user_id) == bearer.generation}
     unsettled = {bearer for bearer in bearers if bearer.generation > known.get(bearer.user_id, 0)}
     if unsettled:
         read = _current_in_database(unsettled)
-        _remember(read)
+        memory.keep(read)
         current |= read
     return current
-
-
-def _remember(read: set[Bearer]) -> None:
-    """Save the next read of these. The relay may have written a newer one meanwhile: that stays."""
-    try:
-        generations.write_many({bearer.user_id: bearer.generation for bearer in read})
-    except generations.GenerationsAway:
-        logger.warning("Redis took no access generation: the gate will ask the database again.", exc_info=True)
 
 
 def _current_in_database(bearers: set[Bearer]) -> set[Bearer]:

@@ -32,7 +32,11 @@ _ENGINE_COMMANDS = {
 }
 _GUIDES = {
     "database": Guide("Database", "No page can be opened.", advice="Look at the database server and DATABASE_URL."),
-    "redis": Guide("Redis", "Nobody new can connect.", advice="Look at the Redis server and REDIS_URL."),
+    "redis": Guide(
+        "Redis",
+        "Notifications and mails come late. Once access is taken from somebody, open pages hear of nothing more.",
+        advice="Look at the Redis server and REDIS_URL.",
+    ),
     "relay": Guide("Relay", "Open pages hear of things late. Nothing is lost.", "manage.py relay"),
     "runner": Guide("Runner", "Deployments wait in their queues.", "manage.py runner"),
     "worker": Guide("Worker", "Notifications and mails wait. Nothing is lost.", f"{_CELERY} worker"),

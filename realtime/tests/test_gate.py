@@ -155,9 +155,41 @@ async def test_while_the_database_is_away_clients_are_told_to_try_again(bob, mon
     assert "result" in await show(gate, token)
 
 
-async def test_while_redis_is_away_nobody_is_let_in_unchecked(bob, settings):
+async def test_while_redis_is_away_the_row_decides(bob, settings):
     settings.REDIS_URL = "redis://127.0.0.1:9/0"
-    assert await show(Gate(), tokens.connection_token(bob.user).token) == TRY_AGAIN
+    gate = Gate()
+    old = tokens.connection_token(bob.user).token
+    assert "result" in await show(gate, old)
+    await sync_to_async(raise_generation)(bob.user, Reason.POLICY_NARROWED, by=None)
+    assert await show(gate, old) == CHANGED
+    assert "result" in await show(gate, tokens.connection_token(bob.user).token)
+
+
+async def test_a_redis_that_is_away_is_not_waited_for_by_everybody(bob, settings, monkeypatch):
+    settings.REDIS_URL = "redis://127.0.0.1:9/0"
+    asked: list[object] = []
+
+    def away(users: object) -> None:
+        asked.append(users)
+        raise generations.GenerationsAway("Redis did not give access generations: timed out")
+
+    monkeypatch.setattr(generations, "read_many", away)
+    gate = Gate()
+    token = tokens.connection_token(bob.user).token
+    assert "result" in await show(gate, token)
+    assert "result" in await show(gate, token)
+    assert len(asked) == 1
+
+
+async def test_redis_is_asked_again_when_it_may_be_back(bob, redis_url, settings, monkeypatch):
+    monkeypatch.setattr(gate_module, "ROWS_ALONE_SECONDS", 0)
+    settings.REDIS_URL = "redis://127.0.0.1:9/0"
+    gate = Gate()
+    token = tokens.connection_token(bob.user).token
+    assert "result" in await show(gate, token)
+    settings.REDIS_URL = redis_url
+    await sync_to_async(generations.write)(bob.user.id, bob.user.access_generation + 1)
+    assert await show(gate, token) == CHANGED
 
 
 async def test_a_database_that_hangs_costs_a_moment_and_lets_nobody_in(bob, monkeypatch, settings):
