@@ -1,5 +1,6 @@
 """Tokens for browsers, publishing, and the feed."""
 
+import logging
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,6 +25,7 @@ from accounts.models import User
 from events import channels
 from events.channels import Channel, InvalidChannel
 from realtime import feed, publishing, rates, tokens
+from realtime.keys import CannotUnseal
 from realtime.metrics import PUBLICATIONS, TOKENS
 from realtime.models import Action
 from realtime.policies import SCOPES, Standing, authorize
@@ -31,6 +33,8 @@ from realtime.tokens import Signed
 from tenants import idempotency
 from tenants.access import ApiKeyAuthentication, principal_of
 from tenants.models import ApiKey
+
+logger = logging.getLogger("realtime.tokens")
 
 NOT_A_CHANNEL = "This is not the name of a channel."
 
@@ -103,6 +107,15 @@ class SubscriptionTokensSerializer(serializers.Serializer[Any]):
     denied = serializers.DictField(child=DenialSerializer(), help_text="By the channel's name.")
 
 
+class SigningKeysUnreadable(APIException):
+    status_code = status.HTTP_503_SERVICE_UNAVAILABLE
+    default_code = "signing_keys_unreadable"
+    default_detail = (
+        "Nobody can be given subscription tokens now: the platform can't read its signing keys. Its log says what to "
+        "do. Pages stay as they are and try again."
+    )
+
+
 class SubscriptionTokensView(PersonAPIView):
     """Subscription tokens for all the channels of a page at once. What is denied says why, beside what is allowed."""
 
@@ -127,6 +140,12 @@ class SubscriptionTokensView(PersonAPIView):
         TOKENS.labels("given").inc(len(given))
         TOKENS.labels("denied").inc(len(denied))
         return Response({"tokens": given, "denied": denied})
+
+    def handle_exception(self, exc: Exception) -> Response:
+        if isinstance(exc, CannotUnseal):
+            logger.error("Nobody is given subscription tokens. %s", exc)
+            exc = SigningKeysUnreadable()
+        return super().handle_exception(exc)
 
 
 def _end(signed: Signed) -> str:

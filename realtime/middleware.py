@@ -1,5 +1,6 @@
 """`request.live`: what a page may follow, and from where (see `events.live` for what it offers)."""
 
+import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,9 +17,12 @@ from accounts.models import User
 from events import channels, engine_client
 from events.channels import Channel, Topic
 from realtime import tokens
+from realtime.keys import CannotUnseal
 from realtime.metrics import POSITIONS_AWAY, TOKENS
 from realtime.models import Action
 from realtime.policies import Decision, Standing, authorize
+
+logger = logging.getLogger("realtime.tokens")
 
 
 class FollowedInTransaction(RuntimeError):
@@ -86,12 +90,17 @@ class Live:
         )
 
     def _tokens(self, allowed: Iterable[Channel]) -> dict[str, Any] | None:
-        """For whom and what `follow` has authorised in this request; None for whoever can have none."""
+        """For whom and what `follow` has authorised in this request; None for whoever can have none, now or ever."""
         person = self._standing.principal
         if not isinstance(person, User):
             return None
+        try:
+            given = {channel.name: tokens.subscription_token(person, channel).token for channel in allowed}
+        except CannotUnseal as problem:
+            # The page is right as it is rendered; its script asks for tokens until somebody has mended this.
+            logger.error("A page came without tokens. %s", problem)
+            return None
         self.gave_tokens = True
-        given = {channel.name: tokens.subscription_token(person, channel).token for channel in allowed}
         TOKENS.labels("given").inc(len(given))
         return {"connection": tokens.connection_token(person).token, "subscriptions": given}
 

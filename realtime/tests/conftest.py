@@ -2,6 +2,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from realtime import keys
 from tenants.actions import create_api_key
 from tenants.models import ApiKey
 from tests import services
@@ -35,6 +36,19 @@ def as_service(client) -> Callable[[str], object]:
             return client.post(url, data, content_type="application/json", headers=self._headers | named)
 
     return Service
+
+
+@pytest.fixture
+def under_another_secret(db, settings, monkeypatch) -> Callable[[], None]:
+    """From its call on the signing keys can't be read."""
+    monkeypatch.setattr(keys, "ring", keys.KeyRing())
+    keys.ring.signing_key()
+
+    def change() -> None:
+        settings.SIGNING_KEY_SECRET = "another-secret-of-more-than-thirty-two-characters"
+        keys.ring.forget()
+
+    return change
 
 
 @pytest.fixture(scope="session")

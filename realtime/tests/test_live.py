@@ -69,6 +69,12 @@ def test_a_stranger_gets_no_token_with_a_page(stranger, acme, asked):
     assert live(stranger).follow(channels.tenant(acme.id, Topic.DASHBOARD)).for_page["tokens"] is None
 
 
+def test_where_no_token_can_be_signed_the_page_comes_without(bob, acme, asked, under_another_secret, caplog):
+    under_another_secret()
+    assert live(bob, acme).follow().for_page["tokens"] is None
+    assert "rotate_realtime_keys --replace-unreadable" in caplog.text
+
+
 def test_no_cache_keeps_a_page_with_tokens_in_it(bob, asked):
     def answer(view) -> HttpResponse:
         request = RequestFactory().get("/")

@@ -110,3 +110,16 @@ def test_a_page_of_a_hundred_channels_costs_a_handful_of_queries(bob, acme, djan
     asked = [channels.deployment(acme.id, uuid4()).name for _ in range(99)] + ["nonsense"]
     with django_assert_max_num_queries(5):  # session, person, policies, memberships, who could grant more
         assert len(bob.api_post(SUBSCRIPTIONS, {"channels": asked}).json()["denied"]) == 100
+
+
+def test_under_another_signing_key_secret_there_are_none_and_the_log_says_what_to_do(
+    bob, acme, under_another_secret, caplog
+):
+    wanted = {"channels": [channels.tenant(acme.id, Topic.DASHBOARD).name]}
+    assert bob.api_post(SUBSCRIPTIONS, wanted).status_code == 200
+    under_another_secret()
+    bob.client.raise_request_exception = False
+    answer = bob.api_post(SUBSCRIPTIONS, wanted)
+    assert answer.status_code == 503
+    assert answer.json()["errors"][0]["code"] == "signing_keys_unreadable"
+    assert "rotate_realtime_keys --replace-unreadable" in caplog.text
