@@ -21,6 +21,8 @@ from events.channels import Channel
 
 #: Replies that say "not now": 100 is the engine's own trouble, 111 too many requests.
 TRANSIENT_CODES = frozenset({100, 111})
+#: In a namespace that the engine has, so that it goes the way of every event; ids there are UUIDs, which this is not.
+TRIAL_CHANNEL = "user:trial:publication"
 #: The client drops its tokens and positions, asks for new ones and reloads its state.
 ACCESS_CHANGED = 3014
 
@@ -58,6 +60,11 @@ def publish_command(channel: str, data: bytes, seq: int, log_id: UUID) -> Comman
             "version_epoch": str(log_id),
         }
     }
+
+
+def trial_command() -> Command:
+    """Publish nothing of interest where nobody may listen: no channel of ours has this name."""
+    return {"publish": {"channel": TRIAL_CHANNEL, "data": {}}}
 
 
 def position_command(channel: str) -> Command:

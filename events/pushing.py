@@ -10,7 +10,7 @@ later may go out before that), or while there is doubt.
 
 import logging
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -28,6 +28,7 @@ from events.engine_client import Command, EngineAway, EngineRefused, EngineTimeo
 from events.generations import GenerationsAway
 from events.lanes import LANES, Lane, lane_of
 from events.models import DeadLetter, DueDisconnect, Push
+from events.stuck import StuckChannels
 from events.wire import WIRE_FIELDS, wire
 
 logger = logging.getLogger("events.relay")
@@ -78,11 +79,14 @@ class Item(NamedTuple):
 
 
 class EngineFaltered(EngineAway):
-    """The engine took some of a request's commands and could not do others now. `overtaken` can't be tried again."""
+    """The engine took some of a request's commands and could not do others now. `overtaken` can't be tried again.
 
-    def __init__(self, reason: str, overtaken: list[tuple[Item, Reply]]) -> None:
+    `waiting` are the channels of those that can; a disconnect's is None.
+    """
+
+    def __init__(self, reason: str, overtaken: list[tuple[Item, Reply]], waiting: set[str | None]) -> None:
         super().__init__(f"The engine can't do it now: {reason}")
-        self.overtaken = overtaken
+        self.overtaken, self.waiting = overtaken, waiting
 
 
 @dataclass
@@ -111,6 +115,7 @@ class Pusher:
         self._batch = BATCH
         self._lanes = [Lane() for _ in range(LANES)]
         self._under_way: deque[Batch] = deque()
+        self._stuck = StuckChannels(engine_takes_something)
         # Up to here it may have been pushed before: by the one who had the lease, and after each doubt by ourselves.
         self._unsure_to = min(numbering.look().newest, lease.position + AHEAD * BATCH)
 
@@ -165,11 +170,12 @@ class Pusher:
         return not goes_alone and len(entries) == self._batch
 
     def _in_lanes(self, items: list[Item]) -> list[tuple[list[int], Future[list[Reply]]]]:
+        given_up = frozenset(self._stuck.given_up)  # lanes are other threads
         places: dict[int, list[int]] = defaultdict(list)
         for place, item in enumerate(items):
             places[lane_of(item.channel or "")].append(place)
         return [
-            (of_lane, self._lanes[lane].give(partial(_send_items, [items[place] for place in of_lane])))
+            (of_lane, self._lanes[lane].give(partial(_send_items, [items[place] for place in of_lane], given_up)))
             for lane, of_lane in places.items()
         ]
 
@@ -178,7 +184,7 @@ class Pusher:
         if not batch.parts:
             # The gate refuses the old generation from here on, so a connection we end below can't come back.
             _write_generations(batch.entries)
-            return _send_items(batch.items)
+            return _send_items(batch.items, self._stuck.given_up)
         replies: list[Reply] = [{}] * len(batch.items)
         for places, future in batch.parts:
             for place, reply in zip(places, self._wait_for(future), strict=True):
@@ -197,6 +203,7 @@ class Pusher:
         if isinstance(error, EngineFaltered) and error.overtaken:
             letters = [_dead_letter(item.entry, item.channel or "", reply) for item, reply in error.overtaken]
             DeadLetter.objects.bulk_create(letters, ignore_conflicts=True)
+        self._note_trouble(error)
         self._unsure_to = max(self._unsure_to, self._under_way[-1].last)
         for batch in list(self._under_way)[1:]:
             for _, future in batch.parts:
@@ -205,6 +212,13 @@ class Pusher:
         self._lanes = [Lane() for _ in range(LANES)]
         if isinstance(error, EngineTimeout):
             self._batch = max(1, self._batch // 2)
+
+    def _note_trouble(self, error: Exception) -> None:
+        """A disconnect is never given up, so what else failed beside one is no reason to go on."""
+        if isinstance(error, EngineFaltered) and None not in error.waiting:
+            self._stuck.held_up_by(channel for channel in error.waiting if channel)
+        else:
+            self._stuck.forget()
 
     def _tops(self, items: list[Item]) -> dict[str, Position]:
         """Where the batch's channels stand before it: a reply that is not past this tells of a repeat."""
@@ -228,6 +242,9 @@ class Pusher:
             if outcome == REFUSED:
                 letters.append(_dead_letter(item.entry, item.channel, reply))
         self._write(entries, outcomes, letters)
+        self._stuck.taken(
+            item.channel for item, reply in zip(items, replies, strict=True) if item.channel and "error" not in reply
+        )
         _count(outcomes.values())
 
     def _write(self, entries: list[Numbered], outcomes: dict[int, Outcomes], letters: list[DeadLetter]) -> None:
@@ -296,9 +313,18 @@ def _entry(row: Sequence[Any]) -> Numbered:
     return Numbered(number, event_id, fields["occurred_at"], data, orjson.loads(channels), orjson.loads(revokes))
 
 
-def _send_items(items: list[Item]) -> list[Reply]:
+def engine_takes_something() -> bool:
+    """Whether it would take an event now: it publishes something where nobody listens."""
+    try:
+        (reply,) = send([engine_client.trial_command()])
+    except EngineAway:
+        return False
+    return "error" not in reply
+
+
+def _send_items(items: list[Item], given_up: Collection[str]) -> list[Reply]:
     replies = send([item.command for item in items])
-    _none_is_transient(items, replies)
+    _none_is_transient(items, replies, given_up)
     return replies
 
 
@@ -335,24 +361,28 @@ def _write_generations(entries: list[Numbered]) -> None:
             generations.write(UUID(user_id), generation)
 
 
-def _none_is_transient(items: list[Item], replies: list[Reply]) -> None:
+def _none_is_transient(items: list[Item], replies: list[Reply], given_up: Collection[str]) -> None:
     """Raise EngineFaltered if something may go through later. A disconnect must go through before anything moves on.
 
     What was overtaken in its channel by something later can't go through any more: the engine would drop it as a
-    repeat. It is refused, like what the engine will never take.
+    repeat. It is refused, like what the engine will never take, and what goes to a channel that was given up.
     """
     accepted = {item.channel: place for place, item in enumerate(items) if "error" not in replies[place]}
-    overtaken, waits = [], None
+    overtaken: list[tuple[Item, Reply]] = []
+    waits: list[tuple[Item, Reply]] = []
     for place, (item, reply) in enumerate(zip(items, replies, strict=True)):
-        error = reply.get("error")
-        if not error or (item.channel is not None and error.get("code") not in engine_client.TRANSIENT_CODES):
+        if not _is_trouble(item, reply) or item.channel in given_up:
             continue
-        if item.channel is not None and accepted.get(item.channel, -1) > place:
-            overtaken.append((item, reply))
-        else:
-            waits = waits or reply
+        is_overtaken = item.channel is not None and accepted.get(item.channel, -1) > place
+        (overtaken if is_overtaken else waits).append((item, reply))
     if waits:
-        raise EngineFaltered(_reason(waits), overtaken)
+        raise EngineFaltered(_reason(waits[0][1]), overtaken, {item.channel for item, _ in waits})
+
+
+def _is_trouble(item: Item, reply: Reply) -> bool:
+    if not (error := reply.get("error")):
+        return False
+    return item.channel is None or error.get("code") in engine_client.TRANSIENT_CODES
 
 
 def _outcome(channel: str, reply: Reply, tops: dict[str, Position]) -> int | str:

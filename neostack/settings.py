@@ -258,6 +258,9 @@ PUBLISHED_PER_SECOND = {
 #: For as long the same Idempotency-Key answers the same.
 IDEMPOTENCY_KEYS_KEPT_HOURS = env.int("IDEMPOTENCY_KEYS_KEPT_HOURS", default=24)
 
+#: A channel for which the engine takes nothing for so long, while it takes other things, holds the push up no longer:
+#: what goes there is left as dead letters until the engine takes something for it again.
+PUSH_STUCK_SECONDS = env.float("PUSH_STUCK_SECONDS", default=60.0)
 #: The push waits this long for the engine's answer; below RELAY_LEASE_SECONDS, so that a slow engine costs no lease.
 ENGINE_TIMEOUT_SECONDS = env.float("ENGINE_TIMEOUT_SECONDS", default=3.0)
 

@@ -24,6 +24,8 @@ class EngineStub:
         self.journal: list[str] = []
         self.refuse: set[str] = set()
         self.trouble: int | None = None
+        self.sick: set[str] = set()
+        self.keeps_connections = False
         self.falters: set[tuple[str, int]] = set()
         self.answer_status: int | None = None
         self.lose_answers = 0
@@ -113,6 +115,8 @@ class EngineStub:
     def _do(self, method: str, request: dict[str, Any]) -> dict[str, Any]:
         if self.trouble:
             return {"error": {"code": self.trouble, "message": "trouble"}}
+        if method == "disconnect" and self.keeps_connections:
+            return {"error": {"code": 100, "message": "internal server error"}}
         if method == "disconnect":
             self.disconnected.append(request["user"])
             self.journal.append(f"disconnect {request['user']} {request['disconnect']['code']}")
@@ -120,16 +124,18 @@ class EngineStub:
         if method == "info":
             return {"info": {"nodes": [{"num_clients": 0, "uptime": 1}]}}
         channel = request["channel"]
+        if channel in self.sick:
+            return {"error": {"code": 100, "message": "internal server error"}}
         if channel in self.refuse:
             return {"error": {"code": 102, "message": "unknown channel"}}
-        if method == "publish" and (channel, request["data"]["seq"]) in self.falters:
+        if method == "publish" and (channel, request["data"].get("seq")) in self.falters:
             self.falters.remove((channel, request["data"]["seq"]))
             return {"error": {"code": 100, "message": "internal server error"}}
         stream = self.streams.setdefault(channel, [])
         if method == "publish" and self._is_new(channel, request):
             stream.append(request["data"])
             self.went_out.append((channel, request["data"]))
-            self.journal.append(f"publish {request['data']['type']} {channel}")
+            self.journal.append(f"publish {request['data'].get('type', 'nothing')} {channel}")
         return {method: {"offset": len(stream), "epoch": "stub"}}
 
     def _is_new(self, channel: str, request: dict[str, Any]) -> bool:

@@ -1,6 +1,8 @@
 """What was committed goes out: once in each of its channels, in order, whatever the engine does meanwhile."""
 
+import contextlib
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from uuid import uuid4
 
@@ -8,7 +10,7 @@ import pytest
 from django.db import transaction
 from django.utils import timezone
 
-from events import actions, channels, cursors, engine_client, generations, numbering, pushing, relay
+from events import actions, channels, cursors, engine_client, generations, numbering, pushing, relay, stuck
 from events.channels import Topic, inbox, tenant
 from events.cursors import PUSH
 from events.emit import emit
@@ -161,6 +163,84 @@ def test_what_was_overtaken_while_the_engine_faltered_is_a_dead_letter_and_not_l
     assert (letter.channel, letter.error) == (dashboard, "internal server error (100)")
     actions.retry(letter, by=alice.user)
     assert engine.seqs(dashboard) == [2, 3, 4, 1]
+
+
+@pytest.fixture
+def drain_often(settings) -> Callable[[], None]:
+    """A relay that goes on as the same one, and tries as often as it needs to give a channel up."""
+    settings.PUSH_STUCK_SECONDS = 0
+    pusher = pushing.Pusher(_push_lease())
+
+    def often() -> None:
+        while numbering.look().is_due:
+            numbering.number()
+        for _ in range(stuck.ATTEMPTS + 1):
+            with contextlib.suppress(EngineAway):
+                while pusher.push():
+                    pass
+
+    return often
+
+
+def test_one_channel_in_trouble_is_given_up_in_the_end_and_the_rest_goes_on(
+    engine, acme, alice, dashboard, drain_often, caplog
+):
+    activity = tenant(acme.id, Topic.ACTIVITY).name
+    engine.sick = {activity}
+    with transaction.atomic():
+        first = emit(Happened(tenant_id=acme.id, thing=1), by=alice.user)
+    drain_often()
+    assert engine.seqs(dashboard) == [1]
+    letter = DeadLetter.objects.get()
+    assert (letter.event, letter.channel, letter.error) == (first, activity, "internal server error (100)")
+    assert f"nothing for {activity}" in caplog.text
+
+
+def test_a_channel_that_was_given_up_is_tried_with_each_event_and_taken_up_again(
+    engine, acme, alice, dashboard, drain_often
+):
+    activity = tenant(acme.id, Topic.ACTIVITY).name
+
+    def happens(thing: int) -> None:
+        with transaction.atomic():
+            emit(Happened(tenant_id=acme.id, thing=thing), by=alice.user)
+        drain_often()
+
+    engine.sick = {activity}
+    happens(1)
+    happens(2)
+    engine.sick = set()
+    happens(3)
+    assert engine.seqs(dashboard) == [1, 2, 3]
+    assert engine.seqs(activity) == [3]
+    for letter in DeadLetter.objects.order_by("id"):
+        actions.retry(letter, by=alice.user)
+    assert engine.seqs(activity) == [3, 1, 2]
+
+
+def test_trouble_of_the_whole_engine_is_waited_for_however_long_it_takes(engine, happen, dashboard, drain_often):
+    engine.trouble = 100
+    happen(2)
+    drain_often()
+    assert not DeadLetter.objects.exists()
+    engine.trouble = None
+    drain_often()
+    assert engine.seqs(dashboard) == [1, 2]
+
+
+def test_nobody_whose_access_ends_is_given_up(engine, happen, dashboard, drain_often):
+    """What is to be ended is tried until it has been, whatever else fails beside it."""
+    bob = uuid4()
+    engine.sick = {inbox(bob).name}
+    engine.keeps_connections = True
+    _take_away(bob, 5)
+    drain_often()
+    assert not DeadLetter.objects.exists()
+    assert Cursor.objects.get(name=PUSH).position == 0
+    engine.keeps_connections = False
+    drain_often()
+    assert engine.disconnected[-1] == f"{bob}.4"
+    assert DeadLetter.objects.get().channel == inbox(bob).name
 
 
 def test_a_lost_answer_is_asked_for_again_and_recognised_as_a_repeat(engine, happen, dashboard):
