@@ -3,7 +3,7 @@ import os
 from typing import Any
 
 from celery import Celery
-from celery.signals import after_task_publish, beat_init, worker_init, worker_ready, worker_shutdown
+from celery.signals import after_task_publish, beat_init, task_failure, worker_init, worker_ready, worker_shutdown
 from kombu.transport import sqlalchemy as database_broker
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "neostack.settings")
@@ -24,6 +24,14 @@ def wait_for_database(**_: Any) -> None:
 
     databases.without_pool(has_one_thread=False)
     waiting.for_database(logging.getLogger("neostack.celery"))
+
+
+@task_failure.connect(weak=False)
+def drop_connections(**_: Any) -> None:
+    """A thread keeps its connection for CELERY_DB_REUSE_MAX tasks: after a restart of the database all would fail."""
+    from django.db import connections
+
+    connections.close_all()
 
 
 # --- Heartbeats, so that people see which of the two has died -------------------------------------------------------

@@ -369,6 +369,8 @@ MAIL_TRIED_HOURS = env.float("MAIL_TRIED_HOURS", default=72.0)
 CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default=REDIS_URL or f"sqla+sqlite:///{LOCAL_DIR / 'celery.sqlite3'}")
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # for as long as it takes
+#: What a full Redis answers is trouble too, from which a worker is to come back: without this it would end.
+CELERY_BROKER_CHANNEL_ERROR_RETRY = True
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_DB_REUSE_MAX = 1000
