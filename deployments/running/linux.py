@@ -65,6 +65,25 @@ def descendants(root: int) -> dict[int, str]:
     return found
 
 
+def homes(directory: Path) -> dict[int, str]:
+    """Processes whose HOME was a directory in this one when they were started: pid -> that directory's name.
+
+    A step's HOME is its deployment's directory, and what a step starts inherits it, wherever it goes. Those of other
+    users can't be seen.
+    """
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                environment = (entry / "environ").read_bytes()
+            except (FileNotFoundError, ProcessLookupError, PermissionError):
+                continue  # it has ended, or is somebody else's
+            values = (Path(os.fsdecode(one[5:])) for one in environment.split(b"\0") if one.startswith(b"HOME="))
+            if (home := next(values, None)) and home.parent == directory:
+                found[int(entry.name)] = home.name
+    return found
+
+
 def children(root: int) -> set[int]:
     """The pids of the direct children of `root`, ended ones included."""
     return {pid for pid, parent, _, _, _ in _processes() if parent == root}

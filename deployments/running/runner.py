@@ -1,8 +1,10 @@
 """The runner's main thread: claims deployments, keeps their leases, passes on cancels, ends in good order."""
 
+import contextlib
 import logging
 import os
 import shutil
+import signal
 import socket
 import time
 import uuid
@@ -13,6 +15,7 @@ from django_scopes import scopes_disabled
 
 from deployments import leases
 from deployments.models import ENDED, Deployment
+from deployments.running import linux
 from deployments.running.execution import CANCEL, DATABASE_AWAY, SHUTDOWN, Execution
 from events import waiting
 from events.heartbeats import Heart, without_failing
@@ -23,6 +26,8 @@ DATABASE_RETRY_SECONDS = 0.5
 #: Steps get no longer than this to end when the runner itself must.
 SHUTDOWN_GRACE_SECONDS = 1.0
 LOST_CHECK_SECONDS = 1.0
+#: For what a killed runner of this machine left, whose deployment another machine's runner found lost.
+CLEAN_UP_SECONDS = 30.0
 
 
 class Runner:
@@ -37,6 +42,7 @@ class Runner:
         self._stop_at: float | None = None
         self._renew_at = 0.0
         self._lost_check_at = 0.0
+        self._clean_up_at = 0.0
 
     def stop(self) -> None:
         """Claim nothing more and end: after settings.RUNNER_SHUTDOWN_SECONDS, or at once when asked again.
@@ -115,20 +121,39 @@ class Runner:
                 execution.stop(CANCEL, settings.STEP_STOP_GRACE_SECONDS)
 
     def _mark_lost(self) -> None:
-        if time.monotonic() >= self._lost_check_at:
-            if leases.mark_lost() or not self._lost_check_at:
-                clean_up_directories()
-            self._lost_check_at = time.monotonic() + LOST_CHECK_SECONDS
+        now = time.monotonic()
+        if now < self._lost_check_at:
+            return
+        if leases.mark_lost() or now >= self._clean_up_at:
+            clean_up()
+            self._clean_up_at = now + CLEAN_UP_SECONDS
+        self._lost_check_at = now + LOST_CHECK_SECONDS
 
 
-def clean_up_directories() -> None:
-    """Remove what killed runners left in settings.RUNNER_DIR: the directories of deployments that have ended."""
-    found = {path.name: path for path in settings.RUNNER_DIR.glob("*-*-*-*-*")}
+def clean_up() -> None:
+    """Remove what killed runners left of deployments that have ended: their directories in settings.RUNNER_DIR and,
+    where a runner's supervisors were killed with it, processes.
+
+    A supervisor ends everything of its step, and its step dies with it; but what the step had started is then nobody's
+    (init's), and can only be told by its environment.
+    """
+    directories = {path.name: path for path in settings.RUNNER_DIR.glob("*-*-*-*-*")}
+    processes = linux.homes(settings.RUNNER_DIR) if linux.HERE else {}
+    ended = _ended({*directories, *processes.values()})
+    for pid, name in processes.items():
+        if name in ended:
+            log.warning("Process %s was left of deployment %s, which has ended: it is ended too.", pid, name)
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+    for name in ended & directories.keys():
+        shutil.rmtree(directories[name], ignore_errors=True)
+
+
+def _ended(names: set[str]) -> set[str]:
+    """Of these, the ids of deployments that have ended."""
     with scopes_disabled():
-        ended = Deployment.objects.filter(pk__in=[name for name in found if _is_id(name)], status__in=ENDED)
-        names = [str(pk) for pk in ended.values_list("pk", flat=True)]
-    for name in names:
-        shutil.rmtree(found[name], ignore_errors=True)
+        ended = Deployment.objects.filter(pk__in=[name for name in names if _is_id(name)], status__in=ENDED)
+        return {str(pk) for pk in ended.values_list("pk", flat=True)}
 
 
 def _is_id(name: str) -> bool:

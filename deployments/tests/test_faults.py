@@ -128,14 +128,16 @@ def test_a_runner_that_hangs_loses_its_steps_with_its_lease(family, tmp_path):
         assert (fresh(family).status, len(log_of(family))) == (Status.LOST, count)
 
 
-def test_when_runner_and_supervisor_are_killed_together_the_step_itself_is_gone(family, tmp_path):
+def test_when_runner_and_supervisor_are_killed_together_the_next_runner_ends_what_they_left(family, tmp_path):
+    """The step itself dies with them. What it started is init's, until a runner finds it when it is lost."""
     with runner_process(tmp_path) as runner:
         *pids, supervisor = family_of(family)
         os.kill(supervisor, signal.SIGKILL)
         runner.kill()
-        until(lambda: not alive([pids[1]]), seconds=2)
-        for pid in alive(pids):  # nobody is left who could find these: they are init's children now
-            os.kill(pid, signal.SIGKILL)
+        until(lambda: not alive([pids[1]]))
+    with runner_process(tmp_path):
+        assert ended(family).status == Status.LOST
+        until(lambda: not alive(pids))
 
 
 def test_a_runner_ends_in_good_order_when_it_is_asked_to(family, tmp_path):
