@@ -73,6 +73,7 @@ INSTALLED_APPS = [
     "tenants",
     "realtime",
     "deployments",
+    "billing",
     "monitoring",
     "notifications",
     "portal",
@@ -351,6 +352,22 @@ ALERTS_BATCH_LIMIT = env.int("ALERTS_BATCH_LIMIT", default=500)
 #: Resolved alerts and ended silences.
 ALERTS_KEPT_DAYS = env.int("ALERTS_KEPT_DAYS", default=400)
 
+# --- Billing ----------------------------------------------------------------------------------------------------------
+
+#: The offer that every tenant begins with.
+FIRST_PLAN = env.str("FIRST_PLAN", default="starter")
+#: Usage that lies further ahead of the platform's clock is refused.
+USAGE_ACCEPTED_AHEAD_SECONDS = env.int("USAGE_ACCEPTED_AHEAD_SECONDS", default=60)
+#: Records of usage in one request.
+USAGE_BATCH_LIMIT = env.int("USAGE_BATCH_LIMIT", default=500)
+#: Requests with usage in a second, for each tenant.
+USAGE_POSTED_PER_SECOND = env.int("USAGE_POSTED_PER_SECOND", default=50)
+#: A tenant's own, beside the platform's 50, 80 and 100 %.
+USAGE_THRESHOLDS_PER_TENANT = env.int("USAGE_THRESHOLDS_PER_TENANT", default=50)
+#: So long after its end a period is closed: what was used in its last minutes has been reported by then.
+BILLING_GRACE_SECONDS = env.int("BILLING_GRACE_SECONDS", default=3600)
+INVOICE_DUE_DAYS = env.int("INVOICE_DUE_DAYS", default=14)
+
 # --- Notifications ----------------------------------------------------------------------------------------------------
 
 #: For so long what a person removed can be brought back.
@@ -381,6 +398,8 @@ CELERY_BEAT_SCHEDULE = {
     "publish_pending": {"task": "events.tasks.publish_pending", "schedule": WAKE_UP_SECONDS, "options": {"expires": 5}},
     "wake_handlers": {"task": "events.tasks.wake_handlers", "schedule": WAKE_UP_SECONDS, "options": {"expires": 5}},
     "prune": {"task": "events.tasks.prune", "schedule": 86_400.0, "options": {"expires": 86_400}},
+    "begin_billing": {"task": "billing.tasks.begin_billing", "schedule": 60.0, "options": {"expires": 60}},
+    "close_periods": {"task": "billing.tasks.close_periods", "schedule": 300.0, "options": {"expires": 300}},
     "prune_metrics": {"task": "monitoring.tasks.prune", "schedule": 600.0, "options": {"expires": 600}},
     "forget_old_alerts": {
         "task": "monitoring.tasks.forget_old_alerts",

@@ -12,6 +12,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/", include("realtime.urls")),
     path("api/", include("deployments.api_urls")),
+    path("api/", include("billing.api_urls")),
     path("api/", include("monitoring.api_urls")),
     path("api/", include("notifications.api_urls")),
     path("api/schema", openapi.schema, name="schema"),

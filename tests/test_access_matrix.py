@@ -19,6 +19,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils import timezone
 from django_scopes import scopes_disabled
 
+from billing import actions as billing
 from conftest import Person, make_person
 from deployments import actions as deployments
 from deployments.models import Deployment, Stack
@@ -67,7 +68,7 @@ API_PERSON = row(        200, 403, 404,   404, 404, 401,      403,  403,  403)
 
 @dataclass
 class World:
-    """acme, with one deployment that has failed, and everybody who might ask for it."""
+    """acme, with one deployment that has failed and the first plan, and everybody who might ask for it."""
 
     acme: Tenant
     globex: Tenant
@@ -112,6 +113,8 @@ def world(acme, globex, alice, bob, charlie, platform_admin, stranger, settings)
         deployment = deployments.request_deployment(acme, stack, {}, by=alice.user)
         deployment = deployments.cancel(deployment, by=alice.user)
         bobs = Membership.objects.get(tenant=acme, user=bob.user)
+        for tenant in (acme, globex):
+            billing.ensure_subscribed(tenant, at=timezone.now() - timedelta(minutes=1))
     people = dict(zip(WHO, (alice, bob, charlie, platform_admin, dora, stranger), strict=False))
     return World(acme, globex, deployment, bobs, people, keys)
 
@@ -170,6 +173,11 @@ def dead_letter() -> DeadLetter:
     return DeadLetter.objects.get_or_create(cursor="handler:gone", event=newest_event(), error="Away")[0]
 
 
+def used() -> dict[str, Any]:
+    at = timezone.now().isoformat()
+    return {"idempotency_key": str(uuid4()), "meter": "deployment_minutes", "quantity": 1, "at": at}
+
+
 def key_page(route: str, expected: dict[str, int | str], method: str = "GET") -> Row:
     """For the key without a scope that anybody asks with."""
     return Row(route, method, lambda world: f"/t/acme/keys/{world.keys['bare_key'][0].id}/revoke/", expected)
@@ -215,6 +223,7 @@ policy_page = made(
 )
 
 
+THRESHOLD = {"meter": "deployment_minutes", "percent": 90}
 STALE_ROLE = {"role": "tenant_admin", "version": 99}
 RESET_KEY = r"accounts/^password/reset/key/(?P<uidb36>[0-9a-f]{32})-(?P<key>[0-9A-Za-z-]+)/$"
 
@@ -366,6 +375,23 @@ ROWS = [
     policy_page("api/monitoring/escalation-policies/<uuid:id>", API_READ_ADMIN),
     policy_page("api/monitoring/escalation-policies/<uuid:id>", API_PERSON, "PATCH", {"repeatSeconds": 60}),
     policy_page("api/monitoring/escalation-policies/<uuid:id>", API_PERSON | {"alice": 204}, "DELETE"),
+    # Usage is what a key without any other scope is for; plans and thresholds no key changes.
+    page("api/billing/usage", API_READ | {"globex_key": 200}),
+    Row(
+        "api/billing/usage",
+        "POST",
+        lambda world: "/api/billing/usage",
+        API_CHANGE | {"key": 403, "bare_key": 200, "globex_key": 403},
+        lambda world: {"records": [used()]},
+    ),
+    page("api/billing/meters", API_READ | {"globex_key": 200}),
+    page("api/billing/plans", API_READ | {"globex_key": 200}),
+    page("api/billing/subscription", API_READ | {"globex_key": 200}),
+    page("api/billing/subscription/change", API_PERSON, "POST", {"plan": "team"}),
+    page("api/billing/subscription/cancel", API_PERSON, "POST"),
+    page("api/billing/thresholds", API_READ | {"globex_key": 200}),
+    page("api/billing/thresholds", API_PERSON | {"alice": 201}, "POST", THRESHOLD),
+    page("api/billing/thresholds/remove", API_PERSON, "POST", THRESHOLD),
     page("api/realtime/token", API_PEOPLE, "POST"),
     page("api/realtime/subscriptions", API_PEOPLE, "POST", {"channels": ["system:health"]}),
     # A person's inbox. The notification is nobody's: its id is passed over.

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 from django.apps import apps
@@ -15,6 +16,10 @@ from django_scopes import scopes_disabled
 
 from accounts.actions import add_person
 from accounts.models import User
+from billing import actions as billing
+from billing import invoicing
+from billing.actions import Used
+from billing.models import GatewayEvent, Invoice, Meter, Payment, Plan, Subscription, UsageRecord
 from conftest import Person
 from deployments import actions as deployments
 from deployments.models import Deployment, Release, Stack
@@ -47,7 +52,10 @@ from tenants import actions as tenants
 from tenants.models import ApiKey, Membership, Role, Tenant
 
 pytestmark = pytest.mark.django_db
-OUR_APPS = ("accounts", "tenants", "events", "realtime", "deployments", "monitoring", "notifications", "portal")
+OUR_APPS = (
+    *("accounts", "tenants", "events", "realtime"),
+    *("deployments", "billing", "monitoring", "notifications", "portal"),
+)
 
 
 @pytest.fixture(autouse=True)
@@ -67,6 +75,7 @@ def grow(number: int, by: Person) -> None:
     deployments.request_deployment(tenant, deployments.approve(stack, by=by.user), {}, by=person)
     metrics.record(tenant, [Measured("load_1m", float(number), at=timezone.now())])
     raise_an_alert(tenant, person)
+    bill(number, tenant)
     notice = notifications.send_notice(tenant, person, f"Notice {number}", "")
     numbering.number()
     choose(person, {("notice", "email"): "now"})
@@ -89,6 +98,23 @@ def raise_an_alert(tenant: Tenant, person: User) -> None:
     until = timezone.now() + timedelta(hours=1)
     silences.create_silence(tenant, [{"label": "metric", "op": "=", "value": "load_1m"}], "Why", until, person)
     platform.record({"connections": 1.0}, timezone.now())
+
+
+def bill(number: int, tenant: Tenant) -> None:
+    """A tenant that has been billed for more than a month, and has reached a threshold of this one."""
+    meter = Meter(slug=f"people{number}", name=f"People {number}", unit="person", aggregation="unique")
+    meter.counted_property = "person"
+    meter.save()
+    prices = {"fee": "10.00", "meters": {meter.slug: {"included": "1", "tiers": [{"unit": "1.00"}]}}}
+    draft = Plan.objects.create(slug=f"plan{number}", name=f"Plan {number}", currency="EUR", prices=prices)
+    billing.subscribe(tenant, billing.publish(draft), at=timezone.now() - timedelta(days=40))
+    billing.add_threshold(tenant, meter, 90)
+    billing.record(tenant, [Used(f"key{number}", meter.slug, Decimal(1), timezone.now(), {"person": "Ann"})])
+    invoicing.close_what_is_over()
+    invoice = Invoice.objects.filter(tenant=tenant).latest("created_at")
+    money = {"amount_minor": invoice.total_minor, "currency": invoice.currency}
+    Payment.objects.create(tenant=tenant, invoice=invoice, gateway="local", reference=f"r{number}", **money)
+    GatewayEvent.objects.create(gateway="local", event_id=f"e{number}")
 
 
 def names(model: type[Model]) -> str:
@@ -115,6 +141,7 @@ def test_what_the_platforms_admins_look_after_is_all_there():
     assert {Inbox, Notice, Notification, Mail, Preference, Habits} <= shown
     assert {Heartbeat, PlatformHealth, PlatformFigures} <= shown
     assert SigningKey in shown
+    assert {Meter, Plan, Subscription, UsageRecord, Invoice, Payment} <= shown
     assert {model.__name__ for model in shown - set(listed())} == {"AccessAttempt", "AccessFailureLog", "AccessLog"}
 
 

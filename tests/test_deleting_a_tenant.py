@@ -1,8 +1,16 @@
 """Deleting a tenant: what ends, what goes, what stays, and what it refuses."""
 
+from datetime import timedelta
+from decimal import Decimal
+
 import pytest
+from django.utils import timezone
 from django_scopes import scopes_disabled
 
+from billing import actions as billing
+from billing import invoicing
+from billing.actions import Used
+from billing.models import Invoice, UsageRecord
 from conftest import Person
 from deployments import actions as deployments
 from deployments.models import Deployment, Stack
@@ -106,3 +114,19 @@ def test_what_it_left_in_an_inbox_goes_and_the_count_agrees(platform_admin, acme
     assert Inbox.objects.get(user=bob.user).unread == 0
     update = Event.objects.filter(type="inbox_update").latest("id")
     assert update.payload["unread"] == 0
+
+
+def test_what_is_not_paid_keeps_a_tenant_and_what_it_used_goes_with_it(platform_admin, acme, page):
+    began = timezone.now() - timedelta(days=40)
+    billing.subscribe(acme, billing.offered("team"), at=began)
+    minutes = [Used(key, "deployment_minutes", Decimal(1), began) for key in ("a", "b")]
+    billing.record(acme, minutes[:1])
+    invoicing.close_what_is_over()
+    billing.record(acme, minutes)  # the second too late for its invoice
+    response = platform_admin.post(page, {"name": "Acme"}, follow=True)
+    assert "not paid. Nothing was changed" in response.content.decode()
+    Invoice.objects.update(status="void")
+    platform_admin.post(page, {"name": "Acme"})
+    assert not Tenant.objects.exists()
+    assert not Invoice.objects.exists()
+    assert not UsageRecord.objects.exists()

@@ -107,7 +107,9 @@ def test_every_secret_that_compose_reads_is_made(compose, tmp_path):
 
 
 def test_whatever_compose_mounts_from_here_is_here(compose):
-    mounted = [volume.split(":")[0] for service in compose["services"].values() for volume in service.get("volumes", [])]
+    mounted = [
+        volume.split(":")[0] for service in compose["services"].values() for volume in service.get("volumes", [])
+    ]
     from_here = [source for source in mounted if source.startswith(".")]
     assert from_here
     assert [source for source in from_here if not (ROOT / source).is_dir()] == []

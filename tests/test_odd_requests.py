@@ -8,7 +8,15 @@ from conftest import Person
 from deployments.tests.conftest import acme_deployment, stack  # noqa: F401  fixtures
 
 pytestmark = pytest.mark.django_db
-TAKES_JSON = ["/api/deployments", "/api/events/publish", "/api/realtime/subscriptions", "/api/monitoring/metrics"]
+TAKES_JSON = [
+    "/api/deployments",
+    "/api/events/publish",
+    "/api/realtime/subscriptions",
+    "/api/monitoring/metrics",
+    "/api/billing/usage",
+    "/api/billing/subscription/change",
+    "/api/billing/thresholds",
+]
 DEEP = "[" * 900 + "]" * 900
 MANY_DIGITS = "9" * 5000
 

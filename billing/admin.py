@@ -1,0 +1,199 @@
+"""What is sold is edited here; what was used, owed and paid is read. Rows of usage may be millions: not counted."""
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from accounts.admin_site import ActionAdmin, who
+from billing import actions
+from billing.models import (
+    CountedValue,
+    Crossing,
+    GatewayEvent,
+    Invoice,
+    InvoiceLine,
+    Meter,
+    Payment,
+    Period,
+    Plan,
+    Segment,
+    Series,
+    Subscription,
+    Threshold,
+    Usage,
+    UsageRecord,
+)
+from events.admin import ReadOnlyAdmin, UncountedPaginator
+
+
+class BillingAdmin(ReadOnlyAdmin, ActionAdmin):
+    """A tenant's own, to be read."""
+
+    search_help_text = "A tenant's slug"
+    search_fields = ["=tenant__slug"]
+    list_select_related = ["tenant"]
+    show_full_result_count = False
+    paginator = UncountedPaginator
+
+
+@admin.register(Meter)
+class MeterAdmin(ActionAdmin):
+    """How a meter counts stays as it is: what was counted already would mean something else."""
+
+    list_display = ["name", "slug", "unit", "aggregation"]
+    search_fields = ["slug", "name"]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Meter | None = None) -> list[str]:
+        return ["slug", "aggregation", "counted_property"] if obj else []
+
+    def has_delete_permission(self, request: HttpRequest, obj: Meter | None = None) -> bool:
+        return False
+
+
+@admin.register(Plan)
+class PlanAdmin(ActionAdmin):
+    """Drafts can be changed; what is published is read-only, and is changed by making its next version."""
+
+    list_display = ["name", "slug", "version", "published", "published_at", "currency"]
+    list_filter = ["slug"]
+    search_fields = ["slug", "name"]
+    fields = ["slug", "version", "name", "description", "currency", "prices", "published_at"]
+    readonly_fields = ["version", "published_at"]
+    actions = ["publish", "make_next_version"]
+
+    def has_change_permission(self, request: HttpRequest, obj: Plan | None = None) -> bool:
+        return super().has_change_permission(request, obj) and not (obj and obj.is_published)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Plan | None = None) -> bool:
+        return super().has_delete_permission(request, obj) and not (obj and obj.is_published)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Plan | None = None) -> list[str]:
+        return ["slug", *self.readonly_fields] if obj else list(self.readonly_fields)
+
+    @admin.display(boolean=True)
+    def published(self, plan: Plan) -> bool:
+        return plan.is_published
+
+    @admin.action(description="Publish: offer this version to every tenant, and freeze it", permissions=["change"])
+    def publish(self, request: HttpRequest, queryset: QuerySet[Plan]) -> None:
+        for plan in queryset.order_by("slug", "version"):
+            self.message_user(request, f"{actions.publish(plan)} is published.")
+
+    @admin.action(description="Make the next version, as a draft", permissions=["add"])
+    def make_next_version(self, request: HttpRequest, queryset: QuerySet[Plan]) -> None:
+        for plan in queryset.order_by("slug", "version"):
+            self.message_user(request, f"{actions.new_version(plan)} is a draft now. Change it, then publish it.")
+
+
+@admin.register(Subscription)
+class SubscriptionAdmin(BillingAdmin):
+    """Read-only, but for what an action can do: let it end with its period."""
+
+    list_display = ["tenant", "plan", "started_at", "cancelled_at", "ended_at"]
+    list_filter = ["plan__slug"]
+    list_select_related = ["tenant", "plan"]
+    actions = ["cancel"]
+
+    def has_cancel_permission(self, request: HttpRequest) -> bool:
+        return who(request).has_perm("billing.change_subscription")
+
+    @admin.action(description="Cancel: let it end with its period", permissions=["cancel"])
+    def cancel(self, request: HttpRequest, queryset: QuerySet[Subscription]) -> None:
+        for subscription in queryset.select_related("tenant").order_by("pk"):
+            actions.cancel(subscription.tenant, by=who(request))
+
+
+@admin.register(Period)
+class PeriodAdmin(BillingAdmin):
+    list_display = ["tenant", "starts_at", "ends_at", "zone", "closed_at"]
+
+
+@admin.register(Segment)
+class SegmentAdmin(BillingAdmin):
+    list_display = ["tenant", "plan", "since", "until"]
+    list_select_related = ["tenant", "plan", "period__tenant"]
+
+
+@admin.register(UsageRecord)
+class UsageRecordAdmin(BillingAdmin):
+    list_display = ["recorded_at", "tenant", "meter", "quantity", "at", "key", "is_late"]
+    list_filter = ["meter", "is_late"]
+    list_select_related = ["tenant", "meter"]
+    search_fields = ["=key", "=tenant__slug"]
+    search_help_text = "A record's whole key, or a tenant's slug"
+    ordering = ["-id"]
+
+
+@admin.register(Usage)
+class UsageAdmin(BillingAdmin):
+    list_display = ["tenant", "meter", "period", "quantity", "records", "version"]
+    list_filter = ["meter"]
+    list_select_related = ["tenant", "meter", "period__tenant"]
+    ordering = ["-id"]
+
+
+@admin.register(CountedValue)
+class CountedValueAdmin(BillingAdmin):
+    list_display = ["tenant", "meter", "value"]
+    list_select_related = ["tenant", "meter"]
+    search_fields = ["=value", "=tenant__slug"]
+    search_help_text = "A whole value, or a tenant's slug"
+    ordering = ["-id"]
+
+
+@admin.register(Threshold)
+class ThresholdAdmin(BillingAdmin):
+    list_display = ["tenant", "meter", "percent"]
+    list_select_related = ["tenant", "meter"]
+
+
+@admin.register(Crossing)
+class CrossingAdmin(BillingAdmin):
+    list_display = ["at", "tenant", "meter", "percent"]
+    list_select_related = ["tenant", "meter"]
+    ordering = ["-at"]
+
+
+@admin.register(Series)
+class SeriesAdmin(ReadOnlyAdmin, ActionAdmin):
+    list_display = ["prefix", "next_number"]
+    search_fields = ["prefix"]
+
+
+@admin.register(Invoice)
+class InvoiceAdmin(BillingAdmin):
+    list_display = ["number", "tenant", "kind", "status", "sum", "issued_at", "due_at", "reason"]
+    list_filter = ["status", "kind"]
+    search_fields = ["=number", "=tenant__slug"]
+    search_help_text = "An invoice's whole number, or a tenant's slug"
+    readonly_fields = ["sum"]
+
+    @admin.display(description="Total")
+    def sum(self, invoice: Invoice) -> str:
+        return invoice.total
+
+
+@admin.register(InvoiceLine)
+class InvoiceLineAdmin(BillingAdmin):
+    list_display = ["invoice", "position", "tenant", "description", "quantity", "unit_amount", "amount_minor"]
+    list_select_related = ["tenant", "invoice"]
+    search_fields = ["=invoice__number", "=tenant__slug"]
+    search_help_text = "An invoice's whole number, or a tenant's slug"
+    ordering = ["-invoice__created_at", "position"]
+
+
+@admin.register(Payment)
+class PaymentAdmin(BillingAdmin):
+    list_display = ["created_at", "tenant", "invoice", "gateway", "status", "amount_minor", "currency", "reason"]
+    list_filter = ["status", "gateway"]
+    list_select_related = ["tenant", "invoice"]
+    search_fields = ["=invoice__number", "=reference", "=tenant__slug"]
+    search_help_text = "An invoice's number, a gateway's reference, or a tenant's slug"
+
+
+@admin.register(GatewayEvent)
+class GatewayEventAdmin(ReadOnlyAdmin, ActionAdmin):
+    list_display = ["received_at", "gateway", "event_id"]
+    list_filter = ["gateway"]
+    search_fields = ["=event_id"]
+    ordering = ["-id"]

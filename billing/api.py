@@ -1,0 +1,492 @@
+"""/api/billing/...: usage comes in; meters, plans, the subscription and what was used so far go out.
+
+Any member reads, and a key with events:read. A tenant admin records usage, and a key with usage:write; changing the
+plan and thresholds is the tenant admin's alone. Quantities and amounts are decimal strings.
+"""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from django.conf import settings
+from django.utils import timezone
+from drf_spectacular.utils import OpenApiExample, extend_schema
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
+from rest_framework import serializers, status
+from rest_framework.exceptions import APIException, NotFound, Throttled
+from rest_framework.exceptions import ValidationError as Invalid
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts.actions import Refused
+from billing import actions
+from billing.actions import BadRecord, Used
+from billing.models import KEY_LENGTH, Meter, Period, Plan, Subscription, Threshold, Usage
+from billing.prices import QUANTITY_PLACES
+from tenants import idempotency, rates
+from tenants.access import Rule, TenantAPIView
+from tenants.api import Strict, valid
+from tenants.models import Role
+
+READ = Rule(scope="events:read")
+RECORD = Rule(role=Role.TENANT_ADMIN, scope="usage:write")
+ADMIN = Rule(role=Role.TENANT_ADMIN)
+#: Of one record. A meter that needs more counts thousands.
+LARGEST = Decimal(10**9)
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+PROPERTIES = 10
+#: Of a batch that is wrong throughout, so many problems are told.
+PROBLEMS_TOLD = 20
+
+
+# --- What comes in ----------------------------------------------------------------------------------------------------
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise PydanticCustomError("not_printable", "Use printable characters.")
+    return text
+
+
+def _exact(quantity: Any) -> Any:
+    if isinstance(quantity, bool):
+        raise PydanticCustomError("decimal_type", 'Write a number, like 1.5 or "1.5".')
+    return quantity
+
+
+def _text(at: Any) -> Any:
+    """A bare number could be seconds or milliseconds: ask which by taking neither."""
+    if not isinstance(at, str):
+        raise PydanticCustomError("datetime_type", "Write the time as text, like 2026-11-23T15:04:05.123Z.")
+    return at
+
+
+Text = Annotated[str, Field(min_length=1, max_length=KEY_LENGTH), AfterValidator(_printable)]
+Name = Annotated[str, Field(min_length=1, max_length=50), AfterValidator(_printable)]
+
+
+class RecordIn(BaseModel):
+    """Something that was used. Sent again with the same key and content it is known already, and not counted twice."""
+
+    model_config = ConfigDict(extra="forbid", title="UsageRecord")
+
+    idempotency_key: Text = Field(description="Of your own making. It names this record for ever.")
+    meter: Name
+    quantity: Annotated[
+        Decimal,
+        Field(ge=0, le=LARGEST, decimal_places=QUANTITY_PLACES, allow_inf_nan=False),
+        BeforeValidator(_exact),
+    ]
+    at: Annotated[AwareDatetime, BeforeValidator(_text), Field(ge=EARLIEST)] = Field(
+        description="When it was used, with its zone."
+    )
+    properties: Annotated[dict[Name, Text], Field(max_length=PROPERTIES)] = Field(default_factory=dict)
+
+    @property
+    def used(self) -> Used:
+        return Used(self.idempotency_key, self.meter, self.quantity, self.at, self.properties)
+
+
+class UsageBatch(BaseModel):
+    """All records of a batch are taken, or none."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    records: Annotated[list[RecordIn], Field(min_length=1, max_length=settings.USAGE_BATCH_LIMIT)]
+
+
+class PlanChangeBody(Strict):
+    plan = serializers.SlugField(max_length=50, help_text="Of one of /api/billing/plans.")
+    expectedVersion = serializers.IntegerField(
+        min_value=1,
+        max_value=2**31,
+        required=False,
+        help_text="Refused with 409 unless the subscription still has this version.",
+    )
+
+
+class PlanCancelBody(Strict):
+    expectedVersion = serializers.IntegerField(min_value=1, max_value=2**31, required=False)
+
+
+class ThresholdBody(Strict):
+    meter = serializers.SlugField(max_length=50)
+    percent = serializers.IntegerField(min_value=1, max_value=1000, help_text="Of what the plan includes.")
+
+
+# --- What goes out ----------------------------------------------------------------------------------------------------
+
+
+class ConflictOut(BaseModel):
+    """Why it was not done: the key is another record's, the subscription has changed, or there is none."""
+
+    class Problem(BaseModel):
+        code: str
+        detail: str
+        attr: str | None
+
+    type: Literal["client_error"]
+    errors: list[Problem]
+
+
+class UsageRecorded(BaseModel):
+    """`known` records had been taken before. `late` ones are of a period that is invoiced: the next invoice adjusts."""
+
+    stored: int
+    known: int
+    late: int
+
+
+class MeterOut(BaseModel):
+    model_config = ConfigDict(title="Meter")
+
+    slug: str
+    name: str
+    unit: str
+    aggregation: Literal["sum", "max", "last", "unique"]
+    countedProperty: str | None
+
+
+class MeterList(BaseModel):
+    results: list[MeterOut]
+
+
+class PlanOut(BaseModel):
+    """`prices` as plans are written: `fee` a month; of each meter what is included, then its tiers."""
+
+    model_config = ConfigDict(title="Plan")
+
+    slug: str
+    version: int
+    name: str
+    description: str
+    currency: str
+    prices: dict[str, Any]
+
+    @classmethod
+    def of(cls, plan: Plan) -> Self:
+        prices = plan.price_list.model_dump(mode="json", exclude_defaults=True)
+        fields = {name: getattr(plan, name) for name in ("slug", "version", "name", "description", "currency")}
+        return cls(**fields, prices={"fee": str(plan.price_list.fee)} | prices)
+
+
+class PlanList(BaseModel):
+    results: list[PlanOut]
+
+
+class PeriodOut(BaseModel):
+    """`endsAt` does not belong to it any more. `zone` is where its first and last day are those of a month."""
+
+    model_config = ConfigDict(title="Period")
+
+    startsAt: datetime
+    endsAt: datetime
+    zone: str
+
+    @classmethod
+    def of(cls, period: Period) -> Self:
+        return cls(startsAt=period.starts_at, endsAt=period.ends_at, zone=period.zone)
+
+
+class SubscriptionOut(BaseModel):
+    """`cancelledAt`: since when it is to end with its period. `period`: the current one, null once it has ended."""
+
+    model_config = ConfigDict(title="Subscription")
+
+    plan: PlanOut
+    version: int
+    startedAt: datetime
+    cancelledAt: datetime | None
+    endedAt: datetime | None
+    period: PeriodOut | None
+
+
+class MeterUsage(BaseModel):
+    """Names are those of `usage_update`. `limit` and `percentage` are null where the plan includes nothing."""
+
+    resource: str
+    name: str
+    unit: str
+    version: int
+    usage: Decimal
+    limit: Decimal | None
+    percentage: float | None
+    reached: list[int]
+
+
+class UsageNow(BaseModel):
+    period: PeriodOut | None
+    meters: list[MeterUsage]
+
+
+class ThresholdOut(BaseModel):
+    model_config = ConfigDict(title="Threshold")
+
+    meter: str
+    percent: int
+
+
+class ThresholdList(BaseModel):
+    """A tenant's own, beside the platform's."""
+
+    platform: list[int]
+    results: list[ThresholdOut]
+
+
+# --- Views ------------------------------------------------------------------------------------------------------------
+
+
+class Problems(Exception):
+    """What is wrong with a batch: (code, where, what is wrong and what to do) of each."""
+
+    def __init__(self, *problems: tuple[str, str, str], status: int = status.HTTP_400_BAD_REQUEST) -> None:
+        super().__init__(problems)
+        self.problems, self.status = problems, status
+
+
+class Conflict(APIException):
+    status_code = status.HTTP_409_CONFLICT
+    default_code = "conflict"
+
+
+class BillingAPIView(TenantAPIView):
+    def handle_exception(self, exc: Exception) -> Any:
+        if isinstance(exc, BadRecord):
+            exc = _of_record(exc)
+        if isinstance(exc, Problems):
+            told = [{"code": code, "detail": detail, "attr": attr} for code, attr, detail in exc.problems]
+            kind = "client_error" if exc.status == status.HTTP_409_CONFLICT else "validation_error"
+            return Response({"type": kind, "errors": told}, status=exc.status)
+        if isinstance(exc, Refused):
+            exc = Conflict(str(exc), getattr(exc, "code", Conflict.default_code))
+        return super().handle_exception(exc)
+
+
+def _of_record(bad: BadRecord) -> Problems:
+    is_conflict = bad.code == idempotency.CONFLICT
+    code = status.HTTP_409_CONFLICT if is_conflict else status.HTTP_400_BAD_REQUEST
+    return Problems((bad.code, f"records.{bad.place}.{bad.field}", f"{bad} Nothing was recorded."), status=code)
+
+
+def batch_of(body: Any) -> list[Used]:
+    """The records of a request's body. Raises Problems that name each record by its place, from 0, and the field."""
+    try:
+        return [record.used for record in UsageBatch.model_validate(body).records]
+    except ValidationError as invalid:
+        problems = invalid.errors(include_url=False, include_context=False, include_input=False)
+        raise Problems(
+            *(
+                (problem["type"], ".".join(map(str, problem["loc"])), f"{problem['msg'].rstrip('.')}.")
+                for problem in problems[:PROBLEMS_TOLD]
+            )
+        ) from None
+
+
+RECORDS = {
+    "records": [
+        {
+            "idempotency_key": "build-1042",
+            "meter": "deployment_minutes",
+            "quantity": "2.5",
+            "at": "2026-11-23T15:04:05.123Z",
+            "properties": {"branch": "main"},
+        }
+    ]
+}
+CONFLICT = {
+    "type": "client_error",
+    "errors": [
+        {
+            "code": "idempotency_conflict",
+            "detail": "The key 'build-1042' came before with another content. Use a key of its own for each record. "
+            "Nothing was recorded.",
+            "attr": "records.0.idempotency_key",
+        }
+    ],
+}
+
+
+class UsageView(BillingAPIView):
+    rules: ClassVar[dict[str, Rule]] = {"GET": READ, "POST": RECORD}
+
+    @extend_schema(operation_id="billing_usage", responses=UsageNow)
+    def get(self, request: Request) -> Response:
+        """What was used in the current period, meter by meter."""
+        tenant = request.tenant  # type: ignore[attr-defined]
+        period = period_at(tenant.pk, timezone.now())
+        used = Usage.objects.filter(period=period).select_related("meter", "period") if period else []
+        found = UsageNow(
+            period=PeriodOut.of(period) if period else None,
+            meters=sorted((usage_out(usage) for usage in used), key=lambda one: one.resource),
+        )
+        return Response(found.model_dump(mode="json"))
+
+    @extend_schema(
+        operation_id="billing_usage_record",
+        request=UsageBatch,
+        responses={200: UsageRecorded, 409: ConflictOut},
+        examples=[
+            OpenApiExample("A batch", RECORDS, request_only=True),
+            OpenApiExample("Taken", {"stored": 1, "known": 0, "late": 0}, response_only=True, status_codes=["200"]),
+            OpenApiExample("The key for something else", CONFLICT, response_only=True, status_codes=["409"]),
+        ],
+    )
+    def post(self, request: Request) -> Response:
+        """Record usage. Sending the same records again, after an answer that never came, is safe."""
+        tenant = request.tenant  # type: ignore[attr-defined]
+        if wait := rates.seconds_to_wait(settings.USAGE_POSTED_PER_SECOND, "usage", str(tenant.pk)):
+            raise Throttled(wait)
+        recorded = actions.record(tenant, batch_of(request.data))
+        return Response({"stored": recorded.stored, "known": recorded.known, "late": recorded.late})
+
+
+def period_at(tenant_id: Any, at: datetime) -> Period | None:
+    """The tenant's period of this moment, as far as it has begun."""
+    return Period.objects.filter(tenant=tenant_id, starts_at__lte=at, ends_at__gt=at).first()
+
+
+def usage_out(usage: Usage) -> MeterUsage:
+    limit = actions.limit_of(usage.period, usage.meter)
+    reached = usage.period.crossings.filter(meter=usage.meter).order_by("percent")
+    return MeterUsage(
+        resource=usage.meter_id,
+        name=usage.meter.name,
+        unit=usage.meter.unit,
+        version=usage.version,
+        usage=usage.quantity,
+        limit=limit,
+        percentage=None if not limit else round(float(usage.quantity / limit * 100), 2),
+        reached=list(reached.values_list("percent", flat=True)),
+    )
+
+
+class MeterListView(BillingAPIView):
+    rules: ClassVar[dict[str, Rule]] = {"GET": READ}
+
+    @extend_schema(operation_id="billing_meters", responses=MeterList)
+    def get(self, request: Request) -> Response:
+        """What is counted. The meters are the platform's, the same for every tenant."""
+        found = [
+            MeterOut(
+                slug=meter.slug,
+                name=meter.name,
+                unit=meter.unit,
+                aggregation=meter.aggregation,  # type: ignore[arg-type]
+                countedProperty=meter.counted_property or None,
+            )
+            for meter in Meter.objects.order_by("slug")
+        ]
+        return Response(MeterList(results=found).model_dump(mode="json"))
+
+
+class PlanListView(BillingAPIView):
+    rules: ClassVar[dict[str, Rule]] = {"GET": READ}
+
+    @extend_schema(operation_id="billing_plans", responses=PlanList)
+    def get(self, request: Request) -> Response:
+        """What can be chosen: of each offer the newest version, the cheapest first."""
+        return Response(PlanList(results=[PlanOut.of(plan) for plan in actions.published()]).model_dump(mode="json"))
+
+
+class SubscriptionView(BillingAPIView):
+    rules: ClassVar[dict[str, Rule]] = {"GET": READ}
+
+    @extend_schema(responses=SubscriptionOut)
+    def get(self, request: Request) -> Response:
+        """The plan in force and the current period. 404 for a tenant that is not billed."""
+        found = Subscription.objects.filter(pk=request.tenant.pk).select_related("plan").first()  # type: ignore[attr-defined]
+        if found is None:
+            raise NotFound
+        return Response(subscription_out(found))
+
+
+def subscription_out(subscription: Subscription) -> dict[str, Any]:
+    period = None if subscription.ended_at else period_at(subscription.pk, timezone.now())
+    found = SubscriptionOut(
+        plan=PlanOut.of(subscription.plan),
+        version=subscription.version,
+        startedAt=subscription.started_at,
+        cancelledAt=subscription.cancelled_at,
+        endedAt=subscription.ended_at,
+        period=PeriodOut.of(period) if period else None,
+    )
+    return found.model_dump(mode="json")
+
+
+class ChangeView(BillingAPIView):
+    rules: ClassVar[dict[str, Rule]] = {"POST": ADMIN}
+
+    @extend_schema(request=PlanChangeBody, responses={200: SubscriptionOut, 409: ConflictOut})
+    def post(self, request: Request) -> Response:
+        """Change the plan from now on. What the tenant had of the month before is billed by the old one."""
+        body = valid(PlanChangeBody(data=request.data))
+        try:
+            plan = actions.offered(body["plan"])
+        except Plan.DoesNotExist:
+            raise Invalid({"plan": "There is no such plan. See /api/billing/plans."}) from None
+        changed = actions.change_plan(
+            request.tenant,  # type: ignore[attr-defined]
+            plan,
+            by=request.principal,  # type: ignore[attr-defined]
+            expected_version=body.get("expectedVersion"),
+        )
+        return Response(subscription_out(changed))
+
+
+class CancelView(BillingAPIView):
+    rules: ClassVar[dict[str, Rule]] = {"POST": ADMIN}
+
+    @extend_schema(request=PlanCancelBody, responses={200: SubscriptionOut, 409: ConflictOut})
+    def post(self, request: Request) -> Response:
+        """Let the subscription end with its current period. Changing the plan before then takes it back."""
+        body = valid(PlanCancelBody(data=request.data))
+        cancelled = actions.cancel(
+            request.tenant,  # type: ignore[attr-defined]
+            by=request.principal,  # type: ignore[attr-defined]
+            expected_version=body.get("expectedVersion"),
+        )
+        return Response(subscription_out(cancelled))
+
+
+class ThresholdListView(BillingAPIView):
+    rules: ClassVar[dict[str, Rule]] = {"GET": READ, "POST": ADMIN}
+
+    @extend_schema(operation_id="billing_thresholds", responses=ThresholdList)
+    def get(self, request: Request) -> Response:
+        """At which levels the tenant is told: the platform's, and its own."""
+        own = Threshold.objects.order_by("meter", "percent")
+        return Response(thresholds_out(own))
+
+    @extend_schema(
+        operation_id="billing_thresholds_add", request=ThresholdBody, responses={201: ThresholdOut, 409: ConflictOut}
+    )
+    def post(self, request: Request) -> Response:
+        """Be told at this level too; at once, if as much is used by now. Adding it again changes nothing."""
+        meter, percent = _threshold(request)
+        added = actions.add_threshold(request.tenant, meter, percent)  # type: ignore[attr-defined]
+        return Response({"meter": added.meter_id, "percent": added.percent}, status=status.HTTP_201_CREATED)
+
+
+class ThresholdRemoveView(BillingAPIView):
+    rules: ClassVar[dict[str, Rule]] = {"POST": ADMIN}
+
+    @extend_schema(request=ThresholdBody, responses=ThresholdList)
+    def post(self, request: Request) -> Response:
+        """Not be told at this level any more. Removing what is not there changes nothing."""
+        actions.remove_threshold(request.tenant, *_threshold(request))  # type: ignore[attr-defined]
+        return Response(thresholds_out(Threshold.objects.order_by("meter", "percent")))
+
+
+def _threshold(request: Request) -> tuple[Meter, int]:
+    body = valid(ThresholdBody(data=request.data))
+    meter = Meter.objects.filter(pk=body["meter"]).first()
+    if meter is None:
+        raise Invalid({"meter": "There is no such meter. See /api/billing/meters."})
+    return meter, body["percent"]
+
+
+def thresholds_out(own: Iterable[Threshold]) -> dict[str, Any]:
+    found = [ThresholdOut(meter=one.meter_id, percent=one.percent) for one in own]
+    return ThresholdList(platform=list(actions.LEVELS), results=found).model_dump(mode="json")

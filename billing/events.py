@@ -1,0 +1,167 @@
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from typing import Annotated, ClassVar, Literal
+from uuid import UUID
+
+from pydantic import Field
+
+from billing.models import Invoice, Subscription, Usage
+from billing.money import from_minor
+from events import channels
+from events.catalogue import EventType, register
+from events.channels import Channel, Topic
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Happened = Literal["created", "paid", "failed", "refunded", "voided"]
+#: In words: "Invoice A-7 over €12.00 ..."
+_HAPPENED = {
+    "created": "was issued",
+    "paid": "was paid",
+    "failed": "could not be collected",
+    "refunded": "was refunded",
+    "voided": "was declared void",
+}
+
+
+SubscriptionChange = Literal["started", "changed", "cancelled", "ended"]
+_CHANGES = {
+    "started": "{who} subscribed to {plan}",
+    "changed": "{who} changed the plan to {plan}",
+    "cancelled": "{who} cancelled the subscription to {plan}: it ends with its period",
+    "ended": "The subscription to {plan} has ended",
+}
+
+
+@register
+class SubscriptionUpdate(EventType):
+    """A tenant's subscription, as it is after a change."""
+
+    type: ClassVar[str] = "subscription_update"
+    endpoint: ClassVar[str | None] = "/api/billing/subscription/change"
+
+    tenant_id: UUID
+    version: Annotated[int, Field(ge=1)]
+    change: SubscriptionChange
+    plan: str
+    plan_name: str
+    plan_version: Annotated[int, Field(ge=1)]
+    cancelled: bool
+    ended: bool
+
+    @classmethod
+    def of(cls, subscription: Subscription, change: SubscriptionChange) -> "SubscriptionUpdate":
+        plan = subscription.plan
+        return cls(
+            tenant_id=subscription.pk,
+            version=subscription.version,
+            change=change,
+            plan=plan.slug,
+            plan_name=plan.name,
+            plan_version=plan.version,
+            cancelled=subscription.cancelled_at is not None,
+            ended=subscription.ended_at is not None,
+        )
+
+    def channels(self) -> Sequence[Channel]:
+        return [channels.tenant(self.tenant_id, Topic.BILLING), channels.ADMIN_BILLING]
+
+    def describe(self, who: str) -> str:
+        return _CHANGES[self.change].format(who=who, plan=self.plan_name)
+
+    @classmethod
+    def samples(cls) -> Iterable["SubscriptionUpdate"]:
+        known = {"tenant_id": UUID(int=1), "plan": "team", "plan_name": "Team", "plan_version": 1}
+        yield cls(**known, version=1, change="started", cancelled=False, ended=False)
+        yield cls(**known, version=2, change="cancelled", cancelled=True, ended=False)
+
+
+@register
+class UsageUpdate(EventType):
+    """How much of a meter a tenant has used in its current period, of what its plan includes.
+
+    `limit` and `percentage` are None where nothing is included. `reached` are the levels, in percent, that were reached
+    with this very change, and `threshold` is the highest of them; such an update also goes to the platform's billing
+    channel.
+    """
+
+    type: ClassVar[str] = "usage_update"
+    endpoint: ClassVar[str | None] = "/api/billing/usage"
+
+    resource: str
+    version: Annotated[int, Field(ge=1)]
+    usage: Finite
+    limit: Finite | None
+    percentage: Finite | None
+    threshold: Annotated[int, Field(ge=1)] | None = None
+    reached: list[Annotated[int, Field(ge=1)]] = Field(default_factory=list)
+
+    @classmethod
+    def of(cls, usage: Usage, limit: Decimal | None, reached: Sequence[int]) -> "UsageUpdate":
+        return cls(
+            tenant_id=usage.tenant_id,
+            resource=usage.meter_id,
+            version=usage.version,
+            usage=float(usage.quantity),
+            limit=None if limit is None else float(limit),
+            percentage=None if not limit else round(float(usage.quantity / limit * 100), 2),
+            threshold=max(reached, default=None),
+            reached=list(reached),
+        )
+
+    def channels(self) -> Sequence[Channel]:
+        assert self.tenant_id
+        found = [channels.tenant(self.tenant_id, Topic.BILLING), channels.tenant(self.tenant_id, Topic.DASHBOARD)]
+        return [*found, channels.ADMIN_BILLING] if self.threshold else found
+
+    def describe(self, who: str) -> str:
+        of_how_many = "" if self.limit is None else f" of {self.limit:,g}"
+        reached = f": {self.threshold} % reached" if self.threshold else ""
+        return f"{self.resource.replace('_', ' ').capitalize()}: {self.usage:,g}{of_how_many} used{reached}"
+
+    @classmethod
+    def samples(cls) -> Iterable["UsageUpdate"]:
+        known = {"tenant_id": UUID(int=1), "resource": "deployment_minutes"}
+        yield cls(**known, version=7, usage=412.5, limit=500, percentage=82.5, threshold=80, reached=[50, 80])
+        yield cls(**known, version=8, usage=413, limit=None, percentage=None)
+
+
+@register
+class InvoiceEvent(EventType):
+    """Something happened to an invoice. `amount` is in whole units of the currency, exact: "128.40"."""
+
+    type: ClassVar[str] = "invoice_event"
+
+    invoice_id: UUID
+    version: Annotated[int, Field(ge=1)]
+    event: Happened
+    number: str
+    amount: Annotated[str, Field(pattern=r"^-?\d+(\.\d+)?$")]
+    currency: Annotated[str, Field(min_length=3, max_length=3)]
+    reason: str = ""
+
+    @classmethod
+    def of(cls, invoice: Invoice, event: Happened) -> "InvoiceEvent":
+        return cls(
+            tenant_id=invoice.tenant_id,
+            invoice_id=invoice.pk,
+            version=invoice.version,
+            event=event,
+            number=invoice.number or "",
+            amount=str(from_minor(invoice.total_minor, invoice.currency)),
+            currency=invoice.currency,
+            reason=invoice.reason,
+        )
+
+    def channels(self) -> Sequence[Channel]:
+        assert self.tenant_id
+        return [channels.tenant(self.tenant_id, Topic.BILLING), channels.ADMIN_BILLING]
+
+    def describe(self, who: str) -> str:
+        amount = f"{Decimal(self.amount):,} {self.currency}"
+        return f"Invoice {self.number} over {amount} {_HAPPENED[self.event]}"
+
+    @classmethod
+    def samples(cls) -> Iterable["InvoiceEvent"]:
+        known = {"tenant_id": UUID(int=1), "invoice_id": UUID(int=2), "number": "A-000007", "currency": "EUR"}
+        yield cls(**known, version=2, event="created", amount="128.40")
+        yield cls(**known, version=3, event="failed", amount="128.40", reason="The card was declined.")

@@ -1,0 +1,36 @@
+"""Which change becomes which event. The signals are sent by actions, inside their transaction."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from django.dispatch import Signal, receiver
+
+from billing.events import Happened, InvoiceEvent, SubscriptionChange, SubscriptionUpdate, UsageUpdate
+from billing.models import Invoice, Subscription, Usage
+from events.actors import HasActor
+from events.emit import emit
+
+#: subscription: Subscription, change: what happened to it, by: HasActor | None
+subscription_changed = Signal()
+#: usage: Usage of the current period, limit: Decimal | None, reached: Sequence[int] (thresholds, in percent)
+usage_changed = Signal()
+#: invoice: Invoice, event: what happened to it, by: HasActor | None
+invoice_changed = Signal()
+
+
+@receiver(subscription_changed)
+def say_what_is_paid_for(
+    subscription: Subscription, change: SubscriptionChange, by: HasActor | None = None, **_: object
+) -> None:
+    emit(SubscriptionUpdate.of(subscription, change), by=by)
+
+
+@receiver(usage_changed)
+def say_how_much(usage: Usage, limit: Decimal | None, reached: Sequence[int], **_: object) -> None:
+    """By nobody, whoever reported it: what services count all day is no activity of anyone's."""
+    emit(UsageUpdate.of(usage, limit, reached))
+
+
+@receiver(invoice_changed)
+def say_what_happened(invoice: Invoice, event: Happened, by: HasActor | None = None, **_: object) -> None:
+    emit(InvoiceEvent.of(invoice, event), by=by)

@@ -1,0 +1,204 @@
+"""Usage comes in whole or not at all, each refusal names the record and the field; what is sold and used goes out."""
+
+import json
+
+import pytest
+from django.test import Client
+from django_scopes import scope
+
+from billing import actions
+from billing.models import Subscription, Threshold, UsageRecord
+from billing.tests.conftest import used
+from conftest import Person
+from events.models import Event
+from tenants import rates
+from tenants.actions import create_api_key
+
+pytestmark = pytest.mark.django_db
+USAGE, SUBSCRIPTION, THRESHOLDS = "/api/billing/usage", "/api/billing/subscription", "/api/billing/thresholds"
+GOOD = {"idempotency_key": "a", "meter": "minutes", "quantity": "0.1", "at": "2026-11-14T12:00:00Z"}
+
+
+@pytest.fixture(autouse=True)
+def a_count_of_this_tests_own(settings):
+    settings.REDIS_URL = ""
+    rates._limiter.cache_clear()
+
+
+def service(tenant, by: Person, *scopes: str) -> Person:
+    _, secret = create_api_key(tenant, "a service", scopes, by=by.user)
+    return Person(user=None, client=Client(headers={"Authorization": f"Api-Key {secret}"}))
+
+
+def problems(response, status: int = 400) -> dict[str, str]:
+    assert response.status_code == status, response.content
+    return {one["attr"]: one["detail"] for one in response.json()["errors"]}
+
+
+def stored(tenant) -> int:
+    with scope(tenant=tenant):
+        return UsageRecord.objects.count()
+
+
+def test_a_service_with_a_key_records_usage_and_sends_it_again(acme, alice, subscription):
+    meter = service(acme, alice, "usage:write")
+    batch = {"records": [GOOD, GOOD | {"idempotency_key": "b", "quantity": 0.2, "properties": {"branch": "main"}}]}
+    assert meter.api_post(USAGE, batch).json() == {"stored": 2, "known": 0, "late": 0}
+    assert meter.api_post(USAGE, batch).json() == {"stored": 0, "known": 2, "late": 0}
+    found = alice.api_get(USAGE, tenant="acme").json()
+    assert found["period"] == {
+        "startsAt": "2026-11-01T00:00:00Z",
+        "endsAt": "2026-12-01T00:00:00Z",
+        "zone": "Europe/Lisbon",
+    }
+    assert found["meters"] == [
+        {
+            "resource": "minutes",
+            "name": "Minutes",
+            "unit": "minute",
+            "version": 1,
+            "usage": "0.300000",
+            "limit": "500.000000",
+            "percentage": 0.06,
+            "reached": [],
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("record", "field", "words"),
+    [
+        (GOOD | {"idempotency_key": ""}, "idempotency_key", "at least 1"),
+        (GOOD | {"idempotency_key": "x" * 201}, "idempotency_key", "at most 200"),
+        (GOOD | {"idempotency_key": "a\u0000"}, "idempotency_key", "printable"),
+        (GOOD | {"idempotency_key": 7}, "idempotency_key", "string"),
+        (GOOD | {"idempotency_key": "x", "meter": "fuel"}, "meter", "no meter 'fuel'"),
+        (GOOD | {"quantity": -1}, "quantity", "greater than or equal to 0"),
+        (GOOD | {"quantity": 1e12}, "quantity", "less than"),
+        (GOOD | {"quantity": "1e-7"}, "quantity", "decimal places"),
+        (GOOD | {"quantity": True}, "quantity", "a number"),
+        (GOOD | {"quantity": "NaN"}, "quantity", "finite"),
+        (GOOD | {"quantity": "much"}, "quantity", "decimal"),
+        (GOOD | {"at": 1764000000}, "at", "as text"),
+        (GOOD | {"at": "2026-11-14T12:00:00"}, "at", "timezone"),
+        (GOOD | {"at": "0001-01-01T00:00:00+14:00"}, "at", "greater than"),
+        (GOOD | {"idempotency_key": "x", "at": "9999-12-31T23:59:59-14:00"}, "at", "60 s ahead: look at your clock"),
+        (GOOD | {"idempotency_key": "x", "at": "2026-10-14T12:00:00Z"}, "at", "before the subscription"),
+        (GOOD | {"properties": {"x": 1}}, "properties.x", "string"),
+        (GOOD | {"properties": {str(n): "x" for n in range(11)}}, "properties", "10"),
+        (GOOD | {"colour": "red"}, "colour", "not permitted"),
+    ],
+)
+def test_a_record_that_cannot_be_is_named_and_none_of_its_batch_is_taken(
+    acme, alice, subscription, record, field, words
+):
+    found = problems(alice.api_post(USAGE, {"records": [GOOD | {"idempotency_key": "ok"}, record]}, tenant="acme"))
+    assert list(found) == [f"records.1.{field}"]
+    assert words in found[f"records.1.{field}"]
+    assert stored(acme) == 0
+
+
+def test_a_key_that_came_with_something_else_is_a_conflict(acme, alice, subscription):
+    alice.api_post(USAGE, {"records": [GOOD]}, tenant="acme")
+    again = alice.api_post(USAGE, {"records": [GOOD | {"quantity": "0.2"}]}, tenant="acme")
+    assert "came before with another content" in problems(again, 409)["records.0.idempotency_key"]
+    assert again.json()["errors"][0]["code"] == "idempotency_conflict"
+
+
+@pytest.mark.parametrize("body", [{}, {"records": []}, {"records": {}}, [], "x", {"records": [GOOD], "more": 1}])
+def test_what_is_no_batch_is_refused(acme, alice, subscription, body):
+    assert alice.api_post(USAGE, json.dumps(body), tenant="acme").status_code == 400
+    assert stored(acme) == 0
+
+
+def test_a_tenant_that_is_not_billed_is_told_so(globex, charlie, meters):
+    refused = charlie.api_post(USAGE, {"records": [GOOD]}, tenant="globex")
+    assert (refused.status_code, refused.json()["errors"][0]["code"]) == (409, "no_subscription")
+    assert charlie.api_get(SUBSCRIPTION, tenant="globex").status_code == 404
+    assert charlie.api_get(USAGE, tenant="globex").json() == {"period": None, "meters": []}
+
+
+def test_who_records_too_often_is_told_when_to_go_on(acme, alice, subscription, settings):
+    settings.USAGE_POSTED_PER_SECOND = 1
+    answers = [alice.api_post(USAGE, {"records": [GOOD]}, tenant="acme") for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [200, 429]
+    assert answers[1]["Retry-After"] == "1"
+
+
+def test_bob_reads_what_is_sold_and_what_acme_has(acme, bob, subscription):
+    assert [one["slug"] for one in bob.api_get("/api/billing/meters", tenant="acme").json()["results"]] == [
+        *("deployment_minutes", "disk", "minutes", "people", "samples_stored", "seats")
+    ]
+    plans = bob.api_get("/api/billing/plans", tenant="acme").json()["results"]
+    assert [one["slug"] for one in plans] == ["starter", "standard", "team", "business"]
+    assert plans[1]["prices"]["meters"]["minutes"] == {
+        "included": "500",
+        "tiers": [{"up_to": "1000", "unit": "0.02"}, {"unit": "0.015"}],
+    }
+    found = bob.api_get(SUBSCRIPTION, tenant="acme").json()
+    assert (found["plan"]["slug"], found["version"], found["cancelledAt"]) == ("standard", 1, None)
+    assert found["period"]["endsAt"] == "2026-12-01T00:00:00Z"
+
+
+def test_alice_changes_the_plan_and_cancels_and_everybody_is_told(acme, alice, bob, subscription):
+    assert bob.api_post(f"{SUBSCRIPTION}/change", {"plan": "team"}, tenant="acme").status_code == 403
+    changed = alice.api_post(f"{SUBSCRIPTION}/change", {"plan": "team", "expectedVersion": 1}, tenant="acme").json()
+    assert (changed["plan"]["slug"], changed["version"]) == ("team", 2)
+    cancelled = alice.api_post(f"{SUBSCRIPTION}/cancel", {}, tenant="acme").json()
+    assert (cancelled["version"], cancelled["cancelledAt"]) == (3, "2026-11-15T12:00:00Z")
+    taken_back = alice.api_post(f"{SUBSCRIPTION}/change", {"plan": "team"}, tenant="acme").json()
+    assert (taken_back["version"], taken_back["cancelledAt"]) == (4, None)
+    with scope(tenant=acme):
+        told = [event.summary for event in Event.objects.filter(type="subscription_update").order_by("id")]
+    assert told == [
+        "NEO_STACK subscribed to Team",
+        "Alice changed the plan to Team",
+        "Alice cancelled the subscription to Team: it ends with its period",
+        "Alice changed the plan to Team",
+    ]
+
+
+def test_a_change_of_what_somebody_else_has_changed_is_a_conflict(acme, alice, subscription):
+    actions.cancel(acme)
+    for where, body in (("change", {"plan": "team"}), ("cancel", {})):
+        refused = alice.api_post(f"{SUBSCRIPTION}/{where}", body | {"expectedVersion": 1}, tenant="acme")
+        assert (refused.status_code, refused.json()["errors"][0]["code"]) == (409, "stale_version")
+    with scope(tenant=acme):
+        assert Subscription.objects.get().version == 2
+
+
+def test_a_plan_that_is_not_offered_is_refused(acme, alice, subscription):
+    refused = alice.api_post(f"{SUBSCRIPTION}/change", {"plan": "golden"}, tenant="acme")
+    assert "no such plan" in problems(refused)["plan"]
+
+
+def test_alice_sets_a_threshold_of_her_own_and_takes_it_back(acme, alice, subscription):
+    actions.record(acme, [used("a", quantity=330)])
+    wanted = {"meter": "minutes", "percent": 65}
+    for _ in range(2):
+        assert alice.api_post(THRESHOLDS, wanted, tenant="acme").json() == wanted
+    assert alice.api_get(THRESHOLDS, tenant="acme").json() == {"platform": [50, 80, 100], "results": [wanted]}
+    with scope(tenant=acme):
+        told = [event.payload["reached"] for event in Event.objects.filter(type="usage_update").order_by("id")]
+    assert told == [[50], [65]], "330 of 500 are reached already: she is told at once"
+    assert alice.api_post(f"{THRESHOLDS}/remove", wanted, tenant="acme").json()["results"] == []
+    with scope(tenant=acme):
+        assert not Threshold.objects.exists()
+
+
+def test_thresholds_have_an_end_and_a_meter(acme, alice, subscription, settings):
+    settings.USAGE_THRESHOLDS_PER_TENANT = 1
+    assert alice.api_post(THRESHOLDS, {"meter": "minutes", "percent": 65}, tenant="acme").status_code == 201
+    full = alice.api_post(THRESHOLDS, {"meter": "minutes", "percent": 66}, tenant="acme")
+    assert full.status_code == 409
+    assert "no such meter" in problems(alice.api_post(THRESHOLDS, {"meter": "x", "percent": 6}, tenant="acme"))["meter"]
+    assert "percent" in problems(alice.api_post(THRESHOLDS, {"meter": "minutes", "percent": 0}, tenant="acme"))
+
+
+def test_the_api_describes_itself(client):
+    found = client.get("/api/schema", headers={"accept": "application/json"}).json()
+    post = found["paths"][USAGE]["post"]
+    content = post["requestBody"]["content"]["application/json"]
+    assert content["schema"]["$ref"].endswith("/UsageBatch")
+    assert content["examples"]
+    assert "409" in post["responses"]

@@ -1,0 +1,257 @@
+"""Closing a period: its invoice says what the records come to, once, whenever they came."""
+
+from collections import defaultdict
+from datetime import timedelta
+from decimal import Decimal
+from fractions import Fraction
+
+import pytest
+from django.db import transaction
+from django.db.models import Sum
+from django.utils import timezone
+from django_scopes import scope, scopes_disabled
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from billing import actions, invoicing
+from billing.models import Invoice, InvoiceLine, Period, Plan, Segment
+from billing.prices import Prices, total
+from billing.tests.conftest import DECEMBER, NOVEMBER, PRICES, used
+from events.models import Event
+
+pytestmark = pytest.mark.django_db
+
+LATER = DECEMBER + timedelta(hours=2)
+
+
+def it_is(monkeypatch, moment) -> None:
+    monkeypatch.setattr(timezone, "now", lambda: moment)
+
+
+def lines(invoice: Invoice) -> list[tuple[str, str, int]]:
+    with scope(tenant=invoice.tenant):
+        return [
+            (one.description, f"{one.quantity or 0:f}".rstrip("0").rstrip("."), one.amount_minor)
+            for one in invoice.lines.all()
+        ]
+
+
+def test_a_month_becomes_an_invoice_whose_lines_explain_it(acme, subscription, monkeypatch):
+    actions.record(acme, [used("a", quantity=1600), used("b", "seats", 5)])
+    it_is(monkeypatch, LATER)
+    assert invoicing.close_what_is_over() == 1
+    with scope(tenant=acme):
+        invoice = Invoice.objects.get()
+    assert lines(invoice) == [
+        ("Team", "0", 4900),
+        ("Minutes, included", "500", 0),
+        ("Minutes, from 500 to 1,500", "1000", 2000),
+        ("Minutes, from 1,500 on", "100", 150),
+        ("Seats, included", "3", 0),
+        ("Seats, from 3 on", "2", 1800),
+    ]
+    assert (invoice.total, invoice.status, invoice.number) == ("€88.50", "open", "NS-000001")
+    with scope(tenant=acme):
+        event = Event.objects.get(type="invoice_event")
+    assert event.summary == "Invoice NS-000001 over 88.50 EUR was issued"
+
+
+def test_closing_again_changes_nothing(acme, subscription, monkeypatch):
+    it_is(monkeypatch, LATER)
+    assert (invoicing.close_what_is_over(), invoicing.close_what_is_over()) == (1, 0)
+    with scopes_disabled():
+        assert Invoice.objects.count() == 1
+
+
+def test_a_period_waits_for_its_last_records(acme, subscription, monkeypatch):
+    it_is(monkeypatch, DECEMBER + timedelta(minutes=59))
+    assert invoicing.close_what_is_over() == 0
+
+
+def test_what_comes_too_late_is_on_the_next_invoice(acme, subscription, monkeypatch):
+    actions.record(acme, [used("a", quantity=600)])
+    it_is(monkeypatch, LATER)
+    invoicing.close_what_is_over()
+    assert actions.record(acme, [used("late", quantity=100)]).late == 1
+    assert actions.record(acme, [used("now", quantity=510, day=31)]).late == 0
+    it_is(monkeypatch, LATER + timedelta(days=31))
+    invoicing.close_what_is_over()
+    with scope(tenant=acme):
+        first, second = Invoice.objects.order_by("number")
+    assert first.total == "€51.00"
+    assert lines(second) == [
+        ("Team", "0", 4900),
+        ("Minutes, included", "500", 0),
+        ("Minutes, from 500 to 1,500", "10", 20),
+        ("Minutes of November 2026, reported late", "0", 200),
+    ]
+
+
+def test_another_plan_from_the_middle_of_the_month_on(acme, subscription, monkeypatch):
+    bigger = Plan.objects.create(
+        slug="big", name="Big", currency="EUR", prices={"fee": "100.00"}, published_at=NOVEMBER
+    )
+    actions.record(acme, [used("a", quantity=300, day=3)])
+    actions.change_plan(acme, bigger, at=NOVEMBER + timedelta(days=15))
+    it_is(monkeypatch, LATER)
+    invoicing.close_what_is_over()
+    with scope(tenant=acme):
+        invoice = Invoice.objects.get()
+    assert lines(invoice) == [
+        ("Team, 50.0 % of the month", "0", 2450),
+        ("Minutes, included", "250", 0),
+        ("Minutes, from 250 to 750", "50", 100),
+        ("Big, 50.0 % of the month", "0", 5000),
+    ]
+
+
+def test_a_cancelled_subscription_ends_with_its_period_and_is_invoiced(acme, subscription, monkeypatch):
+    actions.cancel(acme)
+    it_is(monkeypatch, LATER)
+    with pytest.raises(actions.BadRecord, match="in none of its periods"):
+        actions.record(acme, [used("a", day=31)])
+    assert invoicing.close_what_is_over() == 1
+    with scope(tenant=acme):
+        assert Period.objects.count() == 1
+
+
+def test_another_plan_with_the_same_prices_costs_a_level_no_more(acme, subscription, monkeypatch):
+    same = Plan.objects.create(slug="same", name="Same", currency="EUR", prices=PRICES, published_at=NOVEMBER)
+    actions.change_plan(acme, same, at=NOVEMBER + timedelta(days=15))
+    it_is(monkeypatch, LATER)
+    actions.record(acme, [used("a", "seats", 5, day=1), used("b", "seats", 5, day=16)])
+    invoicing.close_what_is_over()
+    with scope(tenant=acme):
+        invoice = Invoice.objects.get()
+    assert [line for line in lines(invoice) if line[0].startswith("Seats")] == [
+        ("Seats, included", "3", 0),
+        ("Seats, from 3 on, 50.0 % of the month", "2", 900),
+    ] * 2
+    assert invoice.total == "€67.00"
+
+
+def test_who_begins_in_the_middle_of_a_month_pays_for_half_of_it_and_has_half(globex, meters, plan, monkeypatch):
+    actions.subscribe(globex, plan, at=NOVEMBER + timedelta(days=15))
+    it_is(monkeypatch, NOVEMBER + timedelta(days=20))
+    actions.record(globex, [used("a", quantity=300, day=18)])
+    with scope(tenant=globex):
+        assert Event.objects.filter(type="usage_update").latest("id").payload["limit"] == 250
+    it_is(monkeypatch, LATER)
+    invoicing.close_what_is_over()
+    with scope(tenant=globex):
+        invoice = Invoice.objects.get()
+    assert lines(invoice) == [
+        ("Team, 50.0 % of the month", "0", 2450),
+        ("Minutes, included", "250", 0),
+        ("Minutes, from 250 to 750", "50", 100),
+    ]
+
+
+def test_what_a_late_record_takes_back_is_credited_to_the_invoices_that_follow(acme, subscription, monkeypatch):
+    free = Plan.objects.create(slug="free", name="Free", currency="EUR", prices={}, published_at=NOVEMBER)
+    actions.record(acme, [used("a", "seats", 103, day=3)])
+    it_is(monkeypatch, LATER)
+    invoicing.close_what_is_over()
+    actions.change_plan(acme, free, at=DECEMBER)
+    actions.record(acme, [used("late", "seats", 98, day=20)])  # by then there were fewer
+    it_is(monkeypatch, LATER + timedelta(days=31))
+    invoicing.close_what_is_over()
+    actions.change_plan(acme, subscription.plan, at=DECEMBER + timedelta(days=31))
+    it_is(monkeypatch, LATER + timedelta(days=62))
+    invoicing.close_what_is_over()
+    with scope(tenant=acme):
+        november, december, january = Invoice.objects.order_by("number")
+    assert november.total == "€949.00"
+    assert lines(december) == [
+        ("Free", "0", 0),
+        ("Seats of November 2026, reported late", "0", -4500),
+        ("Credit for the next invoice", "0", 4500),
+    ]
+    assert (december.total, december.status) == ("€0.00", "paid")
+    assert lines(january)[1:] == [("Credit of earlier invoices", "0", -4500)]
+    assert january.total == "€4.00"
+
+
+def test_an_invoice_over_nothing_is_paid_at_once(globex, meters, monkeypatch):
+    actions.ensure_subscribed(globex, at=NOVEMBER)
+    it_is(monkeypatch, LATER)
+    invoicing.close_what_is_over()
+    with scope(tenant=globex):
+        invoice = Invoice.objects.get()
+        told = [event.payload["event"] for event in Event.objects.filter(type="invoice_event").order_by("id")]
+    assert (lines(invoice), invoice.status, invoice.settled_at) == ([("Starter", "0", 0)], "paid", LATER)
+    assert told == ["created", "paid"]
+
+
+def test_one_period_that_cannot_be_closed_holds_no_other_back(acme, globex, subscription, plan, monkeypatch):
+    actions.subscribe(globex, plan, at=NOVEMBER)
+    with scopes_disabled():
+        Segment.objects.filter(tenant=acme).delete()
+    it_is(monkeypatch, LATER)
+    assert invoicing.close_what_is_over() == 1
+    with scopes_disabled():
+        assert Invoice.objects.get().tenant == globex
+
+
+# --- For any records --------------------------------------------------------------------------------------------------
+
+LEVELS = {"disk", "seats", "people"}
+record = st.tuples(
+    st.sampled_from(["minutes", "disk", "seats", "people"]),
+    st.decimals(min_value=0, max_value=2000, places=3),
+    st.floats(1, 30.9),
+    st.sampled_from("abcde"),
+)
+
+
+@given(st.lists(record, max_size=25), st.lists(record, max_size=5), st.floats(1.1, 30))
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_invoices_equal_a_recomputation_from_the_records_to_the_cent(
+    acme, subscription, monkeypatch, soon, late, change
+):
+    other = PRICES | {"fee": "99.00"}
+    with transaction.atomic():
+        it_is(monkeypatch, DECEMBER)
+        bigger = Plan.objects.create(slug="big", name="Big", currency="EUR", prices=other, published_at=NOVEMBER)
+        all_of_it = [used(str(n), *one[:3], person=one[3]) for n, one in enumerate([*soon, *late])]
+        for n, one in enumerate(all_of_it[: len(soon)]):
+            actions.record(acme, [one, all_of_it[n // 2]])  # and some again
+        moment = NOVEMBER + timedelta(days=change - 1)
+        actions.change_plan(acme, bigger, at=moment)
+        it_is(monkeypatch, LATER)
+        invoicing.close_what_is_over()
+        actions.record(acme, all_of_it[len(soon) :])
+        it_is(monkeypatch, LATER + timedelta(days=31))
+        invoicing.close_what_is_over()
+        with scope(tenant=acme):
+            # What is below nothing is carried on, to invoices that this test does not wait for.
+            owed = InvoiceLine.objects.filter(carries=False).aggregate(found=Sum("amount_minor"))["found"]
+            carried = InvoiceLine.objects.filter(carries=True).aggregate(found=Sum("amount_minor"))["found"] or 0
+            assert sum(invoice.total_minor for invoice in Invoice.objects.all()) == owed + carried
+            assert min(invoice.total_minor for invoice in Invoice.objects.all()) >= 0
+        length = (DECEMBER - NOVEMBER) // timedelta(microseconds=1)
+        share = Fraction((moment - NOVEMBER) // timedelta(microseconds=1), length)
+        november = total(Prices.parse(PRICES), quantities(all_of_it, NOVEMBER, moment), share, "EUR", levels=LEVELS)
+        november += total(Prices.parse(other), quantities(all_of_it, moment, DECEMBER), 1 - share, "EUR", levels=LEVELS)
+        assert owed == november + 9900  # December's fee
+        transaction.set_rollback(True)
+
+
+def quantities(records, since, until) -> dict[str, Decimal]:
+    """As anybody would do it who has only the records."""
+    by_meter = defaultdict(list)
+    for one in records:
+        if since <= one.at < until:
+            by_meter[one.meter].append(one)
+    found = {}
+    for meter, them in by_meter.items():
+        match meter:
+            case "minutes":
+                found[meter] = sum(one.quantity for one in them)
+            case "disk":
+                found[meter] = max(one.quantity for one in them)
+            case "seats":
+                found[meter] = max(them, key=lambda one: (one.at, one.quantity)).quantity
+            case _:
+                found[meter] = Decimal(len({one.properties["person"] for one in them}))
+    return found
