@@ -1,6 +1,6 @@
 """Measure what the product costs and print one table.
 
-    python -m benchmarks [--rounds 3] [--only latency drain emit pages fanout audience connections storm growth]
+    python -m benchmarks [--rounds 3] [--only latency drain emit pages usage closing fanout audience ...]
 
 Needs PostgreSQL, Redis, the real Centrifugo and Go for the whole table; says what it had to leave out.
 """
@@ -15,11 +15,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 
-from benchmarks import audience, emit_cost, fanout, growth, load, log, machine, outbox, pages
+from benchmarks import audience, emit_cost, fanout, growth, invoices, load, log, machine, outbox, pages
 from benchmarks.stage import Stage, stage
 from tests import services
 
-STAGED = ("latency", "drain", "emit", "pages")
+STAGED = ("latency", "drain", "emit", "pages", "usage", "closing")
 OF_EACH_ENGINE = {"latency", "drain"}
 PARTS = (*STAGED, "fanout", *load.PARTS)
 #: SQLite, with one writer at a time, is not asked for more.
@@ -67,6 +67,11 @@ def measure_stage(it: Stage, parts: set[str], table: Table) -> None:
     if "pages" in parts:
         for name, milliseconds in pages.times(it, pages.furnish(it)):
             table.add(f"page: {name}", it.database, "ms", milliseconds)
+    if "usage" in parts:
+        table.add("usage records accepted, in batches of 100", it.database, "records/s", invoices.accepted(it))
+    if "closing" in parts:
+        with it.only_the_database():
+            table.add(f"closing a month of {invoices.TENANTS:,} tenants", it.database, "s", invoices.closing(it))
     if "emit" in parts:
         with it.only_the_database():
             for writers in WRITERS:
@@ -112,6 +117,7 @@ def goals(table: Table) -> Iterator[str]:
     ours, theirs = table.median(what, "PostgreSQL, Centrifugo"), table.median(what, CONSUMER)
     if ours and theirs:
         yield _judged(f"{what}, ours against {CONSUMER}", ours / theirs, 1.5, True)
+    yield _goal(table, "usage records accepted, in batches of 100", "PostgreSQL", 2_000)
     for writers in WRITERS:
         yield _goal(table, f"action with emit() / without, {writers} at once", "PostgreSQL", 1.3, at_most=True)
     what = f"fan-out to {fanout.SUBSCRIBERS:,}, the server's CPU a delivery"

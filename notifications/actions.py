@@ -267,6 +267,19 @@ def follow_access(user: User, tenant: Tenant) -> None:
         _announce(inbox, change, some)
 
 
+@action
+def counts(user: User) -> tuple[int, int]:
+    """What a person's unread counter says, and how many there are. The same, unless something else has written."""
+    inbox = _lock(user)
+    return inbox.unread, Notification.objects.of(user).in_reach().unread().count()
+
+
+@action
+def count_again(user: User) -> None:
+    """Put a counter right that something else has made wrong, and say so."""
+    _announce(_lock(user), Change.READ, [])
+
+
 # --- Notices ----------------------------------------------------------------------------------------------------------
 
 
