@@ -459,6 +459,9 @@ SPECTACULAR_SETTINGS = {
             f"ErrorCode{code}Enum": f"drf_standardized_errors.openapi_serializers.ErrorCode{code}Enum.choices"
             for code in (401, 403, 404, 405, 406, 415, 429, 500)
         },
+        "MetricKindEnum": ["gauge", "counter"],
+        "AlertRuleKindEnum": ["threshold", "absence", "change"],
+        "AlertmanagerStatusEnum": ["firing", "resolved"],
     },
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
