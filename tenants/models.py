@@ -72,6 +72,7 @@ class Tenant(models.Model):
 
     class Meta:
         ordering = ["name"]
+        indexes = [models.Index(fields=["name", "id"], name="tenant_by_name")]  # as lists are cut
 
     def __str__(self) -> str:
         return self.name
