@@ -443,3 +443,63 @@ def test_whatever_people_choose_each_window_is_one_mail_and_each_notification_in
     bodies = "\n\n".join(message.body for message in django_mail.outbox)
     for one in Notification.objects.filter(mail__isnull=False):
         assert bodies.count(one.title) == 1, one.title
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_comes_while_its_digest_leaves_is_in_one_mail_all_the_same(bob, alice, tell, settings, monkeypatch):
+    """Three tell and two send, at once, while hours go by: whoever is late for a window is in the next."""
+    settings.MAIL_LEASE_SECONDS = 30 * 86_400  # nobody dies here, however fast this clock is
+    for person in (bob, alice):
+        prefers(person, Pace.HOURLY)
+    clock_hand = Hand()
+    monkeypatch.setattr(timezone, "now", clock_hand.moved)
+    monkeypatch.setattr(mails, "_SENDING", _Never())
+    problems: list[BaseException] = []
+
+    def tell_some(teller: int) -> None:
+        for number in range(12):
+            tell(chance.choice([bob, alice]), f"told {teller}-{number}.", kind=KIND)
+
+    def at_once(work) -> threading.Thread:
+        def run() -> None:
+            try:
+                work()
+            except BaseException as error:
+                problems.append(error)
+            finally:
+                connection.close()
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        return thread
+
+    chance = random.Random(7)
+    tellers = [at_once(lambda teller=teller: tell_some(teller)) for teller in range(3)]
+
+    def send_meanwhile() -> None:
+        while any(teller.is_alive() for teller in tellers):
+            mails.send_due(1)
+
+    senders = [at_once(send_meanwhile) for _ in range(2)]
+    for thread in tellers + senders:
+        thread.join(120)
+    assert problems == []
+    clock_hand.minutes += 24 * 60
+    mails.send_due(30)
+    assert set(states()) == {"sent"}
+    bodies = "\n".join(message.body for message in django_mail.outbox)
+    assert [bodies.count(f"told {teller}-{number}.") for teller in range(3) for number in range(12)] == [1] * 36
+    assert len(django_mail.outbox) == Mail.objects.count() > 2
+
+
+class Hand:
+    """A clock that goes on by some minutes whenever it is looked at."""
+
+    def __init__(self) -> None:
+        self.minutes = 0
+        self._lock = threading.Lock()
+
+    def moved(self) -> datetime:
+        with self._lock:
+            self.minutes += 3
+            return NOON + timedelta(minutes=self.minutes)
