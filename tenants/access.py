@@ -58,10 +58,14 @@ class TenantSuspended(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Who may: people of at least this role (None: any member), keys with this scope (None: no key)."""
+    """Who may: people of at least this role (None: any member), keys with this scope (None: no key).
+
+    `even_suspended`: a suspended tenant's people too, for what may end its suspension.
+    """
 
     role: Role | None = None
     scope: str | None = None
+    even_suspended: bool = False
 
     def admits(self, role: str) -> bool:
         return self.role in (None, role) or role == Role.TENANT_ADMIN
@@ -78,12 +82,12 @@ def memberships_of(user: User | AnonymousUser) -> QuerySet[Membership]:
     return memberships.filter(user=user, user__is_active=True).order_by("tenant__name", "id")
 
 
-def membership_of(user: User | AnonymousUser, slug: str) -> Membership:
+def membership_of(user: User | AnonymousUser, slug: str, *, even_suspended: bool = False) -> Membership:
     """The person's membership of the tenant with this slug, now. Raises NoSuchTenant and TenantSuspended."""
     membership = memberships_of(user).filter(tenant__slug=slug).first()
     if membership is None:
         raise NoSuchTenant(slug)
-    if membership.tenant.is_suspended:
+    if membership.tenant.is_suspended and not even_suspended:
         raise TenantSuspended(membership.tenant)
     return membership
 
@@ -308,7 +312,7 @@ class TenantAPIView(APIView):
         slug = request.headers.get(TENANT_HEADER)
         if not slug:
             raise ValidationError({TENANT_HEADER: "Name the tenant in this header, by its slug."})
-        membership = membership_of(user, slug)
+        membership = membership_of(user, slug, even_suspended=rule.even_suspended)
         if rule.role and not rule.admits(membership.role):
             needed, held = Role(rule.role).label, Role(membership.role).label
             raise PermissionDenied(f"This needs the role {needed}; you are a {held}.", code="role_needed")
