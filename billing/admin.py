@@ -1,21 +1,30 @@
 """What is sold is edited here; what was used, owed and paid is read. Rows of usage may be millions: not counted."""
 
-from django.contrib import admin
-from django.db.models import QuerySet
-from django.http import HttpRequest
+from collections.abc import Callable
+from typing import Any
 
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+
+from accounts.actions import Refused
 from accounts.admin_site import ActionAdmin, who
-from billing import actions
+from accounts.models import User
+from billing import actions, payments
 from billing.models import (
     CountedValue,
     Crossing,
     GatewayEvent,
     Invoice,
     InvoiceLine,
+    LocalCharge,
     Meter,
     Payment,
+    PaymentMethod,
     Period,
     Plan,
+    Refund,
     Segment,
     Series,
     Subscription,
@@ -167,10 +176,56 @@ class InvoiceAdmin(BillingAdmin):
     search_fields = ["=number", "=tenant__slug"]
     search_help_text = "An invoice's whole number, or a tenant's slug"
     readonly_fields = ["sum"]
+    actions = ["collect", "take_by_hand", "refund", "void"]
 
     @admin.display(description="Total")
     def sum(self, invoice: Invoice) -> str:
         return invoice.total
+
+    def has_pay_permission(self, request: HttpRequest) -> bool:
+        return who(request).has_perm("billing.change_invoice")
+
+    def response_action(self, request: HttpRequest, queryset: Any, *args: Any, **kwargs: Any) -> HttpResponse | None:
+        """Not in one transaction: gateways are asked between two of them."""
+        return super(ActionAdmin, self).response_action(request, queryset, *args, **kwargs)
+
+    @admin.action(description="Collect now", permissions=["pay"])
+    def collect(self, request: HttpRequest, queryset: QuerySet[Invoice]) -> None:
+        self._each(request, queryset, lambda invoice: payments.pay(invoice, by=who(request)))
+
+    @admin.action(description="Write down as paid in another way…", permissions=["pay"])
+    def take_by_hand(self, request: HttpRequest, queryset: QuerySet[Invoice]) -> HttpResponse | None:
+        return self._with_a_reason(request, queryset, "take_by_hand", payments.take_by_hand)
+
+    @admin.action(description="Give back what is left of it…", permissions=["pay"])
+    def refund(self, request: HttpRequest, queryset: QuerySet[Invoice]) -> HttpResponse | None:
+        return self._with_a_reason(request, queryset, "refund", payments.refund)
+
+    @admin.action(description="Give up (void)…", permissions=["pay"])
+    def void(self, request: HttpRequest, queryset: QuerySet[Invoice]) -> HttpResponse | None:
+        return self._with_a_reason(request, queryset, "void", payments.void)
+
+    def _with_a_reason(
+        self, request: HttpRequest, queryset: QuerySet[Invoice], name: str, do: Callable[[Invoice, str, User], object]
+    ) -> HttpResponse | None:
+        """Asks first for the words that the tenant reads."""
+        reason = request.POST.get("reason", "").strip()
+        if not reason:
+            title = self.get_actions(request)[name][2].rstrip("…")
+            context = self.admin_site.each_context(request) | {"invoices": queryset, "title": title, "action": name}
+            return TemplateResponse(request, "billing/admin_reason.html", context)
+        self._each(request, queryset, lambda invoice: do(invoice, reason, who(request)))
+        return None
+
+    def _each(self, request: HttpRequest, queryset: QuerySet[Invoice], do: Callable[[Invoice], object]) -> None:
+        """To each by itself: what is refused for one is said, and the others go on."""
+        for invoice in queryset.select_related("tenant").order_by("created_at"):
+            try:
+                do(invoice)
+                invoice.refresh_from_db(fields=["status", "reason"])
+                self.message_user(request, f"{invoice} is {invoice.get_status_display().lower()}. {invoice.reason}")
+            except Refused as refused:
+                self.message_user(request, str(refused), messages.ERROR)
 
 
 @admin.register(InvoiceLine)
@@ -197,3 +252,28 @@ class GatewayEventAdmin(ReadOnlyAdmin, ActionAdmin):
     list_filter = ["gateway"]
     search_fields = ["=event_id"]
     ordering = ["-id"]
+
+
+@admin.register(Refund)
+class RefundAdmin(BillingAdmin):
+    list_display = ["created_at", "tenant", "payment", "status", "amount_minor", "currency", "purpose", "credit_note"]
+    list_filter = ["status", "is_surplus"]
+    list_select_related = ["tenant", "payment", "credit_note"]
+    search_fields = ["=payment__invoice__number", "=reference", "=tenant__slug"]
+    search_help_text = "An invoice's number, a gateway's reference, or a tenant's slug"
+
+
+@admin.register(PaymentMethod)
+class PaymentMethodAdmin(BillingAdmin):
+    list_display = ["tenant", "gateway", "customer", "reference", "changed_at"]
+    list_filter = ["gateway"]
+
+
+@admin.register(LocalCharge)
+class LocalChargeAdmin(ReadOnlyAdmin, ActionAdmin):
+    """The books of the local test gateway."""
+
+    list_display = ["created_at", "reference", "outcome", "minor", "currency", "refunds"]
+    list_filter = ["outcome"]
+    search_fields = ["=reference", "=key"]
+    ordering = ["-created_at"]

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from billing import api
+from billing import api, api_invoices
 
 urlpatterns = [
     path("billing/usage", api.UsageView.as_view(), name="api_usage"),
@@ -11,4 +11,17 @@ urlpatterns = [
     path("billing/subscription/cancel", api.CancelView.as_view(), name="api_subscription_cancel"),
     path("billing/thresholds", api.ThresholdListView.as_view(), name="api_thresholds"),
     path("billing/thresholds/remove", api.ThresholdRemoveView.as_view(), name="api_threshold_remove"),
+    path("billing/invoices", api_invoices.InvoiceListView.as_view(), name="api_invoices"),
+    path("billing/invoices/projected", api_invoices.ProjectedView.as_view(), name="api_invoice_projected"),
+    path("billing/invoices/<uuid:invoice_id>", api_invoices.InvoiceView.as_view(), name="api_invoice"),
+    path(
+        "billing/invoices/<uuid:invoice_id>/lines/<int:position>/records",
+        api_invoices.RecordsView.as_view(),
+        name="api_invoice_records",
+    ),
+    path("billing/invoices/<uuid:invoice_id>/pay", api_invoices.PayView.as_view(), name="api_invoice_pay"),
+    path("billing/invoices/<uuid:invoice_id>/refund", api_invoices.RefundView.as_view(), name="api_invoice_refund"),
+    path("billing/invoices/<uuid:invoice_id>/void", api_invoices.VoidView.as_view(), name="api_invoice_void"),
+    path("billing/payment-method", api_invoices.MethodView.as_view(), name="api_payment_method"),
+    path("billing/webhooks/<slug:gateway>", api_invoices.callback, name="api_gateway_callback"),
 ]

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from billing.models import Invoice, Subscription, Usage
+from billing.models import Invoice, Kind, Subscription, Usage, wire_time
 from billing.money import from_minor
 from events import channels
 from events.catalogue import EventType, register
@@ -13,6 +13,7 @@ from events.channels import Channel, Topic
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Happened = Literal["created", "paid", "failed", "refunded", "voided"]
+AT = "2026-11-23T15:04:05.123Z"
 #: In words: "Invoice A-7 over €12.00 ..."
 _HAPPENED = {
     "created": "was issued",
@@ -127,7 +128,10 @@ class UsageUpdate(EventType):
 
 @register
 class InvoiceEvent(EventType):
-    """Something happened to an invoice. `amount` is in whole units of the currency, exact: "128.40"."""
+    """Something happened to an invoice or a credit note. `amount` is in whole units of the currency, exact: "128.40".
+
+    `next_try_at`: when it is tried again to collect one that failed; None: not by itself.
+    """
 
     type: ClassVar[str] = "invoice_event"
 
@@ -138,6 +142,8 @@ class InvoiceEvent(EventType):
     amount: Annotated[str, Field(pattern=r"^-?\d+(\.\d+)?$")]
     currency: Annotated[str, Field(min_length=3, max_length=3)]
     reason: str = ""
+    kind: Literal["invoice", "credit_note"] = "invoice"
+    next_try_at: str | None = None
 
     @classmethod
     def of(cls, invoice: Invoice, event: Happened) -> "InvoiceEvent":
@@ -150,6 +156,8 @@ class InvoiceEvent(EventType):
             amount=str(from_minor(invoice.total_minor, invoice.currency)),
             currency=invoice.currency,
             reason=invoice.reason,
+            kind=Kind(invoice.kind).value,
+            next_try_at=wire_time(invoice.next_try_at),
         )
 
     def channels(self) -> Sequence[Channel]:
@@ -158,10 +166,12 @@ class InvoiceEvent(EventType):
 
     def describe(self, who: str) -> str:
         amount = f"{Decimal(self.amount):,} {self.currency}"
-        return f"Invoice {self.number} over {amount} {_HAPPENED[self.event]}"
+        what = "Invoice" if self.kind == "invoice" else "Credit note"
+        return f"{what} {self.number} over {amount} {_HAPPENED[self.event]}"
 
     @classmethod
     def samples(cls) -> Iterable["InvoiceEvent"]:
         known = {"tenant_id": UUID(int=1), "invoice_id": UUID(int=2), "number": "A-000007", "currency": "EUR"}
         yield cls(**known, version=2, event="created", amount="128.40")
-        yield cls(**known, version=3, event="failed", amount="128.40", reason="The card was declined.")
+        yield cls(**known, version=3, event="failed", amount="128.40", reason="The card was declined.", next_try_at=AT)
+        yield cls(**known | {"number": "CN-000001"}, version=3, event="created", amount="-28.40", kind="credit_note")

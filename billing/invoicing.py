@@ -166,14 +166,19 @@ def close(period: Period, now: datetime | None = None) -> Invoice | None:
                 return None
             current.closed_at = max(now, timezone.now())  # under the lock: what is recorded later, says a later moment
             current.save(update_fields=["closed_at"])
-            late = not_adjusted(current.tenant)
-            invoice, lines = drafted(current, _last_plan(current), [*lines_of(current), *adjustments(late)])
+            invoice, lines = draft_of(current)
             invoice.save(force_insert=True)
             InvoiceLine.objects.bulk_create(lines)
-            late.update(adjusted_by=invoice)
+            not_adjusted(current.tenant).update(adjusted_by=invoice)
             return issue(invoice, now)
     except NoSubscription:
         return None
+
+
+def draft_of(period: Period) -> tuple[Invoice, list[InvoiceLine]]:
+    """What the period's invoice would say by the records there are now. Not saved."""
+    late = not_adjusted(period.tenant)
+    return drafted(period, _last_plan(period), [*lines_of(period), *adjustments(late)])
 
 
 def _last_plan(period: Period) -> Plan:
@@ -254,6 +259,8 @@ def stored(invoice: Invoice, position: int, line: Line) -> InvoiceLine:
         carries=line.carries,
         quantity=rounded(charge.quantity) if charge else None,
         unit_amount=f"{charge.unit:f}" if charge else "",
+        tier_from=rounded(charge.since) if charge else None,
+        tier_to=rounded(charge.up_to) if charge and charge.up_to is not None else None,
         since=line.since,
         until=line.until,
         amount_minor=line.minor,
@@ -263,9 +270,12 @@ def stored(invoice: Invoice, position: int, line: Line) -> InvoiceLine:
 def issue(invoice: Invoice, now: datetime, series: str = SERIES, by: HasActor | None = None) -> Invoice:
     """Give a saved draft its number: the series' lock is the last one taken, and held the shortest.
 
-    An invoice over nothing is paid by that.
+    An invoice over nothing is paid by that; a credit note is settled from the start: the money has gone.
     """
     invoice.move_to(Status.OPEN)
+    if invoice.kind == Kind.CREDIT_NOTE:
+        invoice.move_to(Status.PAID)
+        invoice.settled_at = now
     invoice.issued_at, invoice.due_at = now, now + timedelta(days=settings.INVOICE_DUE_DAYS)
     invoice.number = next_number(series)
     invoice.save()

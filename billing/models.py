@@ -5,7 +5,7 @@ Between rows of one tenant references are RESTRICT: they hold against everything
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any, ClassVar
@@ -26,6 +26,11 @@ from tenants.models import Tenant
 
 KEY_LENGTH = 200
 SLUG = RegexValidator(r"^[a-z][a-z0-9_]*$", "Use lower-case letters, digits and underscores, beginning with a letter.")
+
+
+def wire_time(at: datetime | None) -> str | None:
+    """A moment as events and the API write it: UTC, milliseconds, Z."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z") if at else None
 
 
 class Frozen(RuntimeError):
@@ -135,6 +140,9 @@ class Subscription(models.Model):
     started_at = models.DateTimeField()
     cancelled_at = models.DateTimeField(null=True, blank=True, help_text="When it was asked to end with its period.")
     ended_at = models.DateTimeField(null=True, blank=True)
+    suspended_at = models.DateTimeField(
+        null=True, blank=True, help_text="When the tenant was suspended because it does not pay, until it has."
+    )
     version = models.PositiveBigIntegerField(default=1)
 
     objects: ClassVar[TenantManager[Subscription]] = TenantManager()
@@ -373,6 +381,8 @@ class Invoice(models.Model):
     due_at = models.DateTimeField(null=True, blank=True)
     settled_at = models.DateTimeField(null=True, blank=True, help_text="When it was paid, refunded or voided.")
     reason = models.CharField(max_length=300, blank=True, help_text="Why it failed or was voided, in words for people.")
+    tries = models.PositiveSmallIntegerField(default=0, help_text="To collect it by schedule, which failed.")
+    next_try_at = models.DateTimeField(null=True, blank=True, help_text="Of a failed one; none: not by itself.")
     version = models.PositiveBigIntegerField(default=1)
 
     objects: ClassVar[TenantManager[Invoice]] = TenantManager()
@@ -390,7 +400,12 @@ class Invoice(models.Model):
                 name="a_credit_note_credits_an_invoice",
             ),
         ]
-        indexes = [models.Index(fields=["tenant", "-created_at"], name="invoices_of_a_tenant")]
+        indexes = [
+            models.Index(fields=["tenant", "-created_at"], name="invoices_of_a_tenant"),
+            models.Index(
+                fields=["due_at"], condition=Q(status__in=[Status.OPEN, Status.FAILED]), name="invoices_that_are_owed"
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.number or "Draft"
@@ -420,6 +435,8 @@ class InvoiceLine(models.Model):
     carries = models.BooleanField(default=False, help_text="What an invoice was below nothing, for the next one.")
     quantity = QuantityField(null=True, blank=True, help_text="Rounded to six places; the sum was not.")
     unit_amount = models.CharField(max_length=40, blank=True, help_text="Of one, in whole units of the currency.")
+    tier_from = QuantityField(null=True, blank=True, help_text="Where its tier begins, as the usage is counted.")
+    tier_to = QuantityField(null=True, blank=True, help_text="Where it ends; none: nowhere.")
     since = models.DateTimeField()
     until = models.DateTimeField()
     amount_minor = models.BigIntegerField()
@@ -437,6 +454,21 @@ class InvoiceLine(models.Model):
 # --- What was paid ----------------------------------------------------------------------------------------------------
 
 
+class PaymentMethod(models.Model):
+    """How a tenant pays, by the names that its gateway gave: what a card says never comes here."""
+
+    tenant = models.OneToOneField(Tenant, on_delete=models.CASCADE, primary_key=True, related_name="payment_method")
+    gateway = models.CharField(max_length=20)
+    customer = models.CharField(max_length=200, help_text="The gateway's name of the tenant.")
+    reference = models.CharField(max_length=200, blank=True, help_text="Its name of the means; empty: none was given.")
+    changed_at = models.DateTimeField(default=timezone.now)
+
+    objects: ClassVar[TenantManager[PaymentMethod]] = TenantManager()
+
+    def __str__(self) -> str:
+        return f"{self.gateway} {self.reference}"
+
+
 class PaymentStatus(models.TextChoices):
     PENDING = "pending", "Pending"
     PAID = "paid", "Paid"
@@ -444,20 +476,33 @@ class PaymentStatus(models.TextChoices):
     REFUNDED = "refunded", "Refunded"
 
 
-class Payment(models.Model):
-    """One try to collect an invoice. Its id goes to the gateway as idempotency key: asking again pays once."""
+class Asked(models.Model):
+    """Something that a gateway is asked for, under this row's id as key, until it has answered."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="+")
-    invoice = models.ForeignKey(Invoice, on_delete=models.CASCADE, related_name="payments")
-    gateway = models.CharField(max_length=20)
     reference = models.CharField(max_length=200, blank=True, help_text="The gateway's own id of it.")
-    status = models.CharField(max_length=10, choices=PaymentStatus.choices, default=PaymentStatus.PENDING)
     amount_minor = models.BigIntegerField()
     currency = models.CharField(max_length=3)
     reason = models.CharField(max_length=300, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
     decided_at = models.DateTimeField(null=True, blank=True)
+    asked = models.PositiveIntegerField(default=0, help_text="How often the gateway was asked.")
+    ask_at = models.DateTimeField(default=timezone.now, help_text="When to ask again, if nobody has heard by then.")
+
+    class Meta:
+        abstract = True
+
+
+class Payment(Asked):
+    """One try to collect an invoice. Its id goes to the gateway as idempotency key: asking again pays once."""
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="+")
+    invoice = models.ForeignKey(Invoice, on_delete=models.CASCADE, related_name="payments")
+    gateway = models.CharField(max_length=20)
+    customer = models.CharField(max_length=200, blank=True, help_text="As it was when the gateway was first asked.")
+    method = models.CharField(max_length=200, blank=True)
+    status = models.CharField(max_length=10, choices=PaymentStatus.choices, default=PaymentStatus.PENDING)
+    is_scheduled = models.BooleanField(default=False, help_text="Tried by schedule, not by somebody.")
 
     objects: ClassVar[TenantManager[Payment]] = TenantManager()
 
@@ -471,9 +516,44 @@ class Payment(models.Model):
                 fields=["gateway", "reference"], condition=~Q(reference=""), name="one_payment_per_reference"
             ),
         ]
+        indexes = [
+            models.Index(fields=["ask_at"], condition=Q(status=PaymentStatus.PENDING), name="payments_to_ask_for")
+        ]
 
     def __str__(self) -> str:
         return f"{shown(self.amount_minor, self.currency)}, {self.get_status_display().lower()}"
+
+
+class RefundStatus(models.TextChoices):
+    PENDING = "pending", "Pending"
+    DONE = "done", "Done"
+    REFUSED = "refused", "Refused"
+
+
+class Refund(Asked):
+    """Money that goes back. With a credit note, if the invoice is given back; without, if it was paid twice."""
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="+")
+    payment = models.ForeignKey(Payment, on_delete=models.CASCADE, related_name="refunds")
+    status = models.CharField(max_length=10, choices=RefundStatus.choices, default=RefundStatus.PENDING)
+    is_surplus = models.BooleanField(default=False, help_text="The invoice was not owed any more when it was paid.")
+    purpose = models.CharField(max_length=300, help_text="Why, in words for people.")
+    credit_note = models.ForeignKey(Invoice, on_delete=models.RESTRICT, null=True, blank=True, related_name="+")
+
+    objects: ClassVar[TenantManager[Refund]] = TenantManager()
+
+    class Meta:
+        ordering = ["-created_at"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["payment"], condition=Q(status=RefundStatus.PENDING), name="one_refund_at_a_time"
+            ),
+            models.CheckConstraint(condition=Q(amount_minor__gt=0), name="a_refund_gives_something_back"),
+        ]
+        indexes = [models.Index(fields=["ask_at"], condition=Q(status=RefundStatus.PENDING), name="refunds_to_ask_for")]
+
+    def __str__(self) -> str:
+        return f"{shown(self.amount_minor, self.currency)} back, {self.get_status_display().lower()}"
 
 
 class GatewayEvent(models.Model):
@@ -489,3 +569,20 @@ class GatewayEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.gateway} {self.event_id}"
+
+
+class LocalCharge(models.Model):
+    """A line in the books of the local test gateway, which is nobody's: see gateways/local.py."""
+
+    key = models.CharField(max_length=64, primary_key=True)
+    reference = models.CharField(max_length=200, unique=True)
+    outcome = models.CharField(max_length=10)
+    reason = models.CharField(max_length=300, blank=True)
+    minor = models.BigIntegerField()
+    currency = models.CharField(max_length=3)
+    refunds = models.JSONField(default=dict, help_text="Minor units by key.")
+    callbacks = models.JSONField(default=list, help_text="Those that are still to be sent.")
+    created_at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return self.reference

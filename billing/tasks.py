@@ -1,6 +1,6 @@
 from celery import shared_task
 
-from billing import actions, invoicing
+from billing import actions, dunning, invoicing, payments
 
 
 @shared_task
@@ -14,3 +14,22 @@ def begin_billing() -> None:
 def close_periods() -> None:
     """Invoice the periods that are over."""
     invoicing.close_what_is_over()
+
+
+@shared_task
+def collect() -> None:
+    """Collect what is due, and suspend who has not paid for too long."""
+    dunning.run()
+
+
+@shared_task
+def ask_gateways() -> None:
+    """Ask for what they have not decided. The local one also calls back, which others do by themselves."""
+    payments.send_local_callbacks()
+    payments.ask_again()
+
+
+@shared_task
+def forget_old_callbacks() -> None:
+    """Gateways say things again for days, not for months."""
+    payments.forget_old_callbacks()

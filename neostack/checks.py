@@ -12,6 +12,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 
+from billing import gateways
 from neostack.processes import SECRETS
 from realtime import engine_config
 
@@ -44,11 +45,11 @@ def refuse_unsafe_production() -> None:
 
 
 def errors() -> list[CheckMessage]:
-    return [*_debug(), *_secrets(), *_hosts(), *_origins(), *_engine_redis(), *_signing_keys()]
+    return [*_debug(), *_secrets(), *_hosts(), *_origins(), *_engine_redis(), *_signing_keys(), *_gateway()]
 
 
 def warnings() -> list[CheckMessage]:
-    return [*_embedded_engine(), *_one_port(), *_sqlite(), *_plain_http()]
+    return [*_embedded_engine(), *_one_port(), *_sqlite(), *_plain_http(), *_no_money()]
 
 
 def _debug() -> Iterator[CheckMessage]:
@@ -113,6 +114,36 @@ def _signing_keys() -> Iterator[CheckMessage]:
             hint=f"Unset it, or give it {LEAD_MIN_SECONDS:g} or more.",
             id="neostack.E009",
         )
+
+
+def _gateway() -> Iterator[CheckMessage]:
+    gateway, local = settings.PAYMENT_GATEWAY, settings.LOCAL_GATEWAY_SECRET
+    if gateway not in ("", *gateways.MODULES):
+        names = ", ".join(gateways.MODULES)
+        yield Error(f"PAYMENT_GATEWAY={gateway} is not known.", hint=f"One of: {names}.", id="neostack.E010")
+    if gateway == "local" and (local.startswith(settings.DEVELOPMENT_SECRET) or len(local) < SECRET_MIN_CHARACTERS):
+        yield Error(
+            "LOCAL_GATEWAY_SECRET is the development value, or short: anybody could call an invoice paid.",
+            hint="Set PAYMENT_GATEWAY=stripe, or give the local gateway a random secret of its own.",
+            id="neostack.E011",
+        )
+    if gateway == "stripe" and not (settings.STRIPE_SECRET_KEY and settings.STRIPE_WEBHOOK_SECRET):
+        yield Error(
+            "PAYMENT_GATEWAY=stripe needs STRIPE_SECRET_KEY and STRIPE_WEBHOOK_SECRET.",
+            hint="Both are in Stripe's dashboard; the second is that of the webhook at /api/billing/webhooks/stripe.",
+            id="neostack.E012",
+        )
+
+
+def _no_money() -> Iterator[CheckMessage]:
+    if settings.PAYMENT_GATEWAY == "local":
+        yield Warning(
+            "The local gateway moves no money.",
+            hint="Set PAYMENT_GATEWAY=stripe, or leave it empty.",
+            id="neostack.W005",
+        )
+    elif settings.PAYMENT_GATEWAY == "stripe" and "_test_" in settings.STRIPE_SECRET_KEY:
+        yield Warning("STRIPE_SECRET_KEY is a test key: no card is charged.", hint="Use sk_live_.", id="neostack.W006")
 
 
 def _embedded_engine() -> Iterator[CheckMessage]:

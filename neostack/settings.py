@@ -381,6 +381,33 @@ MAIL_RETRY_MAX_SECONDS = env.float("MAIL_RETRY_MAX_SECONDS", default=3600.0)
 #: So long after it was due a mail is given up on.
 MAIL_TRIED_HOURS = env.float("MAIL_TRIED_HOURS", default=72.0)
 
+# --- Payments ---------------------------------------------------------------------------------------------------------
+
+#: Who collects: "stripe"; "local", a gateway for tests, which moves no money; "" for nobody, then staff write down what
+#: was paid.
+PAYMENT_GATEWAY = env.str("PAYMENT_GATEWAY", default="local" if DEBUG else "")
+#: Signs what the local gateway calls to say.
+LOCAL_GATEWAY_SECRET = env.str(
+    "LOCAL_GATEWAY_SECRET", default=f"{DEVELOPMENT_SECRET}local_gateway_secret" if DEBUG else ""
+)
+#: Stripe's secret key, sk_... or rk_..., and the secret of the webhook at /api/billing/webhooks/stripe, whsec_...
+STRIPE_SECRET_KEY = env.str("STRIPE_SECRET_KEY", default="")
+STRIPE_WEBHOOK_SECRET = env.str("STRIPE_WEBHOOK_SECRET", default="")
+#: Where Stripe's API is, if not at Stripe: for tests.
+STRIPE_API_ADDRESS = env.str("STRIPE_API_ADDRESS", default="")
+#: A gateway answers within this, or is asked again later under the same key.
+GATEWAY_TIMEOUT_SECONDS = env.float("GATEWAY_TIMEOUT_SECONDS", default=20.0)
+#: A gateway's call that was signed longer ago is not believed.
+CALLBACK_TOLERANCE_SECONDS = env.int("CALLBACK_TOLERANCE_SECONDS", default=300)
+#: After so long a gateway is asked for what it has not decided; then twice as long each time, up to an hour.
+PAYMENT_ASKED_AGAIN_SECONDS = env.int("PAYMENT_ASKED_AGAIN_SECONDS", default=60)
+#: Tries to pay that the people of one tenant may make in a second.
+PAYMENTS_PER_SECOND = env.int("PAYMENTS_PER_SECOND", default=5)
+#: An invoice is collected when it is due; one that could not be, again so many days after each failure.
+DUNNING_RETRY_DAYS = env.list("DUNNING_RETRY_DAYS", cast=int, default=[1, 3, 7])
+#: A tenant whose invoice is overdue for so long is suspended, until it has paid.
+UNPAID_SUSPENDED_AFTER_DAYS = env.int("UNPAID_SUSPENDED_AFTER_DAYS", default=14)
+
 # --- Celery: wake-ups and schedules, never the work itself -----------------------------------------------------------
 
 CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default=REDIS_URL or f"sqla+sqlite:///{LOCAL_DIR / 'celery.sqlite3'}")
@@ -405,6 +432,13 @@ CELERY_BEAT_SCHEDULE = {
         "task": "monitoring.tasks.forget_old_alerts",
         "schedule": 3600.0,
         "options": {"expires": 3600},
+    },
+    "collect": {"task": "billing.tasks.collect", "schedule": 60.0, "options": {"expires": 60}},
+    "ask_gateways": {"task": "billing.tasks.ask_gateways", "schedule": 10.0, "options": {"expires": 10}},
+    "forget_old_callbacks": {
+        "task": "billing.tasks.forget_old_callbacks",
+        "schedule": 86_400.0,
+        "options": {"expires": 86_400},
     },
     "mark_lost": {"task": "deployments.tasks.mark_lost", "schedule": 5.0, "options": {"expires": 5}},
     "forget_old_idempotency_keys": {

@@ -20,6 +20,9 @@ from django.utils import timezone
 from django_scopes import scopes_disabled
 
 from billing import actions as billing
+from billing import payments
+from billing.invoicing import issue
+from billing.models import Invoice, InvoiceLine
 from conftest import Person, make_person
 from deployments import actions as deployments
 from deployments.models import Deployment, Stack
@@ -57,9 +60,11 @@ API_READ = row(          200, 200, 404,   404, 404, 401,      200,  403,  404)
 API_READ_ADMIN = row(    200, 403, 404,   404, 404, 401,      200,  403,  404)
 API_WRITE = row(         201, 403, 404,   404, 404, 401,      201,  403,  404)
 API_CHANGE = API_READ_ADMIN
+API_STAFF = row(         404, 404, 404,   200, 404, 401,      404,  404,  404)
 API_PEOPLE = row(        200, 200, 200,   200, 200, 401,      403,  403,  403)
 FEED = row(              200, 200, 200,   200, 200, 401,      200,  403,  200)
 NOTICE = row(            202, 202, 403,   202, 403, 401,      202,  403,  403)
+NOT_SIGNED = row(        400, 400, 400,   400, 400, 400,      400,  400,  400)
 NOBODY = row(            403, 403, 403,   403, 403, 403,      403,  403,  403)
 # A person's own decision, which no key takes.
 API_PERSON = row(        200, 403, 404,   404, 404, 401,      403,  403,  403)
@@ -74,6 +79,7 @@ class World:
     globex: Tenant
     deployment: Deployment
     membership: Membership  # Bob's
+    invoice: Invoice  # acme's, void
     people: dict[str, Person]
     keys: dict[str, tuple[ApiKey, str]]
     made: UUID = SOME_ID  # what the row speaks of, where it is none of these
@@ -115,8 +121,21 @@ def world(acme, globex, alice, bob, charlie, platform_admin, stranger, settings)
         bobs = Membership.objects.get(tenant=acme, user=bob.user)
         for tenant in (acme, globex):
             billing.ensure_subscribed(tenant, at=timezone.now() - timedelta(minutes=1))
+        invoice = make_void_invoice(acme, platform_admin)
     people = dict(zip(WHO, (alice, bob, charlie, platform_admin, dora, stranger), strict=False))
-    return World(acme, globex, deployment, bobs, people, keys)
+    return World(acme, globex, deployment, bobs, invoice, people, keys)
+
+
+def make_void_invoice(acme: Tenant, admin: Person) -> Invoice:
+    """Of one line. Void, so that no row that pays decides the rows that follow."""
+    with billing.locked(acme):
+        now = timezone.now()
+        invoice = Invoice.objects.create(tenant=acme, currency="EUR", total_minor=100)
+        InvoiceLine.objects.create(
+            tenant=acme, invoice=invoice, position=1, description="A line", since=now, until=now, amount_minor=100
+        )
+        issue(invoice, now)
+    return payments.void(invoice, "For the table", by=admin.user)
 
 
 def make_stack(admin: Person) -> Stack:
@@ -151,6 +170,9 @@ def page(route: str, expected: dict[str, int | str], method: str = "GET", data: 
             "<int:number>": str(world.deployment.number),
             "<int:membership>": str(world.membership.pk),
             "<uuid:deployment_id>": str(world.deployment.id),
+            "<uuid:invoice_id>": str(world.invoice.id),
+            "<int:position>": "1",
+            "<slug:gateway>": "local",
             "<uuid:id>": str(world.deployment.id),
         }.items():
             found = found.replace(name, value)
@@ -392,6 +414,17 @@ ROWS = [
     page("api/billing/thresholds", API_READ | {"globex_key": 200}),
     page("api/billing/thresholds", API_PERSON | {"alice": 201}, "POST", THRESHOLD),
     page("api/billing/thresholds/remove", API_PERSON, "POST", THRESHOLD),
+    page("api/billing/invoices", API_READ | {"globex_key": 200}),
+    page("api/billing/invoices/projected", API_READ | {"globex_key": 200}),
+    page("api/billing/invoices/<uuid:invoice_id>", API_READ),
+    page("api/billing/invoices/<uuid:invoice_id>/lines/<int:position>/records", API_READ),
+    # 409: the table's invoice is void, which can be neither paid nor given back nor given up again.
+    page("api/billing/invoices/<uuid:invoice_id>/pay", API_PERSON | {"alice": 409}, "POST"),
+    page("api/billing/invoices/<uuid:invoice_id>/refund", API_STAFF | {"ada": 409}, "POST", {"reason": "Sorry"}),
+    page("api/billing/invoices/<uuid:invoice_id>/void", API_STAFF | {"ada": 409}, "POST", {"reason": "Sorry"}),
+    page("api/billing/payment-method", API_PERSON),
+    page("api/billing/payment-method", API_PERSON, "POST", {"reference": "pays"}),
+    page("api/billing/webhooks/<slug:gateway>", NOT_SIGNED, "POST"),  # only who signs: see billing/tests
     page("api/realtime/token", API_PEOPLE, "POST"),
     page("api/realtime/subscriptions", API_PEOPLE, "POST", {"channels": ["system:health"]}),
     # A person's inbox. The notification is nobody's: its id is passed over.
@@ -489,10 +522,10 @@ def outcome(response: HttpResponse) -> int | str:
 
 
 def not_there(url: str, world: World) -> str:
-    """The same URL for a tenant, or a deployment, that never existed."""
-    another = str(uuid4())
-    url = url.replace("/t/acme/", "/t/never-used/").replace(str(world.deployment.id), another)
-    return url.replace(str(world.made), another)
+    """The same URL for a tenant, a deployment, an invoice or what the row has made, which never existed."""
+    for known in (world.deployment.id, world.invoice.id, world.made):
+        url = url.replace(str(known), str(uuid4()))
+    return url.replace("/t/acme/", "/t/never-used/")
 
 
 def same_answer(one: HttpResponse, other: HttpResponse) -> bool:

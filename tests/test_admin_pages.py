@@ -19,7 +19,17 @@ from accounts.models import User
 from billing import actions as billing
 from billing import invoicing
 from billing.actions import Used
-from billing.models import GatewayEvent, Invoice, Meter, Payment, Plan, Subscription, UsageRecord
+from billing.models import (
+    GatewayEvent,
+    Invoice,
+    LocalCharge,
+    Meter,
+    Payment,
+    PaymentMethod,
+    Plan,
+    Subscription,
+    UsageRecord,
+)
 from conftest import Person
 from deployments import actions as deployments
 from deployments.models import Deployment, Release, Stack
@@ -113,7 +123,10 @@ def bill(number: int, tenant: Tenant) -> None:
     invoicing.close_what_is_over()
     invoice = Invoice.objects.filter(tenant=tenant).latest("created_at")
     money = {"amount_minor": invoice.total_minor, "currency": invoice.currency}
-    Payment.objects.create(tenant=tenant, invoice=invoice, gateway="local", reference=f"r{number}", **money)
+    payment = Payment.objects.create(tenant=tenant, invoice=invoice, gateway="local", reference=f"r{number}", **money)
+    payment.refunds.create(tenant=tenant, purpose="Sorry", credit_note=invoice, **money)
+    PaymentMethod.objects.create(tenant=tenant, gateway="local", customer=f"c{number}", reference="pays")
+    LocalCharge.objects.create(key=f"k{number}", reference=f"r{number}", outcome="done", minor=1, currency="EUR")
     GatewayEvent.objects.create(gateway="local", event_id=f"e{number}")
 
 

@@ -60,12 +60,32 @@ def test_safe_settings_pass(safe):
         ("ALLOWED_HOSTS", "*", "ALLOWED_HOSTS lets any host name in"),
         ("ALLOWED_ORIGINS", "", "ALLOWED_ORIGINS checks nothing"),
         ("ALLOWED_ORIGINS", "https://*", "ALLOWED_ORIGINS checks nothing"),
+        ("PAYMENT_GATEWAY", "local", "anybody could call an invoice paid"),
+        ("PAYMENT_GATEWAY", "stripe", "needs STRIPE_SECRET_KEY and STRIPE_WEBHOOK_SECRET"),
+        ("PAYMENT_GATEWAY", "barter", "PAYMENT_GATEWAY=barter is not known"),
     ],
 )
 def test_an_unsafe_setting_fails_the_deploy_check(safe, setting, value, sentence):
     result = check(safe | {setting: value})
     assert result.returncode != 0
     assert sentence in result.stderr
+
+
+def test_the_development_secret_of_the_local_gateway_is_refused(safe):
+    known = safe | {"PAYMENT_GATEWAY": "local", "LOCAL_GATEWAY_SECRET": "development-only-not-a-secret-local_gateway"}
+    result = run(["manage.py", "migrate"], known)
+    assert result.returncode != 0
+    assert "LOCAL_GATEWAY_SECRET is the development value" in result.stderr
+
+
+def test_gateways_that_move_no_money_are_only_warned_of(safe):
+    local = check(safe | {"PAYMENT_GATEWAY": "local", "LOCAL_GATEWAY_SECRET": "x" * 40})
+    test_key = {"STRIPE_SECRET_KEY": "sk_test_1", "STRIPE_WEBHOOK_SECRET": "whsec_1"}
+    stripe = check(safe | {"PAYMENT_GATEWAY": "stripe"} | test_key)
+    assert (local.returncode, stripe.returncode) == (0, 0)
+    assert "neostack.W005" in local.stderr
+    assert "neostack.W006" in stripe.stderr
+    assert "sk_test_1" not in stripe.stderr
 
 
 def test_secrets_must_differ(safe):

@@ -1,0 +1,378 @@
+"""/api/billing/invoices: what is owed, line by line down to the records; paying it; and what gateways call.
+
+Any member reads. Paying is the tenant admin's, in person: no key can. Giving back and giving up are the platform's.
+"""
+
+from decimal import Decimal
+from typing import Any, ClassVar
+from uuid import UUID
+
+from django.conf import settings
+from django.contrib.auth.models import AnonymousUser
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_POST
+from django_scopes import scopes_disabled
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
+from pydantic import BaseModel
+from rest_framework import serializers, status
+from rest_framework.authentication import SessionAuthentication
+from rest_framework.exceptions import APIException, NotAuthenticated, NotFound, Throttled
+from rest_framework.pagination import CursorPagination
+from rest_framework.permissions import AllowAny
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from accounts.actions import Refused
+from accounts.models import User
+from billing import gateways, payments, reading
+from billing.gateways import BadCallback, Unavailable, UnknownGateway
+from billing.models import Invoice, InvoiceLine, Kind, Payment, PaymentMethod, PaymentStatus, Status
+from billing.money import minor_per_unit
+from billing.reading import InvoiceDetail, InvoiceRead, PaymentRead, ProjectedInvoice, Read, RecordRead
+from tenants import rates
+from tenants.access import ApiKeyAuthentication, Rule, TenantAPIView, api_not_found, principal_of
+from tenants.api import NewestFirst, Strict, valid
+from tenants.models import Role, Tenant
+
+#: Who was suspended because it does not pay still reads what it owes, and pays.
+READ = Rule(scope="events:read", even_suspended=True)
+ADMIN = Rule(role=Role.TENANT_ADMIN, even_suspended=True)
+CURSOR = OpenApiParameter("cursor", str, description="From `next` or `previous` of the page before.")
+CALLBACK_MAX_BYTES = 256 * 1024
+
+
+# --- What goes out ----------------------------------------------------------------------------------------------------
+
+
+class InvoicePage(BaseModel):
+    next: str | None
+    previous: str | None
+    results: list[InvoiceRead]
+
+
+class RecordPage(BaseModel):
+    next: str | None
+    previous: str | None
+    results: list[RecordRead]
+
+
+class PayResult(Read):
+    """The invoice as it is now, and the try to pay it; `payment` is null if nothing was owed."""
+
+    invoice: InvoiceRead
+    payment: PaymentRead | None
+
+
+class RefundRead(Read):
+    """`creditNote`: its number, once the money has gone."""
+
+    id: UUID
+    status: str
+    amount: str
+    currency: str
+    reason: str
+    credit_note: str | None
+
+
+class MethodRead(Read):
+    """How the tenant pays. `given`: whether it has given a means of payment. `url`: where a person gives one."""
+
+    gateway: str
+    given: bool
+    url: str | None = None
+
+
+def out(found: Read) -> dict[str, Any]:
+    return found.model_dump(mode="json", by_alias=True)
+
+
+# --- What comes in ----------------------------------------------------------------------------------------------------
+
+
+class InvoiceQuery(serializers.Serializer[Any]):
+    status = serializers.MultipleChoiceField(
+        choices=[one for one in Status.choices if one[0] != "draft"], required=False
+    )
+    kind = serializers.ChoiceField(choices=Kind.choices, required=False)
+
+
+class RefundBody(Strict):
+    reason = serializers.CharField(max_length=250, help_text="It stands on the credit note.")
+    amount = serializers.DecimalField(
+        max_digits=20, decimal_places=4, required=False, help_text='In whole units: "12.50". Default: all that is left.'
+    )
+
+
+class VoidBody(Strict):
+    reason = serializers.CharField(max_length=250)
+
+
+class MethodBody(Strict):
+    reference = serializers.CharField(
+        max_length=200, required=False, help_text="For the local test gateway: one of its means of payment."
+    )
+
+
+# --- Errors -----------------------------------------------------------------------------------------------------------
+
+
+class Conflict(APIException):
+    status_code = status.HTTP_409_CONFLICT
+    default_code = "conflict"
+
+
+class Declined(APIException):
+    status_code = status.HTTP_402_PAYMENT_REQUIRED
+    default_code = "declined"
+
+
+class GatewayAway(APIException):
+    status_code = status.HTTP_503_SERVICE_UNAVAILABLE
+    default_code = "gateway_unavailable"
+    default_detail = "The payment gateway does not answer. Nothing was changed: try again in a minute."
+
+
+def as_api_error(error: Exception) -> Exception:
+    if isinstance(error, Refused):
+        return Conflict(str(error), getattr(error, "code", Conflict.default_code))
+    return GatewayAway() if isinstance(error, Unavailable) else error
+
+
+def error(status: str, code: str, words: str) -> OpenApiResponse:
+    """How the description shows a refusal."""
+    told = {"type": "client_error", "errors": [{"code": code, "detail": words, "attr": None}]}
+    return OpenApiResponse({"type": "object"}, words, [OpenApiExample(code, told, status_codes=[status])])
+
+
+NOT_PAYABLE = error("409", "not_payable", "Invoice NS-000007 is void. Nothing was charged.")
+DECLINED = error("402", "declined", "The card was declined.")
+NOT_REFUNDABLE = error("409", "not_refundable", "NS-000007 is open. Nothing was given back.")
+
+
+# --- Reading ----------------------------------------------------------------------------------------------------------
+
+
+class Newest(CursorPagination):
+    """Fifty a page. Ids rise with time; a cursor that is none of ours leads to no page."""
+
+    ordering = "-id"
+    page_size = 50
+
+    def decode_cursor(self, request: Request) -> Any:
+        cursor = super().decode_cursor(request)
+        try:
+            if cursor and cursor.position:
+                UUID(str(cursor.position))
+        except ValueError:
+            raise NotFound(self.invalid_cursor_message) from None
+        return cursor
+
+
+class RecordsInOrder(NewestFirst):
+    ordering = "id"
+
+
+class BillingAPIView(TenantAPIView):
+    def handle_exception(self, exc: Exception) -> Any:
+        return super().handle_exception(as_api_error(exc))
+
+    def tenant(self, request: Request) -> Tenant:
+        return request.tenant  # type: ignore[attr-defined, no-any-return]
+
+    def invoice(self, invoice_id: UUID) -> Invoice:
+        found = reading.invoices().select_related("tenant").filter(pk=invoice_id).first()
+        if found is None:
+            raise NotFound
+        return found
+
+
+class InvoiceListView(BillingAPIView):
+    rules: ClassVar[dict[str, Rule]] = {"GET": READ}
+
+    @extend_schema(operation_id="billing_invoices_list", parameters=[InvoiceQuery, CURSOR], responses=InvoicePage)
+    def get(self, request: Request) -> Response:
+        """The tenant's invoices and credit notes, newest first, 50 a page."""
+        wanted = valid(InvoiceQuery(data=request.query_params))
+        found = reading.invoices()
+        if wanted.get("status"):
+            found = found.filter(status__in=wanted["status"])
+        if wanted.get("kind"):
+            found = found.filter(kind=wanted["kind"])
+        pages = Newest()
+        page = pages.paginate_queryset(found, request, view=self) or []
+        return pages.get_paginated_response([out(InvoiceRead.of(one)) for one in page])
+
+
+class ProjectedView(BillingAPIView):
+    rules: ClassVar[dict[str, Rule]] = {"GET": READ}
+
+    @extend_schema(responses=ProjectedInvoice)
+    def get(self, request: Request) -> Response:
+        """What the current period comes to with the records there are now. It has no number: nobody owes it yet."""
+        found = reading.projected(self.tenant(request))
+        if found is None:
+            raise NotFound
+        return Response(out(found))
+
+
+class InvoiceView(BillingAPIView):
+    rules: ClassVar[dict[str, Rule]] = {"GET": READ}
+
+    @extend_schema(responses=InvoiceDetail)
+    def get(self, request: Request, invoice_id: UUID) -> Response:
+        """One invoice or credit note with its lines, every try to pay it, and what was credited."""
+        return Response(out(reading.detail(self.invoice(invoice_id))))
+
+
+class RecordsView(BillingAPIView):
+    rules: ClassVar[dict[str, Rule]] = {"GET": READ}
+
+    @extend_schema(parameters=[CURSOR], responses=RecordPage)
+    def get(self, request: Request, invoice_id: UUID, position: int) -> Response:
+        """The records of usage that one line was made of, in the order in which they were reported, 50 a page."""
+        lines = InvoiceLine.objects.select_related("segment", "invoice")
+        line = lines.filter(invoice=self.invoice(invoice_id), position=position).first()
+        if line is None:
+            raise NotFound
+        pages = RecordsInOrder()
+        page = pages.paginate_queryset(reading.records_behind(line), request, view=self) or []
+        return pages.get_paginated_response([out(RecordRead.of(one)) for one in page])
+
+
+# --- Paying -----------------------------------------------------------------------------------------------------------
+
+
+class PayView(BillingAPIView):
+    rules: ClassVar[dict[str, Rule]] = {"POST": ADMIN}
+
+    @extend_schema(request=None, responses={200: PayResult, 202: PayResult, 402: DECLINED, 409: NOT_PAYABLE})
+    def post(self, request: Request, invoice_id: UUID) -> Response:
+        """Pay an invoice now. Asking again is safe: one that is paid, or being paid, is not charged again.
+
+        200: it is paid. 202: the gateway has not decided yet, an `invoice_event` will say. 402: it was declined.
+        """
+        invoice = self.invoice(invoice_id)
+        if wait := rates.seconds_to_wait(settings.PAYMENTS_PER_SECOND, "payments", str(invoice.tenant_id)):
+            raise Throttled(wait)
+        payment = payments.pay(invoice, by=request.principal)  # type: ignore[attr-defined]
+        if payment and payment.status == PaymentStatus.DECLINED:
+            raise Declined(payment.reason)
+        pending = payment is not None and payment.status == PaymentStatus.PENDING
+        return Response(_paid(self.invoice(invoice_id), payment), status=202 if pending else 200)
+
+
+def _paid(invoice: Invoice, payment: Payment | None) -> dict[str, Any]:
+    return out(PayResult(invoice=InvoiceRead.of(invoice), payment=PaymentRead.of(payment) if payment else None))
+
+
+class MethodView(BillingAPIView):
+    rules: ClassVar[dict[str, Rule]] = {"GET": ADMIN, "POST": ADMIN}
+
+    @extend_schema(responses=MethodRead)
+    def get(self, request: Request) -> Response:
+        """How the tenant pays."""
+        return Response(out(self._read(self.tenant(request))))
+
+    @extend_schema(request=MethodBody, responses=MethodRead)
+    def post(self, request: Request) -> Response:
+        """Give a means of payment: on the page at `url`, which is the gateway's. Card numbers never come here."""
+        body, tenant = valid(MethodBody(data=request.data)), self.tenant(request)
+        if reference := body.get("reference"):
+            payments.choose_method(tenant, reference)
+            return Response(out(self._read(tenant)))
+        back_to = f"{settings.SITE_URL}/t/{tenant.slug}/"
+        return Response(out(self._read(tenant, url=payments.page_for_method(tenant, back_to))))
+
+    def _read(self, tenant: Tenant, url: str | None = None) -> MethodRead:
+        name = settings.PAYMENT_GATEWAY
+        given = PaymentMethod.objects.filter(tenant=tenant, gateway=name).exclude(reference="").exists()
+        by_default = bool(name) and gateways.get(name).default_method is not None
+        return MethodRead(gateway=name, given=given or by_default, url=url)
+
+
+# --- The platform's staff ---------------------------------------------------------------------------------------------
+
+
+class StaffInvoiceView(APIView):
+    """An invoice of any tenant, for platform admins; for everybody else there is none."""
+
+    authentication_classes = [ApiKeyAuthentication, SessionAuthentication]
+    permission_classes = [AllowAny]  # initial() decides
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        principal = principal_of(request)
+        if isinstance(principal, User) and principal.is_platform_admin:
+            return
+        raise NotAuthenticated if isinstance(principal, AnonymousUser) else NotFound
+
+    def handle_exception(self, exc: Exception) -> Any:
+        return api_not_found() if isinstance(exc, NotFound) else super().handle_exception(as_api_error(exc))
+
+    def invoice(self, invoice_id: UUID) -> Invoice:
+        with scopes_disabled():
+            found = reading.invoices().select_related("tenant").filter(pk=invoice_id).first()
+        if found is None:
+            raise NotFound
+        return found
+
+    def read(self, invoice_id: UUID) -> Response:
+        return Response(out(InvoiceRead.of(self.invoice(invoice_id))))
+
+
+class RefundView(StaffInvoiceView):
+    @extend_schema(request=RefundBody, responses={200: RefundRead, 202: RefundRead, 409: NOT_REFUNDABLE})
+    def post(self, request: Request, invoice_id: UUID) -> Response:
+        """Give back what was paid, or a part of it; a credit note says so. For platform admins.
+
+        Asking again while the first is under way is the same refund. 202: the gateway has not decided yet.
+        """
+        body, invoice = valid(RefundBody(data=request.data)), self.invoice(invoice_id)
+        minor = _minor(body["amount"], invoice.currency) if "amount" in body else None
+        refund = payments.refund(invoice, body["reason"], request.user, minor)  # type: ignore[arg-type]
+        found = RefundRead(
+            id=refund.pk,
+            status=refund.status,
+            amount=reading.amount(refund.amount_minor, refund.currency),
+            currency=refund.currency,
+            reason=refund.reason,
+            credit_note=refund.credit_note.number if refund.credit_note else None,
+        )
+        return Response(out(found), status=202 if refund.status == PaymentStatus.PENDING else 200)
+
+
+class VoidView(StaffInvoiceView):
+    @extend_schema(request=VoidBody, responses={200: InvoiceRead, 409: NOT_PAYABLE})
+    def post(self, request: Request, invoice_id: UUID) -> Response:
+        """Give up an invoice that is not paid. It keeps its number. For platform admins."""
+        body = valid(VoidBody(data=request.data))
+        payments.void(self.invoice(invoice_id), body["reason"], by=request.user)  # type: ignore[arg-type]
+        return self.read(invoice_id)
+
+
+def _minor(amount: Decimal, currency: str) -> int:
+    """Raises ValidationError for a fraction of a minor unit, and for nothing."""
+    minor = amount * minor_per_unit(currency)
+    if minor <= 0 or minor != int(minor):
+        raise serializers.ValidationError({"amount": f"Give an amount of {currency} above nothing, without fractions."})
+    return int(minor)
+
+
+# --- What gateways call -----------------------------------------------------------------------------------------------
+
+
+@csrf_exempt
+@require_POST
+def callback(request: HttpRequest, gateway: str) -> HttpResponse:
+    """For gateways alone: what they sign is believed. What they say again is answered alike, and changes nothing."""
+    try:
+        if int(request.headers.get("Content-Length") or 0) > CALLBACK_MAX_BYTES:
+            return JsonResponse({"error": "Too large."}, status=413)
+        payments.take_callback(gateway, request.body, request.headers)
+    except UnknownGateway:
+        return api_not_found()
+    except BadCallback as bad:
+        return JsonResponse({"error": str(bad)}, status=400)
+    return JsonResponse({"received": True})

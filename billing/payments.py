@@ -1,0 +1,617 @@
+"""Collecting what is owed, giving it back, and giving it up.
+
+What a gateway is about to be asked for is stored and committed first: a pending Payment or Refund, whose id is the
+gateway's idempotency key. Then it is asked, outside any transaction, and what it answers is stored. Whoever dies in
+between, or waits in vain, leaves a pending row, which is asked for again under the same key: nothing is charged twice.
+
+Everything of one tenant happens under the locks of its row and of its subscription's, as in actions.py.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Model, Sum
+from django.utils import timezone
+from django_scopes import scope, scopes_disabled
+
+from accounts.actions import Refused
+from billing import actions, gateways
+from billing.gateways import BY_HAND, Answer, BadCallback, Charge, GiveBack, Outcome, Told, Unavailable, local
+from billing.invoicing import CREDIT_SERIES, issue
+from billing.models import (
+    Asked,
+    GatewayEvent,
+    Invoice,
+    InvoiceLine,
+    Kind,
+    Payment,
+    PaymentMethod,
+    PaymentStatus,
+    Refund,
+    RefundStatus,
+    Status,
+    Subscription,
+)
+from billing.money import shown
+from billing.signals import invoice_changed
+from events.actors import HasActor
+from tenants import actions as tenants
+from tenants.models import Tenant
+
+R = TypeVar("R", bound=Model)
+
+logger = logging.getLogger("billing.payments")
+
+#: Statuses in which money is still wanted.
+OWED = (Status.OPEN, Status.FAILED)
+#: How the reason of a suspension begins that ends by itself when everything is paid.
+UNPAID = "Unpaid: "
+REASON_MAX = 300
+ASKED_AGAIN_AT_MOST = timedelta(hours=1)
+#: Stripe sends a webhook again for three days.
+CALLBACKS_REMEMBERED = timedelta(days=90)
+
+
+class NotPayable(Refused):
+    code = "not_payable"
+
+
+class NoPaymentMethod(Refused):
+    code = "no_payment_method"
+
+    def __init__(self, tenant: Tenant) -> None:
+        super().__init__(f"{tenant} has given no means of payment. Nothing was charged: give one first.")
+
+
+class NoGateway(Refused):
+    code = "no_gateway"
+
+    def __init__(self) -> None:
+        super().__init__("This platform collects nothing by itself. Nothing was charged: pay as the invoice says.")
+
+
+class NotRefundable(Refused):
+    code = "not_refundable"
+
+
+@dataclass(frozen=True, slots=True)
+class Locked:
+    """An invoice that nobody else changes until the transaction ends."""
+
+    tenant: Tenant
+    subscription: Subscription
+    invoice: Invoice
+
+
+@contextmanager
+def locked(invoice: Invoice) -> Iterator[Locked]:
+    """One transaction in the tenant's scope. Raises NoSubscription if the tenant was deleted meanwhile."""
+    with actions.locked(invoice.tenant) as subscription:
+        fresh = Invoice.objects.select_for_update().get(pk=invoice.pk)
+        fresh.tenant = subscription.tenant
+        yield Locked(subscription.tenant, subscription, fresh)
+
+
+# --- Collecting -------------------------------------------------------------------------------------------------------
+
+
+def pay(invoice: Invoice, by: HasActor | None = None) -> Payment | None:
+    """Try to collect an invoice now. Returns the try, None if nothing was owed any more.
+
+    Two at the same time are one: the second asks for what the first has begun. Raises NotPayable, NoPaymentMethod and
+    NoGateway. A try that stays pending is asked for again by schedule.
+    """
+    payment = _begin(invoice, by)
+    return payment and ask(payment, by)
+
+
+def collect(invoice: Invoice, now: datetime | None = None) -> Payment | None:
+    """The same by schedule: nothing is done if it is not due (any more). Without a means of payment the try fails."""
+    payment = _begin(invoice, None, due_by=now or timezone.now())
+    return payment and ask(payment)
+
+
+def is_due(invoice: Invoice, now: datetime) -> bool:
+    """Whether the schedule wants it collected. What is nothing is settled at once."""
+    if invoice.kind != Kind.INVOICE or invoice.status not in OWED:
+        return False
+    if invoice.total_minor <= 0:
+        return True
+    due = invoice.due_at if invoice.status == Status.OPEN else invoice.next_try_at
+    return due is not None and due <= now
+
+
+def _begin(invoice: Invoice, by: HasActor | None, due_by: datetime | None = None) -> Payment | None:
+    """The try that is under way, or a new one; committed. None: there is nothing to ask a gateway for."""
+    with transaction.atomic(durable=True), locked(invoice) as it:
+        _check_payable(it.invoice)
+        if it.invoice.status == Status.PAID or (due_by and not is_due(it.invoice, due_by)):
+            return None
+        if it.invoice.total_minor <= 0:
+            _paid(it, by)
+            return None
+        pending: Payment | None = it.invoice.payments.filter(status=PaymentStatus.PENDING).first()
+        return pending or _new_try(it, is_scheduled=due_by is not None)
+
+
+def _check_payable(invoice: Invoice) -> None:
+    if invoice.kind != Kind.INVOICE:
+        raise NotPayable(f"{invoice} is a credit note: it gives money back. Nothing was charged.")
+    if invoice.status not in (*OWED, Status.PAID):
+        raise NotPayable(f"Invoice {invoice} is {invoice.get_status_display().lower()}. Nothing was charged.")
+
+
+def _new_try(it: Locked, is_scheduled: bool) -> Payment | None:
+    try:
+        gateway, method = _means(it.tenant)
+    except NoPaymentMethod:
+        if not is_scheduled:
+            raise
+        _failed(it, "There is no means of payment.", is_scheduled=True)
+        return None
+    payment: Payment = Payment.objects.create(
+        tenant=it.tenant,
+        invoice=it.invoice,
+        gateway=gateway,
+        customer=method.customer,
+        method=method.reference,
+        amount_minor=it.invoice.total_minor,
+        currency=it.invoice.currency,
+        is_scheduled=is_scheduled,
+        created_at=timezone.now(),
+        ask_at=timezone.now() + timedelta(seconds=settings.PAYMENT_ASKED_AGAIN_SECONDS),
+    )
+    return payment
+
+
+def _means(tenant: Tenant) -> tuple[str, PaymentMethod]:
+    """Raises NoGateway and NoPaymentMethod."""
+    if not settings.PAYMENT_GATEWAY:
+        raise NoGateway
+    gateway = gateways.get(settings.PAYMENT_GATEWAY)
+    method = PaymentMethod.objects.filter(tenant=tenant, gateway=gateway.name).exclude(reference="").first()
+    if method is None and gateway.default_method:
+        method = PaymentMethod(tenant=tenant, gateway=gateway.name, reference=gateway.default_method)
+    if method is None:
+        raise NoPaymentMethod(tenant)
+    return gateway.name, method
+
+
+def ask(payment: Payment, by: HasActor | None = None) -> Payment:
+    """Ask the gateway for a pending payment, for the first time or again, and store what it says."""
+    order = Charge(
+        key=str(payment.pk),
+        minor=payment.amount_minor,
+        currency=payment.currency,
+        customer=payment.customer,
+        method=payment.method,
+        description=f"Invoice {payment.invoice}",
+        first_asked_at=payment.created_at,
+    )
+    try:
+        answer = gateways.get(payment.gateway).charge(order)
+    except Unavailable as problem:
+        _not_now(payment, problem)
+        return payment
+    return settle(payment, answer, by)
+
+
+def settle(payment: Payment, answer: Answer, by: HasActor | None = None) -> Payment:
+    """Store what became of a payment. Once it is known to be paid, whatever else comes later is old news."""
+    with locked(payment.invoice) as it:
+        payment = it.invoice.payments.select_for_update().get(pk=payment.pk)
+        payment.reference = payment.reference or answer.reference
+        if answer.outcome == Outcome.DONE and payment.status in (PaymentStatus.PENDING, PaymentStatus.DECLINED):
+            _received(it, payment, by)
+        elif answer.outcome == Outcome.REFUSED and payment.status == PaymentStatus.PENDING:
+            _decide(payment, PaymentStatus.DECLINED, answer.reason)
+            if it.invoice.status in OWED:
+                _failed(it, payment.reason, is_scheduled=payment.is_scheduled, by=by)
+        elif payment.status == PaymentStatus.PENDING:
+            _ask_later(payment)
+        payment.save()
+        return payment
+
+
+def _received(it: Locked, payment: Payment, by: HasActor | None) -> None:
+    """Money came. If the invoice does not want it any more, it goes back."""
+    _decide(payment, PaymentStatus.PAID)
+    payment.save()
+    if it.invoice.status in OWED:
+        _paid(it, by)
+    else:
+        logger.warning("Invoice %s was %s when payment %s came.", it.invoice, it.invoice.status, payment.pk)
+        purpose = f"Invoice {it.invoice} was {it.invoice.get_status_display().lower()} already."
+        _new_refund(payment, payment.amount_minor, purpose, is_surplus=True)
+
+
+def _paid(it: Locked, by: HasActor | None) -> None:
+    it.invoice.move_to(Status.PAID)
+    _save_and_tell(it, "paid", by)
+
+
+def _failed(it: Locked, reason: str, *, is_scheduled: bool, by: HasActor | None = None) -> None:
+    it.invoice.move_to(Status.FAILED, reason[:REASON_MAX])
+    _plan_next_try(it.invoice, is_scheduled)
+    it.invoice.save()
+    invoice_changed.send(Invoice, invoice=it.invoice, event="failed", by=by)
+
+
+def _plan_next_try(invoice: Invoice, is_scheduled: bool) -> None:
+    """Somebody's own try changes nothing in the schedule, but that its first one is kept."""
+    now, after = timezone.now(), settings.DUNNING_RETRY_DAYS
+    if is_scheduled:
+        days = after[invoice.tries] if invoice.tries < len(after) else None
+        invoice.next_try_at = None if days is None else now + timedelta(days=days)
+        invoice.tries += 1
+    elif not invoice.tries and invoice.next_try_at is None:
+        invoice.next_try_at = max(now, invoice.due_at or now)
+
+
+def _save_and_tell(it: Locked, event: str, by: HasActor | None) -> None:
+    """For what ends an invoice: nothing is tried any more, and who was suspended for it may come back."""
+    it.invoice.settled_at, it.invoice.next_try_at = timezone.now(), None
+    it.invoice.save()
+    invoice_changed.send(Invoice, invoice=it.invoice, event=event, by=by)
+    _give_back_access(it)
+
+
+def take_by_hand(invoice: Invoice, note: str, by: HasActor) -> Payment:
+    """Write down that it was paid in another way, for instance by bank transfer. `note` says where to find it.
+
+    Raises NotPayable, also while a gateway is asked for it.
+    """
+    with locked(invoice) as it:
+        _check_owed(it.invoice)
+        payment: Payment = Payment.objects.create(
+            tenant=it.tenant,
+            invoice=it.invoice,
+            gateway=BY_HAND,
+            status=PaymentStatus.PAID,
+            amount_minor=it.invoice.total_minor,
+            currency=it.invoice.currency,
+            reason=note[:REASON_MAX],
+            decided_at=timezone.now(),
+        )
+        _paid(it, by)
+        return payment
+
+
+def void(invoice: Invoice, reason: str, by: HasActor) -> Invoice:
+    """Give up an invoice that is not paid. It keeps its number. Raises NotPayable, also while it is being paid."""
+    with locked(invoice) as it:
+        _check_owed(it.invoice)
+        it.invoice.move_to(Status.VOID, reason[:REASON_MAX])
+        _save_and_tell(it, "voided", by)
+        return it.invoice
+
+
+def _check_owed(invoice: Invoice) -> None:
+    _check_payable(invoice)
+    if invoice.status == Status.PAID:
+        raise NotPayable(f"Invoice {invoice} is paid. Nothing was changed.")
+    if invoice.payments.filter(status=PaymentStatus.PENDING).exists():
+        raise NotPayable(f"Invoice {invoice} is being paid at this moment. Nothing was changed: see what comes of it.")
+
+
+# --- Giving back ------------------------------------------------------------------------------------------------------
+
+
+def refund(invoice: Invoice, purpose: str, by: HasActor, minor: int | None = None) -> Refund:
+    """Give back what was paid, or so many minor units of it. A credit note says so once the money has gone.
+
+    Two at the same time are one, if they give back as much. Raises NotRefundable.
+    """
+    with transaction.atomic(durable=True), locked(invoice) as it:
+        payment = _refundable(it.invoice)
+        found: Refund | None = payment.refunds.filter(status=RefundStatus.PENDING).first()
+        wanted = minor or (found.amount_minor if found else left_of(payment))
+        if found and found.amount_minor != wanted:
+            raise NotRefundable(f"{shown(found.amount_minor, found.currency)} are being given back: wait for that.")
+        if not found and not 0 < wanted <= left_of(payment):
+            most = shown(left_of(payment), payment.currency)
+            raise NotRefundable(f"Nothing was given back: of invoice {it.invoice} there are {most} left.")
+        found = found or _new_refund(payment, wanted, purpose)
+    return ask_to_give_back(found, by)
+
+
+def _refundable(invoice: Invoice) -> Payment:
+    """The payment that paid it. Raises NotRefundable."""
+    if invoice.kind == Kind.INVOICE and invoice.status == Status.PAID:
+        paid = invoice.payments.select_for_update().filter(status=PaymentStatus.PAID)
+        if found := paid.exclude(refunds__is_surplus=True).first():
+            return found  # type: ignore[no-any-return]
+    words = f"is {invoice.get_status_display().lower()}" if invoice.status != Status.PAID else "came to nothing"
+    raise NotRefundable(f"{invoice} {words}. Nothing was given back.")
+
+
+def left_of(payment: Payment) -> int:
+    """What of a payment has not been given back, nor is about to be. In minor units."""
+    gone = payment.refunds.exclude(status=RefundStatus.REFUSED).aggregate(found=Sum("amount_minor"))["found"]
+    return payment.amount_minor - (gone or 0)
+
+
+def _new_refund(payment: Payment, minor: int, purpose: str, *, is_surplus: bool = False) -> Refund:
+    created: Refund = payment.refunds.create(
+        tenant_id=payment.tenant_id,
+        amount_minor=minor,
+        currency=payment.currency,
+        purpose=purpose[:REASON_MAX],
+        is_surplus=is_surplus,
+        created_at=timezone.now(),
+        ask_at=timezone.now(),
+    )
+    return created
+
+
+def ask_to_give_back(refund: Refund, by: HasActor | None = None) -> Refund:
+    """Ask the gateway for a pending refund, for the first time or again, and store what it says."""
+    payment = refund.payment
+    if payment.gateway == BY_HAND:
+        return settle_refund(refund, Answer(Outcome.DONE), by)
+    order = GiveBack(str(refund.pk), payment.reference, refund.amount_minor, refund.currency, refund.created_at)
+    try:
+        answer = gateways.get(payment.gateway).give_back(order)
+    except Unavailable as problem:
+        _not_now(refund, problem)
+        return refund
+    return settle_refund(refund, answer, by)
+
+
+def settle_refund(refund: Refund, answer: Answer, by: HasActor | None = None) -> Refund:
+    """Store what became of a refund. What is decided stays so."""
+    with locked(refund.payment.invoice) as it:
+        refund = Refund.objects.select_for_update().select_related("payment").get(pk=refund.pk)
+        if refund.status != RefundStatus.PENDING:
+            return refund
+        refund.reference = refund.reference or answer.reference
+        if answer.outcome == Outcome.DONE:
+            _given_back(it, refund, by)
+        elif answer.outcome == Outcome.REFUSED:
+            logger.error("Refund %s was refused: %s", refund.pk, answer.reason)
+            _decide(refund, RefundStatus.REFUSED, answer.reason)
+        else:
+            _ask_later(refund)
+        refund.save()
+        return refund
+
+
+def _given_back(it: Locked, refund: Refund, by: HasActor | None) -> None:
+    _decide(refund, RefundStatus.DONE)
+    refund.save()
+    payment = refund.payment
+    everything = payment.amount_minor == _given(payment)
+    if everything:
+        payment.status = PaymentStatus.REFUNDED
+        payment.save(update_fields=["status"])
+    if refund.is_surplus:
+        return
+    refund.credit_note = _credit(it, refund, by)
+    if everything:
+        it.invoice.move_to(Status.REFUNDED, refund.purpose)
+        _save_and_tell(it, "refunded", by)
+
+
+def _given(payment: Payment) -> int:
+    return payment.refunds.filter(status=RefundStatus.DONE).aggregate(found=Sum("amount_minor"))["found"] or 0
+
+
+def _credit(it: Locked, refund: Refund, by: HasActor | None) -> Invoice:
+    """The credit note of what was given back: a number of its own series, a negative sum, settled from the start."""
+    now = timezone.now()
+    period = it.invoice.period
+    note = Invoice.objects.create(
+        tenant=it.tenant,
+        kind=Kind.CREDIT_NOTE,
+        credits=it.invoice,
+        currency=refund.currency,
+        total_minor=-refund.amount_minor,
+    )
+    InvoiceLine.objects.create(
+        tenant=it.tenant,
+        invoice=note,
+        position=1,
+        description=f"Refund of invoice {it.invoice}: {refund.purpose}"[:REASON_MAX],
+        since=period.starts_at if period else now,
+        until=period.ends_at if period else now,
+        amount_minor=-refund.amount_minor,
+    )
+    return issue(note, now, CREDIT_SERIES, by)
+
+
+# --- What gateways say by themselves ----------------------------------------------------------------------------------
+
+
+def take_callback(gateway: str, body: bytes, headers: Mapping[str, str]) -> bool:
+    """Take what a gateway called to say. Returns whether it was news: a repetition changes nothing.
+
+    Raises UnknownGateway, and BadCallback for what is not the gateway's, too old, or of another sum than ours.
+    """
+    told = gateways.get(gateway).read_callback(body, headers)
+    if told is None:
+        return False
+    take = {"charge": _take_charge, "refund": _take_refund, "method": _take_method}[told.about]
+    with scopes_disabled(), transaction.atomic():
+        _, is_new = GatewayEvent.objects.get_or_create(gateway=gateway, event_id=told.event_id)
+        return is_new and take(gateway, told)
+
+
+def send_local_callbacks() -> int:
+    """What the local gateway has to say. It calls from within: there is nobody outside who would."""
+    return local.send_callbacks(take_callback) if local.LocalGateway.name == settings.PAYMENT_GATEWAY else 0
+
+
+def forget_old_callbacks() -> None:
+    """What came so long ago is not sent again by any gateway; the payments say what came of it."""
+    before = timezone.now() - CALLBACKS_REMEMBERED
+    GatewayEvent.objects.filter(received_at__lt=before).delete()
+
+
+def _take_charge(gateway: str, told: Told) -> bool:
+    payments = Payment.objects.select_related("invoice__tenant").filter(gateway=gateway)
+    payment = payments.filter(pk__in=_ids(told.key)).first()
+    if payment is None:
+        return _nobodys(gateway, told)
+    _check_sum(payment, told)
+    settle(payment, told.answer)
+    return True
+
+
+def _take_refund(gateway: str, told: Told) -> bool:
+    refunds = Refund.objects.select_related("payment__invoice__tenant").filter(payment__gateway=gateway)
+    refund = refunds.filter(pk__in=_ids(told.key)).first()
+    if refund is None:
+        return _nobodys(gateway, told)
+    _check_sum(refund, told)
+    settle_refund(refund, told.answer)
+    return True
+
+
+def _take_method(gateway: str, told: Told) -> bool:
+    """A customer of ours has given a means of payment on the gateway's page."""
+    methods = PaymentMethod.objects.filter(gateway=gateway, customer=told.key)
+    changed = methods.update(reference=told.answer.reference, changed_at=timezone.now())
+    return bool(changed) or _nobodys(gateway, told)
+
+
+def _nobodys(gateway: str, told: Told) -> bool:
+    logger.info("%s spoke of a %s that is not ours: event %s.", gateway, told.about, told.event_id)
+    return False
+
+
+def _ids(key: str) -> list[UUID]:
+    """None for what can't be an id of ours: another shop's, in the same account of the gateway."""
+    try:
+        return [UUID(key)]
+    except ValueError:
+        return []
+
+
+def _check_sum(asked: Asked, told: Told) -> None:
+    if (told.minor, told.currency) != (asked.amount_minor, asked.currency):
+        problem = f"{told.event_id} is about {told.minor} {told.currency}, not {asked.amount_minor} {asked.currency}."
+        logger.error("%s Nothing was changed: see %s.", problem, asked.pk)
+        raise BadCallback(problem)
+
+
+# --- Asking again -----------------------------------------------------------------------------------------------------
+
+
+@scopes_disabled()
+def ask_again(now: datetime | None = None) -> int:
+    """Ask for everything of which nobody has heard for a while. Returns how many were asked for."""
+    now = now or timezone.now()
+    payments = Payment.objects.filter(status=PaymentStatus.PENDING, ask_at__lte=now)
+    refunds = Refund.objects.filter(status=RefundStatus.PENDING, ask_at__lte=now)
+    asked = each(payments.select_related("invoice__tenant"), ask)
+    return asked + each(refunds.select_related("payment__invoice__tenant"), ask_to_give_back)
+
+
+def each(rows: Iterable[R], do: Callable[[R], object]) -> int:
+    """Do it to every row, each by itself: what goes wrong with one is logged, and the others go on. Returns how many
+    went well."""
+    went_well = 0
+    for row in rows:
+        try:
+            do(row)
+            went_well += 1
+        except Exception:
+            logger.exception("Not done: %s of %s %s.", do.__name__, type(row).__name__, row.pk)
+    return went_well
+
+
+def _not_now(asked: Payment | Refund, problem: Unavailable) -> None:
+    logger.warning("No answer about %s %s: %s", type(asked).__name__.lower(), asked.pk, problem)
+    _ask_later(asked)
+    rows: Any = type(asked).objects.with_scopes_disabled()
+    rows.filter(pk=asked.pk).update(asked=asked.asked, ask_at=asked.ask_at)
+
+
+def _ask_later(asked: Asked) -> None:
+    wait = timedelta(seconds=settings.PAYMENT_ASKED_AGAIN_SECONDS) * 2 ** min(asked.asked, 10)
+    asked.asked += 1
+    asked.ask_at = timezone.now() + min(wait, ASKED_AGAIN_AT_MOST)
+
+
+def _decide(asked: Payment | Refund, status: str, reason: str = "") -> None:
+    asked.status, asked.reason, asked.decided_at = status, reason[:REASON_MAX], timezone.now()
+
+
+# --- Means of payment -------------------------------------------------------------------------------------------------
+
+
+def choose_method(tenant: Tenant, reference: str) -> PaymentMethod:
+    """Pay by this from now on. For gateways that take it from us; raises Refused for the others, and NoGateway."""
+    gateway = _gateway()
+    if not gateway.takes_methods:
+        raise Refused("Cards are given on the gateway's own page. Nothing was changed: open that page.")
+    method = _customer(tenant)
+    with scope(tenant=tenant):
+        method.reference, method.changed_at = reference, timezone.now()
+        method.save(update_fields=["reference", "changed_at"])
+    return method
+
+
+def page_for_method(tenant: Tenant, back_to: str) -> str:
+    """The gateway's page, where the tenant's people give a card. Raises Refused, NoGateway and Unavailable."""
+    gateway = _gateway()
+    if gateway.takes_methods:
+        raise Refused("This gateway has no page. Nothing was changed: name one of its means of payment.")
+    return gateway.page_for_method(_customer(tenant).customer, back_to)
+
+
+def _gateway() -> gateways.Gateway:
+    if not settings.PAYMENT_GATEWAY:
+        raise NoGateway
+    return gateways.get(settings.PAYMENT_GATEWAY)
+
+
+def _customer(tenant: Tenant) -> PaymentMethod:
+    """The tenant as the gateway knows it, made known now if it was not. Raises Unavailable."""
+    gateway = _gateway()
+    with scope(tenant=tenant):
+        known = PaymentMethod.objects.filter(tenant=tenant, gateway=gateway.name).first()
+        if known:
+            return known
+        customer = gateway.open_customer(str(tenant.pk), tenant.name)
+        fields = {"gateway": gateway.name, "customer": customer, "reference": "", "changed_at": timezone.now()}
+        return PaymentMethod.objects.update_or_create(tenant=tenant, defaults=fields)[0]
+
+
+# --- Suspension -------------------------------------------------------------------------------------------------------
+
+
+def unpaid_for_too_long(tenant: Tenant, now: datetime) -> list[Invoice]:
+    """What the tenant owes for so long that it is suspended. Not what is being paid at this moment."""
+    since = now - timedelta(days=settings.UNPAID_SUSPENDED_AFTER_DAYS)
+    owed = Invoice.objects.filter(tenant=tenant, kind=Kind.INVOICE, status__in=OWED, due_at__lte=since)
+    return list(owed.exclude(payments__status=PaymentStatus.PENDING).order_by("due_at", "number"))
+
+
+def suspend_if_unpaid(tenant: Tenant, now: datetime | None = None) -> bool:
+    """Take the access of who owes for too long, once. Whom staff let in again meanwhile keeps it."""
+    with actions.locked(tenant) as subscription:
+        owed = unpaid_for_too_long(tenant, now or timezone.now())
+        if not owed or subscription.suspended_at:
+            return False
+        subscription.suspended_at = timezone.now()
+        subscription.save(update_fields=["suspended_at"])
+        words = ", ".join(f"{invoice} over {invoice.total}" for invoice in owed)
+        tenants.suspend(tenant, None, reason=f"{UNPAID}{words}.")
+        return True
+
+
+def _give_back_access(it: Locked) -> None:
+    if not it.subscription.suspended_at or unpaid_for_too_long(it.tenant, timezone.now()):
+        return
+    it.subscription.suspended_at = None
+    it.subscription.save(update_fields=["suspended_at"])
+    if it.tenant.is_suspended and it.tenant.suspended_reason.startswith(UNPAID):
+        tenants.resume(it.tenant, None)

@@ -1,0 +1,51 @@
+"""What the platform's admins do about invoices in the Django admin: each says why, and the tenant reads it."""
+
+import pytest
+from django.urls import reverse
+
+from billing import payments
+from billing.models import Invoice
+from billing.tests.paying import fresh, open_invoice, pays_by, taken
+
+pytestmark = pytest.mark.django_db
+
+URL = reverse("admin:billing_invoice_changelist")
+
+
+@pytest.fixture
+def invoice(acme, subscription) -> Invoice:
+    return open_invoice(acme)
+
+
+def do(person, action: str, *invoices: Invoice, **more: str) -> str:
+    data = {"action": action, "_selected_action": [str(invoice.pk) for invoice in invoices]} | more
+    return person.post(URL, data, follow=True).content.decode()
+
+
+def test_what_can_be_collected_is_and_what_cannot_is_said(acme, platform_admin, invoice):
+    void = payments.void(open_invoice(acme), "Mistake", by=platform_admin.user)
+    html = do(platform_admin, "collect", invoice, void)
+    assert "NS-000001 is paid." in html
+    assert "Invoice NS-000002 is void. Nothing was charged." in html
+
+
+def test_a_declined_card_is_said_with_its_reason(acme, platform_admin, invoice):
+    pays_by(acme, "declines")
+    assert "NS-000001 is failed. The card was declined." in do(platform_admin, "collect", invoice)
+
+
+@pytest.mark.parametrize(("action", "status"), [("take_by_hand", "paid"), ("void", "void")])
+def test_a_reason_is_asked_for_first(acme, platform_admin, invoice, action, status):
+    html = do(platform_admin, action, invoice)
+    assert "Why? The tenant reads it." in html
+    assert fresh(invoice).status == "open"
+    do(platform_admin, action, invoice, reason="Transfer 4711")
+    assert fresh(invoice).status == status
+
+
+def test_what_was_paid_is_given_back_with_a_credit_note(acme, alice, platform_admin, invoice):
+    payments.pay(invoice, by=alice.user)
+    html = do(platform_admin, "refund", invoice, reason="The stack was down")
+    assert "NS-000001 is refunded. The stack was down" in html
+    assert taken() == 0
+    assert "CN-000001" in platform_admin.get(URL).content.decode()

@@ -1,0 +1,186 @@
+"""The API of invoices: read by every member, line by line down to the records; paid by the tenant's admin."""
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+from django_scopes import scope
+
+from billing import actions, invoicing, payments
+from billing.models import Invoice
+from billing.tests.conftest import DECEMBER, used
+from billing.tests.paying import fresh, open_invoice, pays_by
+
+pytestmark = pytest.mark.django_db
+
+URL = "/api/billing/invoices"
+
+
+@pytest.fixture(autouse=True)
+def sessions_last(settings) -> None:
+    """From November into the next year."""
+    settings.SESSION_COOKIE_AGE = 100 * 86_400
+
+
+@pytest.fixture
+def november(acme, subscription, monkeypatch) -> Invoice:
+    """The invoice of November, with usage; and two hours of December have gone by."""
+    actions.record(acme, [used(f"r{n}", quantity=400) for n in range(4)] + [used("s", "seats", 5)])
+    monkeypatch.setattr(timezone, "now", lambda: DECEMBER + timedelta(hours=2))
+    invoicing.close_what_is_over()
+    with scope(tenant=acme):
+        return Invoice.objects.get()
+
+
+def error(answer) -> tuple[int, str, str]:
+    first = answer.json()["errors"][0]
+    return answer.status_code, first["code"], first["detail"]
+
+
+def test_bob_reads_what_acme_owes_and_charlie_finds_nothing(bob, charlie, november):
+    answer = bob.api_get(URL, "acme").json()
+    assert [(one["number"], one["status"], one["shown"]) for one in answer["results"]] == [
+        ("NS-000001", "open", "€88.50")
+    ]
+    assert charlie.api_get(URL, "globex").json()["results"] == []
+    assert charlie.api_get(f"{URL}/{november.pk}", "globex").status_code == 404
+
+
+def test_every_line_is_explained_down_to_its_records(bob, november):
+    found = bob.api_get(f"{URL}/{november.pk}", "acme").json()
+    assert (found["amount"], found["currency"], found["periodStart"]) == ("88.50", "EUR", "2026-11-01T00:00:00Z")
+    fee, included, first, second, *_ = found["lines"]
+    assert (fee["description"], fee["amount"], fee["records"]) == ("Team", "49.00", None)
+    assert {name: first[name] for name in ("meter", "quantity", "unitAmount", "tierFrom", "tierTo", "amount")} == {
+        "meter": "minutes",
+        "quantity": "1000",
+        "unitAmount": "0.02",
+        "tierFrom": "500",
+        "tierTo": "1500",
+        "amount": "20.00",
+    }
+    assert (second["tierFrom"], second["tierTo"]) == ("1500", None)
+    assert [line["records"] for line in (included, first, second)] == [4, 4, 4]
+    records = bob.api_get(f"{URL}/{november.pk}/lines/{first['position']}/records", "acme").json()["results"]
+    assert [(one["key"], one["quantity"]) for one in records] == [(f"r{n}", "400") for n in range(4)]
+    assert bob.api_get(f"{URL}/{november.pk}/lines/{fee['position']}/records", "acme").json()["results"] == []
+    assert bob.api_get(f"{URL}/{november.pk}/lines/99/records", "acme").status_code == 404
+
+
+def test_what_was_reported_late_has_its_own_records(acme, bob, november, monkeypatch):
+    actions.record(acme, [used("late", quantity=100)])
+    monkeypatch.setattr(timezone, "now", lambda: DECEMBER + timedelta(days=31, hours=2))
+    invoicing.close_what_is_over()
+    with scope(tenant=acme):
+        december = Invoice.objects.order_by("number").last()
+    lines = bob.api_get(f"{URL}/{december.pk}", "acme").json()["lines"]
+    late = next(line for line in lines if "late" in line["description"])
+    assert late["records"] == 1
+    records = bob.api_get(f"{URL}/{december.pk}/lines/{late['position']}/records", "acme").json()["results"]
+    assert [(one["key"], one["isLate"]) for one in records] == [("late", True)]
+    first = bob.api_get(f"{URL}/{november.pk}", "acme").json()["lines"][1]
+    assert first["records"] == 4
+
+
+def test_what_the_month_comes_to_so_far(acme, bob, subscription):
+    actions.record(acme, [used("a", quantity=600)])
+    found = bob.api_get(f"{URL}/projected", "acme").json()
+    assert (found["amount"], found["shown"]) == ("51.00", "€51.00")
+    assert [(line["description"], line["records"]) for line in found["lines"]] == [
+        ("Team", None),
+        ("Minutes, included", 1),
+        ("Minutes, from 500 to 1,500", 1),
+    ]
+
+
+def test_who_has_no_subscription_has_no_projection(charlie):
+    assert charlie.api_get(f"{URL}/projected", "globex").status_code == 404
+
+
+def test_a_list_is_paged_and_filtered(acme, alice, subscription):
+    for n in range(53):
+        open_invoice(acme, 100 + n)
+    first = alice.api_get(URL, "acme").json()
+    second = alice.api_get(first["next"], "acme").json()
+    assert (len(first["results"]), len(second["results"]), second["next"]) == (50, 3, None)
+    assert first["results"][0]["amount"] == "1.52"
+    assert alice.api_get(f"{URL}?status=paid", "acme").json()["results"] == []
+    assert alice.api_get(f"{URL}?status=lost", "acme").status_code == 400
+    assert alice.api_get(f"{URL}?cursor=cD1ub3RoaW5n", "acme").status_code == 404
+
+
+# --- Paying -----------------------------------------------------------------------------------------------------------
+
+
+def test_alice_pays_and_bob_may_not(alice, bob, november):
+    url = f"{URL}/{november.pk}/pay"
+    assert error(bob.api_post(url, tenant="acme"))[:2] == (403, "role_needed")
+    answer = alice.api_post(url, tenant="acme")
+    assert (answer.status_code, answer.json()["invoice"]["status"], answer.json()["payment"]["status"]) == (
+        200,
+        "paid",
+        "paid",
+    )
+    again = alice.api_post(url, tenant="acme")
+    assert (again.status_code, again.json()["payment"]) == (200, None)
+
+
+def test_a_declined_card_and_a_gateway_that_waits(acme, alice, november):
+    url = f"{URL}/{november.pk}/pay"
+    pays_by(acme, "declines")
+    assert error(alice.api_post(url, tenant="acme")) == (402, "declined", "The card was declined.")
+    pays_by(acme, "calls_back")
+    answer = alice.api_post(url, tenant="acme")
+    assert (answer.status_code, answer.json()["payment"]["status"]) == (202, "pending")
+
+
+def test_what_is_void_is_not_payable(alice, platform_admin, november):
+    payments.void(november, "Mistake", by=platform_admin.user)
+    assert error(alice.api_post(f"{URL}/{november.pk}/pay", tenant="acme")) == (
+        409,
+        "not_payable",
+        "Invoice NS-000001 is void. Nothing was charged.",
+    )
+
+
+def test_paying_too_often_in_a_second_is_slowed_down(acme, alice, november, settings):
+    settings.PAYMENTS_PER_SECOND = 1
+    pays_by(acme, "declines")
+    answers = [alice.api_post(f"{URL}/{november.pk}/pay", tenant="acme") for _ in range(4)]
+    assert 429 in [answer.status_code for answer in answers]
+
+
+def test_alice_chooses_how_to_pay(alice, bob, november):
+    url = "/api/billing/payment-method"
+    assert alice.api_get(url, "acme").json() == {"gateway": "local", "given": True, "url": None}
+    assert alice.api_post(url, {"reference": "declines"}, "acme").status_code == 200
+    assert alice.api_post(f"{URL}/{november.pk}/pay", tenant="acme").status_code == 402
+    assert error(alice.api_post(url, {}, "acme"))[0] == 409
+    assert bob.api_get(url, "acme").status_code == 403
+
+
+# --- The platform's staff ---------------------------------------------------------------------------------------------
+
+
+def test_the_platforms_admin_refunds_and_nobody_else_finds_it(alice, charlie, stranger, platform_admin, november):
+    alice.api_post(f"{URL}/{november.pk}/pay", tenant="acme")
+    url = f"{URL}/{november.pk}/refund"
+    body = {"reason": "The stack was down", "amount": "8.50"}
+    assert [who.api_post(url, body, "acme").status_code for who in (alice, charlie, stranger)] == [404, 404, 401]
+    answer = platform_admin.api_post(url, body)
+    assert (answer.status_code, answer.json()["amount"], answer.json()["creditNote"]) == (200, "8.50", "CN-000001")
+    assert platform_admin.api_post(url, body | {"amount": "0.001"}).status_code == 400
+    assert error(platform_admin.api_post(url, body | {"amount": "80.01"}))[:2] == (409, "not_refundable")
+    found = alice.api_get(f"{URL}/{november.pk}", "acme").json()
+    assert found["payments"][0]["refunded"] == "8.50"
+    assert [(note["number"], note["amount"]) for note in found["creditNotes"]] == [("CN-000001", "-8.50")]
+
+
+def test_the_platforms_admin_gives_an_invoice_up(platform_admin, november):
+    answer = platform_admin.api_post(f"{URL}/{november.pk}/void", {"reason": "Issued by mistake"})
+    assert (answer.json()["status"], fresh(november).reason) == ("void", "Issued by mistake")
+
+
+def test_reading_an_invoice_costs_the_same_with_many_lines(acme, alice, november, django_assert_max_num_queries):
+    with django_assert_max_num_queries(20):
+        alice.api_get(f"{URL}/{november.pk}", "acme")
