@@ -39,6 +39,8 @@ def addresses(of: Callable[[str], str]) -> dict[str, str]:
             f"redis://:{of('redis_password')}@redis-cluster-{node}.redis-cluster:6379" for node in range(CLUSTER_NODES)
         ),
         "email_host_password": "",
+        "stripe_secret_key": "",
+        "stripe_webhook_secret": "",
     }
 
 

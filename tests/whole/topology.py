@@ -99,6 +99,8 @@ class Topology(Platform):
             "DATABASE_URL": f"postgres://neostack@127.0.0.1:{self.ports['postgres']}/neostack",
             "REDIS_URL": f"redis://127.0.0.1:{self.ports['redis']}/0",
             "EMAIL_HOST_PASSWORD": "",
+            "STRIPE_SECRET_KEY": "",
+            "STRIPE_WEBHOOK_SECRET": "",
             "ENGINE_REDIS_URL": f"redis://127.0.0.1:{self.ports['redis']}",
         }
         (self.home / "secrets").mkdir()
