@@ -16,6 +16,9 @@ TAKES_JSON = [
     "/api/billing/usage",
     "/api/billing/subscription/change",
     "/api/billing/thresholds",
+    "/api/monitoring/alerts",
+    "/api/monitoring/alertmanager",
+    "/api/monitoring/rules",
 ]
 DEEP = "[" * 900 + "]" * 900
 MANY_DIGITS = "9" * 5000
@@ -62,6 +65,8 @@ def test_a_body_too_large_is_refused_as_such(alice, settings, url):
         "/api/deployments?cursor=cD1hYmM%3D",
         f"/api/deployments/{{id}}/log?after={2**63}",
         f"/api/events?after={MANY_DIGITS}",
+        "/api/monitoring/alerts?cursor=cD1hYmM%3D",
+        "/api/monitoring/alerts?name=%00&rule=x&state=%00",
     ],
 )
 def test_numbers_that_are_none_fail_nowhere(alice, acme_deployment, url):  # noqa: F811

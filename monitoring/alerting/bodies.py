@@ -1,15 +1,17 @@
 """What the alerting API takes and gives: names are those of the events, so that a client reads both alike."""
 
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal, Self, TypeVar
 from uuid import UUID
 
 import pydantic
 from django.core.exceptions import ValidationError as InvalidModel
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
+from monitoring.alerting.incoming import Moment
 from monitoring.alerting.models import Alert, AlertRule, EscalationPolicy, Silence
 from monitoring.alerting.trial import Trial
 from monitoring.events import AlertMetadata, SeverityName, StateName
@@ -24,6 +26,7 @@ Number = Annotated[float, Field(strict=True, ge=-LARGEST, le=LARGEST, allow_inf_
 Seconds = Annotated[int, Field(strict=True, ge=0, le=7 * 86_400)]
 Version = Annotated[int, Field(strict=True, ge=1)] | None
 Name = Annotated[str, Field(min_length=1, max_length=100)]
+Labels = dict[Annotated[str, Field(min_length=1, max_length=100)], Annotated[str, Field(max_length=500)]]
 KindName = Literal["threshold", "absence", "change"]
 AggregateName = Literal["avg", "min", "max"]
 ComparisonName = Literal["above", "below"]
@@ -78,7 +81,7 @@ class RuleBody(Wire):
     hold_seconds: Annotated[Seconds, Field(description="Is over when it has been well for this long.")] = 0
     severity: SeverityName = "warning"
     message: Annotated[str, Field(max_length=500, description="{name} {metric} {value} {threshold} {window}")] = ""
-    labels: dict[str, str] = Field(default_factory=dict)
+    labels: Labels = Field(default_factory=dict)
     policy_id: Annotated[UUID | None, Field(description="Whom to call. Default: by the default policy.")] = None
 
 
@@ -100,7 +103,7 @@ class RuleChange(Wire):
     hold_seconds: Seconds | None = None
     severity: SeverityName | None = None
     message: Annotated[str, Field(max_length=500)] | None = None
-    labels: dict[str, str] | None = None
+    labels: Labels | None = None
     policy_id: UUID | None = None
 
 
@@ -272,9 +275,7 @@ class AcknowledgeBody(Wire):
     model_config = example(note="Restarting db-1", until="2026-11-23T16:00:00Z")
 
     note: Annotated[str, Field(max_length=500)] = ""
-    until: Annotated[
-        AwareDatetime | None, Field(description="Fires again then, if it is not over. Default: never.")
-    ] = None
+    until: Annotated[Moment | None, Field(description="It fires again then. Default: never.")] = None
     expected_version: Version = None
 
 
@@ -298,7 +299,7 @@ class Lasting(Wire):
 
     reason: Annotated[str, Field(min_length=1, max_length=300)]
     seconds: Annotated[int, Field(strict=True, ge=60, le=366 * 86_400)] | None = None
-    until: AwareDatetime | None = None
+    until: Moment | None = None
 
     @pydantic.model_validator(mode="after")
     def _one(self) -> Self:
@@ -377,10 +378,36 @@ def _time(at: datetime | None) -> str | None:
 
 def read(body: type[B], data: Any) -> B:
     """What was sent, as this body. Raises ValidationError, which names each field by its path."""
+    if body.model_config.get("extra") == "forbid" and (path := next(_unstorable(data), None)):
+        raise ValidationError(_nested(path, ErrorDetail("It has a null character. Leave it out.", "null_character")))
     try:
         return body.model_validate(data)
     except pydantic.ValidationError as invalid:
         raise ValidationError(_problems(invalid)) from None
+
+
+def _unstorable(data: Any, *path: str) -> Iterator[tuple[str, ...]]:
+    """Where there is a text that PostgreSQL can't store."""
+    if isinstance(data, str) and "\0" in data:
+        yield path or ("non_field_errors",)
+    elif isinstance(data, dict):
+        for name, value in data.items():
+            where = (*path, name.replace("\0", ""))
+            yield from _unstorable(value, *where)
+            if "\0" in name:
+                yield where
+    elif isinstance(data, list):
+        for place, value in enumerate(data):
+            yield from _unstorable(value, *path, str(place))
+
+
+def _nested(path: Sequence[str], detail: ErrorDetail) -> dict[str, Any]:
+    """{"a": {"b": [detail]}} of a, b: the way serializers report their fields."""
+    found: Any = [detail]
+    for name in reversed(path):
+        found = {name: found}
+    assert isinstance(found, dict)
+    return found
 
 
 def _problems(invalid: pydantic.ValidationError) -> dict[str, Any]:

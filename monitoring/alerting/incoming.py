@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from monitoring.alerting.actions import Raised, TooManyAlerts, raise_alert, resolve_alert
@@ -38,6 +38,16 @@ SAYING = ("summary", "description", "message", "title")
 # --- Alertmanager -----------------------------------------------------------------------------------------------------
 
 
+def _plausible(at: datetime) -> datetime:
+    """The ends of the calendar are moments that, in another zone, no database or program has."""
+    if not 1970 <= at.year <= 9000:
+        raise ValueError("Use a year from 1970 to 9000.")
+    return at
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_plausible)]
+
+
 class _Lenient(BaseModel):
     """Fields of versions to come are passed over."""
 
@@ -48,8 +58,7 @@ class AlertmanagerAlert(_Lenient):
     status: Literal["firing", "resolved"]
     labels: dict[str, str]
     annotations: dict[str, str] = Field(default_factory=dict)
-    starts_at: AwareDatetime
-    ends_at: AwareDatetime | None = None
+    starts_at: Moment
     generator_url: str = Field(default="", alias="generatorURL")
     fingerprint: str = ""
 
@@ -148,9 +157,7 @@ class AlertIn(BaseModel):
     message: Annotated[str, Field(max_length=MESSAGE_LENGTH, description="What is wrong. Default: the name.")] = ""
     labels: Annotated[dict[Text, Text], Field(max_length=LABELS_KEPT)] = Field(default_factory=dict)
     value: Annotated[float, Field(strict=True, allow_inf_nan=False)] | None = None
-    started_at: Annotated[AwareDatetime, Field(description="Default: now. Another one is another firing.")] | None = (
-        None
-    )
+    started_at: Annotated[Moment, Field(description="Default: now. Another one is another firing.")] | None = None
     link: Annotated[str, Field(max_length=1000, pattern=r"^(https?://.*)?$")] = ""
 
     def raised(self, now: datetime) -> Raised:

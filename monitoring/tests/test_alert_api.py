@@ -54,6 +54,9 @@ def test_a_service_raises_and_resolves_and_repeats_itself_harmlessly(acme, alice
         ({"startedAt": "yesterday"}, "startedAt"),
         ({"link": "javascript:alert(1)"}, "link"),
         ({"labels": {"team": 7}}, "labels.team"),
+        ({"message": "a\u0000b"}, "message"),
+        ({"labels": {"a": "b\u0000"}}, "labels.a"),
+        ({"startedAt": "0001-01-01T00:00:00+14:00"}, "startedAt"),
         ({"colour": "red"}, "colour"),
     ],
 )
