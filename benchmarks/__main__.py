@@ -1,6 +1,6 @@
 """Measure what the product costs and print one table.
 
-    python -m benchmarks [--rounds 3] [--only latency drain emit pages usage closing fanout audience ...]
+    python -m benchmarks [--rounds 3] [--only latency drain emit pages usage closing alerts fanout audience ...]
 
 Needs PostgreSQL, Redis, the real Centrifugo and Go for the whole table; says what it had to leave out.
 """
@@ -15,11 +15,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 
-from benchmarks import audience, emit_cost, fanout, growth, invoices, load, log, machine, outbox, pages
+from benchmarks import alerting, audience, emit_cost, fanout, growth, invoices, load, log, machine, outbox, pages
 from benchmarks.stage import Stage, stage
 from tests import services
 
-STAGED = ("latency", "drain", "emit", "pages", "usage", "closing")
+STAGED = ("latency", "drain", "emit", "pages", "usage", "closing", "alerts")
 OF_EACH_ENGINE = {"latency", "drain"}
 PARTS = (*STAGED, "fanout", *load.PARTS)
 #: SQLite, with one writer at a time, is not asked for more.
@@ -77,6 +77,11 @@ def measure_stage(it: Stage, parts: set[str], table: Table) -> None:
             for writers in WRITERS:
                 ratio = asyncio.run(emit_cost.ratio(it, writers))
                 table.add(f"action with emit() / without, {writers} at once", it.database, "x", ratio)
+    if "alerts" in parts:
+        with it.only_the_database():
+            found = alerting.rates(it)
+        table.add("alert rules evaluated", it.database, "rules/s", found["evaluated"])
+        table.add("alerts fired at once", it.database, "alerts/s", found["fired"])
 
 
 def measure_latency(it: Stage, table: Table) -> None:
