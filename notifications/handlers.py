@@ -102,6 +102,8 @@ _INVOICES = {
     "failed": ("Payment of invoice {number} failed: {amount}", Level.ERROR),
     "refunded": ("Invoice {number} was refunded: {amount}", Level.INFO),
 }
+#: A credit note is issued, and that is all that happens to it.
+_CREDITED = "Credit note {number} over {amount}"
 #: What ends it that somebody has to pay, in words.
 _SETTLED = {"paid": "invoice {number} was paid", "voided": "invoice {number} was declared void"}
 #: From so many percent of what is included a threshold is a warning, and an error.
@@ -120,6 +122,8 @@ def notify_of_invoice(event: Event, seq: int) -> None:
     if happened not in _INVOICES:
         return
     words, level = _INVOICES[happened]
+    if facts.get("kind") == "credit_note":
+        words = _CREDITED
     message = Message(
         source=event.uuid,
         kind=f"invoice_{happened}",
