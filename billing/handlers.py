@@ -14,7 +14,7 @@ from django_scopes import scope
 from accounts.actions import Refused
 from billing import actions
 from billing.actions import BadRecord, NoSubscription, Used
-from billing.models import Invoice, Status
+from billing.models import Invoice, Refund, RefundStatus, Status
 from billing.prices import QUANTITY_PLACES
 from events.handling import handler
 from events.models import Event
@@ -81,6 +81,9 @@ def _record(event: Event, used: Used) -> None:
 def refuse_while_something_is_owed(tenant: Tenant, **_: Any) -> None:
     with scope(tenant=tenant):
         unpaid = Invoice.objects.filter(tenant=tenant, status__in=(Status.OPEN, Status.FAILED)).count()
+        on_its_way = Refund.objects.filter(tenant=tenant, status=RefundStatus.PENDING).exists()
     if unpaid:
         what = "1 invoice is" if unpaid == 1 else f"{unpaid} invoices are"
         raise Refused(f"{what} not paid. Nothing was changed: declare void what will not be, then delete {tenant}.")
+    if on_its_way:
+        raise Refused(f"Money is on its way back to {tenant}. Nothing was changed: wait until it has arrived.")

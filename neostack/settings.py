@@ -396,7 +396,9 @@ STRIPE_WEBHOOK_SECRET = env.str("STRIPE_WEBHOOK_SECRET", default="")
 #: Where Stripe's API is, if not at Stripe: for tests.
 STRIPE_API_ADDRESS = env.str("STRIPE_API_ADDRESS", default="")
 #: A gateway answers within this, or is asked again later under the same key.
-GATEWAY_TIMEOUT_SECONDS = env.float("GATEWAY_TIMEOUT_SECONDS", default=20.0)
+GATEWAY_TIMEOUT_SECONDS = env.float("GATEWAY_TIMEOUT_SECONDS", default=10.0)
+#: One run of the schedule asks gateways for so long; what is left waits for the next run.
+ASKING_AT_MOST_SECONDS = env.float("ASKING_AT_MOST_SECONDS", default=10.0)
 #: A gateway's call that was signed longer ago is not believed.
 CALLBACK_TOLERANCE_SECONDS = env.int("CALLBACK_TOLERANCE_SECONDS", default=300)
 #: After so long a gateway is asked for what it has not decided; then twice as long each time, up to an hour.
@@ -434,7 +436,7 @@ CELERY_BEAT_SCHEDULE = {
         "options": {"expires": 3600},
     },
     "collect": {"task": "billing.tasks.collect", "schedule": 60.0, "options": {"expires": 60}},
-    "ask_gateways": {"task": "billing.tasks.ask_gateways", "schedule": 10.0, "options": {"expires": 10}},
+    "ask_gateways": {"task": "billing.tasks.ask_gateways", "schedule": 20.0, "options": {"expires": 20}},
     "forget_old_callbacks": {
         "task": "billing.tasks.forget_old_callbacks",
         "schedule": 86_400.0,

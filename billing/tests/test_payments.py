@@ -6,11 +6,13 @@ import pytest
 from django.utils import timezone
 from django_scopes import scope, scopes_disabled
 
+from accounts.actions import Refused
 from billing import payments
 from billing.gateways import Answer, BadCallback, Outcome, UnknownGateway, local
 from billing.models import GatewayEvent, Invoice, LocalCharge, Payment, Refund
 from billing.payments import NoPaymentMethod, NotPayable, NotRefundable
 from billing.tests.paying import call_back, fresh, happened, open_invoice, pays_by, taken, told, tries
+from tenants import actions as tenants
 
 pytestmark = pytest.mark.django_db
 
@@ -251,6 +253,32 @@ def test_a_refund_that_is_refused_leaves_the_invoice_paid(acme, alice, platform_
     refund = payments.refund(invoice, "Sorry", by=platform_admin.user)
     assert (refund.status, refund.reason) == ("refused", "Closed account")
     assert (fresh(invoice).status, happened(acme)) == ("paid", ["created", "paid"])
+
+
+def test_a_tenant_is_not_deleted_while_money_is_on_its_way_back(acme, alice, platform_admin, invoice, monkeypatch):
+    payments.pay(invoice, by=alice.user)
+    pending = Answer(Outcome.PENDING, "r1")
+    with monkeypatch.context() as slow:
+        slow.setattr(local.LocalGateway, "give_back", lambda self, order: pending)
+        payments.refund(invoice, "Sorry", by=platform_admin.user)
+    with pytest.raises(Refused, match="Money is on its way back to Acme"):
+        tenants.delete_tenant(acme, platform_admin.user)
+    later(monkeypatch, minutes=2)
+    payments.ask_again()
+    tenants.delete_tenant(acme, platform_admin.user)
+    assert taken() == 0
+
+
+def test_a_slow_gateway_leaves_the_rest_to_the_next_run(acme, alice, invoice, monkeypatch, settings):
+    pays_by(acme, "times_out")
+    invoices = [invoice, open_invoice(acme), open_invoice(acme)]
+    for one in invoices:
+        payments.pay(one, by=alice.user)
+    later(monkeypatch, minutes=2)
+    settings.ASKING_AT_MOST_SECONDS = 0
+    assert payments.ask_again() == 0
+    settings.ASKING_AT_MOST_SECONDS = 60
+    assert payments.ask_again() == 3
 
 
 def test_a_void_invoice_keeps_its_number_and_is_paid_by_nobody(acme, alice, platform_admin, invoice):
