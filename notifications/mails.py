@@ -22,12 +22,19 @@ from django.core.mail import EmailMessage, get_connection
 from django.db import OperationalError, connection
 from django.db.models import F, Q
 from django.utils import timezone
+from prometheus_client import Counter
 
-from notifications import letters, windows
-from notifications.kinds import Pace
+from notifications import letters, preferences, windows
+from notifications.kinds import Pace, Way, kind_of
 from notifications.models import Habits, Mail, Notification
 
 logger = logging.getLogger("notifications.mails")
+
+TRIES = Counter(
+    "neostack_mails", "Tries to send a mail, by what became of it: waiting for the next, sent, failed.", ["outcome"]
+)
+for _outcome in (Mail.State.SENT, Mail.State.WAITING, Mail.State.FAILED, Mail.State.CANCELLED):
+    TRIES.labels(_outcome.value)  # known from the start, so that a first one is seen as a rise
 
 #: Between two tries to keep what the mail server answered, while the database is away: seconds.
 _KEEPING_WAITS = (0.2, 1.0, 3.0, 10.0, 0.0)
@@ -148,16 +155,24 @@ def _due(now: datetime) -> Q:
 
 def attempt(mail: Mail, postbox: "Postbox") -> str:
     """Send a claimed mail and keep what came of it: its state then."""
-    told = list(Notification.objects.in_reach().filter(mail=mail).select_related("tenant").order_by("created_at", "pk"))
-    if not told or not mail.user.is_active:
-        # Who lost a tenant, or their account, hears nothing of it from then on.
-        return _keep(mail, Mail.State.CANCELLED, error="Nothing in it may be seen by this person any more.")
+    told = _still_wanted(mail) if mail.user.is_active else []
+    if not told:
+        return _keep(
+            mail, Mail.State.CANCELLED, error="Nothing in it is wanted, or may be seen, by this person any more."
+        )
     try:
         letter = letters.write(mail, told)
         postbox.send(letter)
     except Exception as error:  # whatever a mail backend or a template raises: the row must say so
         return _failed(mail, error)
     return _keep(mail, Mail.State.SENT, address=mail.user.email, subject=letter.subject[:200])
+
+
+def _still_wanted(mail: Mail) -> list[Notification]:
+    """Oldest first. Who lost a tenant meanwhile hears nothing of it, nor who unsubscribed of that kind."""
+    gathered = Notification.objects.in_reach().filter(mail=mail).select_related("tenant").order_by("created_at", "pk")
+    chosen = preferences.chosen_by(mail.user)
+    return [one for one in gathered if kind_of(one.kind).pages or chosen.get((one.kind, Way.EMAIL)) != Pace.OFF]
 
 
 def _failed(mail: Mail, error: Exception) -> str:
@@ -184,6 +199,7 @@ def _keep(mail: Mail, state: str, error: str = "", **facts: Any) -> str:
     ended = None if state == Mail.State.WAITING else timezone.now()
     facts |= {"state": state, "error": error, "lease_expires_at": None, "ended_at": ended}
     own = Mail.objects.filter(pk=mail.pk, state=Mail.State.SENDING, attempts=mail.attempts)
+    TRIES.labels(str(state)).inc()
     if not _written(lambda: own.update(**facts)):
         logger.warning("Mail %s took longer than MAIL_LEASE_SECONDS to send: it may be sent twice.", mail.pk)
     return state

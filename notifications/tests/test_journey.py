@@ -61,7 +61,7 @@ def test_what_was_given_up_or_not_sent_says_why(notice, alice, bob):
     mails.send_due(5)
     failed, cancelled = ends(notice)[1:]
     assert failed == ("failed", "E-mail to Alice failed after 0 attempts: No such person")
-    assert cancelled[1].startswith("E-mail to Bob: not sent. Nothing in it may be seen")
+    assert cancelled[1].startswith("E-mail to Bob: not sent. Nothing in it is wanted, or may be seen")
 
 
 def test_of_many_it_says_how_many_at_the_same_cost(notice, acme, alice, django_assert_num_queries):

@@ -191,6 +191,22 @@ def test_who_was_disabled_meanwhile_gets_no_mail(bob, tell):
     assert (sent(), states()) == ([], ["cancelled"])
 
 
+def test_who_unsubscribed_meanwhile_gets_no_more_of_that_kind_not_even_what_was_gathered(bob, tell, at):
+    at(NOON)
+    for kind in (KIND, "invoice_failed"):
+        prefers(bob, Pace.HOURLY, kind=kind)
+        tell(bob, kind, kind=kind)
+    prefers(bob, Pace.OFF)
+    at(NOON + timedelta(hours=1))
+    mails.send_due(10)
+    assert sent() == [("bob@acme.example", "invoice_failed")]
+    tell(bob, "another", kind="invoice_failed")
+    prefers(bob, Pace.OFF, kind="invoice_failed")
+    at(NOON + timedelta(hours=2))
+    assert mails.send_due(10) == 0
+    assert "cancelled" in states()
+
+
 def test_what_was_solved_before_the_mail_left_says_so(bob, tell):
     tell(bob, "web #1 failed", kind=KIND, cause_key="deployment:web", cause_order=1)
     actions.solve("deployment:web", order=2, by="web #2 is done")
@@ -336,6 +352,15 @@ def test_a_template_that_fails_is_said_on_the_row_and_tried_again(bob, tell, mon
     assert "ZeroDivisionError" in Mail.objects.get().error
 
 
+def test_the_platforms_admin_sends_what_was_given_up_after_all(bob, platform_admin, tell):
+    tell(bob, "one", kind=KIND)
+    Mail.objects.update(state="failed", error="550 No such person", ended_at=timezone.now())
+    chosen = {"action": "send_again", "_selected_action": [str(Mail.objects.get().pk)]}
+    answer = platform_admin.client.post("/admin/notifications/mail/", chosen, follow=True)
+    assert "1 of them are tried again now." in answer.content.decode()
+    assert mails.send_due(10) == 1
+
+
 def test_the_task_sends_and_forgets(bob, tell):
     tell(bob, "one", kind=KIND)
     tasks.send_mails()
@@ -428,7 +453,7 @@ def test_whatever_people_choose_each_window_is_one_mail_and_each_notification_in
             case "tell":
                 tell(person, f"number {number}.", kind=KIND)
             case "choose":
-                prefers(person, chance.choice(list(Pace)))
+                prefers(person, chance.choice([Pace.NOW, Pace.HOURLY, Pace.DAILY]))
             case "habits":
                 hour = chance.randint(0, 23)
                 settle_in(person.user, quiet_from=clock(hour), quiet_until=clock((hour + 8) % 24))
