@@ -327,7 +327,7 @@ METRICS_ACCEPTED_AHEAD_SECONDS = env.int("METRICS_ACCEPTED_AHEAD_SECONDS", defau
 METRICS_BATCH_LIMIT = env.int("METRICS_BATCH_LIMIT", default=500)
 #: Requests with samples in a second, for each tenant.
 METRICS_POSTED_PER_SECOND = env.int("METRICS_POSTED_PER_SECOND", default=20)
-#: Different series of one tenant: names with their labels. One without a sample for METRIC_ROLLUPS_KEPT_DAYS makes room.
+#: Different series of one tenant: names with labels. One without a sample for METRIC_ROLLUPS_KEPT_DAYS makes room.
 METRIC_SERIES_PER_TENANT = env.int("METRIC_SERIES_PER_TENANT", default=500)
 #: Where the demo's agent finds its API key. Only its owner may read the file.
 AGENT_KEY_FILE = processes.agent_key(LOCAL_DIR)
