@@ -12,7 +12,7 @@ TENANTS = 1_000
 
 def accepted(stage: Stage) -> float:
     """Records of usage accepted a second over HTTP, in batches of 100, everything else of the product running."""
-    keys = _said(stage, "tenants", SERVICES)
+    keys = _said(stage, "keys", SERVICES)
     return float(_said(stage, "post", stage.platform.url, SECONDS, given=keys))
 
 

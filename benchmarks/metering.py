@@ -1,6 +1,6 @@
 """Usage and invoices at scale, in processes of their own with the product's settings.
 
-python -m benchmarks.metering tenants COUNT               new tenants with a plan; prints a key with usage:write of each
+python -m benchmarks.metering keys COUNT                  new tenants with a plan; prints a key with usage:write of each
 python -m benchmarks.metering post URL SECONDS            the keys come on stdin: batches over HTTP; prints records/s
 python -m benchmarks.metering close COUNT                 closes a month of so many tenants; prints seconds
 """
@@ -10,6 +10,7 @@ import json
 import sys
 import time
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
 import httpx
@@ -19,17 +20,25 @@ BATCH = 100
 RECORDS = 20
 
 
-def tenants(count: int, began: datetime) -> list[tuple[object, str]]:
-    """Tenants subscribed since then, each with a key."""
+def subscribed(count: int, began: datetime) -> list[Any]:
+    """New tenants with a plan since then."""
     from billing import actions as billing
-    from tenants import actions as tenants
+    from tenants.models import Tenant
 
-    found, mark = [], uuid4().hex[:8]
-    for number in range(count):
-        tenant = tenants.create_tenant(f"metered-{mark}-{number}", f"Metered {number}", by=None)
+    mark = uuid4().hex[:8]
+    made = [Tenant(slug=f"metered-{mark}-{number}", name=f"Metered {number}") for number in range(count)]
+    Tenant.objects.bulk_create(made)
+    for tenant in made:
         billing.subscribe(tenant, billing.offered("team"), at=began)
-        found.append((tenant, tenants.create_api_key(tenant, "usage", ["usage:write"], by=None)[1]))
-    return found
+    return made
+
+
+def keys(count: int) -> list[str]:
+    """One of each of so many new tenants."""
+    from tenants.actions import create_api_key
+
+    made = subscribed(count, datetime.now(UTC) - timedelta(minutes=1))
+    return [create_api_key(tenant, "usage", ["usage:write"], by=None)[1] for tenant in made]
 
 
 async def post(url: str, keys: list[str], seconds: float) -> float:
@@ -70,9 +79,9 @@ def close(count: int) -> float:
     from billing.actions import Used
 
     began = timezone.now() - timedelta(days=32)
-    for tenant, _ in tenants(count, began):
+    for tenant in subscribed(count, began):
         used = [Used(f"{n}", "deployment_minutes", Decimal(n * 10), began) for n in range(RECORDS)]
-        billing.record(tenant, used)  # type: ignore[arg-type]
+        billing.record(tenant, used)
     start = time.perf_counter()
     closed = invoicing.close_what_is_over()
     took = time.perf_counter() - start
@@ -87,9 +96,8 @@ def main(what: str, *arguments: str) -> None:
     import django
 
     django.setup()
-    if what == "tenants":
-        since = datetime.now(UTC) - timedelta(minutes=1)
-        print(json.dumps([key for _, key in tenants(int(arguments[0]), since)]))
+    if what == "keys":
+        print(json.dumps(keys(int(arguments[0]))))
     else:
         print(close(int(arguments[0])))
 

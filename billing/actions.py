@@ -405,8 +405,12 @@ def _periods_of(subscription: Subscription, moments: list[datetime]) -> list[Per
     """Every period that one of these moments may fall into."""
     if not moments:
         return []
+    wanted = Period.objects.filter(tenant=subscription.tenant, ends_at__gt=min(moments)).order_by("-starts_at")
+    found = list(wanted)
+    if found and max(moments) < found[0].ends_at:
+        return found
     current_period(subscription, max(moments))  # begins what is to begin
-    return list(Period.objects.filter(tenant=subscription.tenant, ends_at__gt=min(moments)))
+    return list(wanted.all())
 
 
 def _placed(subscription: Subscription, place: int, used: Used, found: list[Period]) -> UsageRecord:

@@ -295,7 +295,8 @@ def invoice_events() -> Iterator[Fault]:
 def _tell(invoice: Invoice) -> None:
     with locked(invoice.tenant):
         invoice = Invoice.objects.select_for_update().get(pk=invoice.pk)
-        invoice_changed.send(Invoice, invoice=invoice, event=_HAPPENED[Status(invoice.status)])
+        event = "created" if invoice.kind == Kind.CREDIT_NOTE else _HAPPENED[Status(invoice.status)]
+        invoice_changed.send(Invoice, invoice=invoice, event=event)
 
 
 @check("events of usage")
