@@ -34,6 +34,7 @@ from billing.reading import InvoiceDetail, InvoiceRead, PaymentRead, ProjectedIn
 from tenants import rates
 from tenants.access import ApiKeyAuthentication, Rule, TenantAPIView, api_not_found, principal_of
 from tenants.api import NewestFirst, Strict, valid
+from tenants.etags import with_etag
 from tenants.models import Role, Tenant
 
 #: Who was suspended because it does not pay still reads what it owes, and pays.
@@ -222,8 +223,9 @@ class InvoiceView(BillingAPIView):
 
     @extend_schema(responses=InvoiceDetail)
     def get(self, request: Request, invoice_id: UUID) -> Response:
-        """One invoice or credit note with its lines, every try to pay it, and what was credited."""
-        return Response(out(reading.detail(self.invoice(invoice_id))))
+        """One invoice or credit note with its lines, every try to pay it, and what was credited. With an ETag."""
+        found = reading.detail(self.invoice(invoice_id))
+        return with_etag(request, out(found), found.revision)
 
 
 class RecordsView(BillingAPIView):

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
 from billing import invoicing
-from billing.models import Invoice, InvoiceLine, Payment, Period, RefundStatus, UsageRecord
+from billing.models import Invoice, InvoiceLine, Payment, PaymentStatus, Period, RefundStatus, UsageRecord
 from billing.money import from_minor, shown
 from tenants.models import Tenant
 
@@ -100,10 +100,25 @@ class PaymentRead(Read):
         )
 
 
+#: A payment only ever goes up these.
+_STEPS = {
+    PaymentStatus.PENDING: 1,
+    PaymentStatus.DECLINED: 2,
+    PaymentStatus.PAID: 3,
+    PaymentStatus.REFUNDED: 4,
+}
+
+
 class InvoiceDetail(InvoiceRead):
     lines: list[LineRead]
     payments: list[PaymentRead]
     credit_notes: list[InvoiceRead]
+
+    @property
+    def revision(self) -> int:
+        """Another one, and a higher one, whenever anything here has changed, payments and credit notes too."""
+        steps = sum(_STEPS[PaymentStatus(payment.status)] for payment in self.payments)
+        return self.version * 1_000_000 + steps + len(self.credit_notes)
 
 
 class ProjectedInvoice(Read):

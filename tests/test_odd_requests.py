@@ -67,6 +67,10 @@ def test_a_body_too_large_is_refused_as_such(alice, settings, url):
         f"/api/events?after={MANY_DIGITS}",
         "/api/monitoring/alerts?cursor=cD1hYmM%3D",
         "/api/monitoring/alerts?name=%00&rule=x&state=%00",
+        "/api/billing/invoices?cursor=cD1hYmM%3D",
+        "/api/billing/invoices?kind=%00&status=%00",
+        f"/api/billing/invoices/{{id}}/lines/{2**70}/records",
+        f"/api/billing/invoices/{{id}}/lines/{MANY_DIGITS}/records",
     ],
 )
 def test_numbers_that_are_none_fail_nowhere(alice, acme_deployment, url):  # noqa: F811

@@ -109,6 +109,21 @@ def test_a_list_is_paged_and_filtered(acme, alice, subscription):
     assert alice.api_get(f"{URL}?cursor=cD1ub3RoaW5n", "acme").status_code == 404
 
 
+def test_who_asks_again_hears_that_nothing_has_changed_until_something_has(alice, platform_admin, november):
+    url = f"{URL}/{november.pk}"
+    known = []
+    for change in (
+        lambda: None,
+        lambda: alice.api_post(f"{url}/pay", tenant="acme"),
+        lambda: payments.refund(november, "Sorry", platform_admin.user, 100),
+    ):
+        change()
+        answer = alice.api_get(url, "acme", **{"If_None_Match": ", ".join(known)} if known else {})
+        assert answer.status_code == 200
+        known.append(answer["ETag"])
+        assert alice.api_get(url, "acme", If_None_Match=known[-1]).status_code == 304
+
+
 # --- Paying -----------------------------------------------------------------------------------------------------------
 
 
