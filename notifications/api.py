@@ -42,7 +42,10 @@ class _Resource(BaseModel):
 
 
 class NotificationResource(_Resource):
-    """Names are those of the event `notification`. `number` is its place in the inbox."""
+    """Names are those of the event `notification`. `number` is its place in the inbox.
+
+    `email` is how far its e-mail has come; null where there is none.
+    """
 
     id: UUID
     number: int
@@ -58,6 +61,7 @@ class NotificationResource(_Resource):
     archived_at: str | None
     solved_at: str | None
     solved_by: str
+    email: Literal["waiting", "sending", "sent", "failed", "cancelled"] | None
 
     @classmethod
     def of(cls, notification: Notification) -> dict[str, Any]:
@@ -76,6 +80,7 @@ class NotificationResource(_Resource):
             archived_at=_moment(notification.archived_at),
             solved_at=_moment(notification.solved_at),
             solved_by=notification.solved_by,
+            email=notification.mail.state if notification.mail else None,  # type: ignore[arg-type]
         ).model_dump(mode="json", by_alias=True)
 
 
@@ -251,7 +256,7 @@ class InboxView(InboxAPIView):
             wanted["about"],
             wanted["level"],
         ).apply(self.person)
-        found = shown.filter(read_at=None) if wanted["unread"] else shown
+        found = (shown.filter(read_at=None) if wanted["unread"] else shown).select_related("tenant", "mail")
         pages = NewestFirst()
         page = pages.paginate_queryset(found, request, view=self) or []
         return pages.get_paginated_response([NotificationResource.of(one) for one in page])

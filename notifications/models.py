@@ -119,6 +119,15 @@ class Mail(models.Model):
         return f"{self.get_state_display()}{tries}"
 
     @property
+    def problem(self) -> str:
+        """What is wrong, for its person: the mail server's own words are for those who look after the platform."""
+        if self.state == Mail.State.CANCELLED:
+            return self.error
+        if self.state == Mail.State.FAILED:
+            return "The mail server did not take it. What it told is in your inbox, unless you switched that off."
+        return "The mail server could not take it yet." if self.state == Mail.State.WAITING and self.attempts else ""
+
+    @property
     def gathers(self) -> bool:
         """Whether something may still be added to it."""
         return self.state == Mail.State.WAITING and not self.attempts

@@ -5,6 +5,7 @@ from uuid import uuid4
 import pytest
 from django.test import Client
 
+from notifications import actions
 from notifications.models import Notification
 from notifications.tests.conftest import inbox
 from tenants.actions import create_api_key
@@ -27,7 +28,11 @@ def test_bob_reads_his_inbox_newest_first_and_nobody_elses(bob, alice, acme, tel
     one = bob.api_get(URL).json()["results"][1]
     assert one["tenant"] == "acme"
     assert (one["level"], one["link"], one["readAt"]) == ("error", "/t/acme/deployments/1/", None)
-    assert bob.api_get(f"{URL}/count").json() == {"unread": 2, "version": 2}
+    assert one["email"] is None
+    tell(bob, "by mail too", kind="deployment_failed")
+    assert bob.api_get(URL).json()["results"][0]["email"] == "waiting"
+    actions.remove(bob.user, [Notification.objects.get(title="by mail too").pk])
+    assert bob.api_get(f"{URL}/count").json() == {"unread": 2, "version": 4}
 
 
 def test_pages_of_fifty_follow_each_other_whatever_arrives_meanwhile(bob, tell):
