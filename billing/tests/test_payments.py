@@ -70,6 +70,20 @@ def test_an_answer_that_never_came_is_asked_for_again_and_charges_once(acme, ali
     assert (fresh(invoice).status, tries(invoice), taken()) == ("paid", ["paid"], 12_840)
 
 
+@pytest.mark.parametrize("method", ["pays", "declines"])
+def test_a_process_that_dies_with_the_answer_in_hand_charges_once(acme, alice, invoice, monkeypatch, method):
+    pays_by(acme, method)
+    with monkeypatch.context() as killed:
+        killed.setattr(payments, "settle", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            payments.pay(invoice, by=alice.user)
+    assert (tries(invoice), fresh(invoice).status) == (["pending"], "open")
+    later(monkeypatch, minutes=2)
+    payments.ask_again()
+    assert LocalCharge.objects.count() == 1
+    assert fresh(invoice).status == ("paid" if method == "pays" else "failed")
+
+
 def test_who_presses_again_while_nobody_knows_joins_the_same_try(acme, alice, invoice):
     pays_by(acme, "times_out")
     first = payments.pay(invoice, by=alice.user)
