@@ -10,9 +10,10 @@ from django.utils import timezone
 from django_scopes import scopes_disabled
 
 from billing import actions as billing
-from billing import invoicing
+from billing import invoicing, payments
 from billing.actions import Used
 from billing.models import CountedValue, Crossing, Invoice, InvoiceLine, Meter, Period, Plan, Usage, UsageRecord
+from billing.tests.paying import pays_by
 from events.models import Event
 from notifications.models import Inbox
 
@@ -177,3 +178,14 @@ def test_an_invoice_that_is_not_what_the_log_says_was_issued_is_left_to_a_person
     said = reconcile("--repair")[1]
     assert "(needs a person)" in next(line for line in said.splitlines() if line.startswith("invoices"))
     assert Invoice.objects.get(pk=billed.pk).total_minor == billed.total_minor
+
+
+def test_what_was_declined_paid_and_given_back_agrees_too(billed, acme, alice, platform_admin):
+    pays_by(acme, "declines")
+    payments.pay(billed, by=alice.user)
+    assert reconcile()[0], reconcile()[1]
+    pays_by(acme, "pays")
+    payments.pay(billed, by=alice.user)
+    payments.refund(Invoice.objects.get(pk=billed.pk), "A mistake of ours", by=platform_admin.user)
+    assert Invoice.objects.filter(number="CN-000001").exists()
+    assert reconcile()[0], reconcile()[1]
