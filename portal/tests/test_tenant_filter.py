@@ -96,7 +96,7 @@ def test_the_chosen_tenant_is_shown_and_can_be_removed(platform_admin, globex, c
         shown = text(response)
         assert 'name="tenant" value="globex"' in shown
         assert f'<span data-tenant-name="{globex.id}" data-version="{globex.version}">Globex</span> only' in shown
-        assert '<a href="?type=deployment_update" title="Show every tenant">' in shown
+        assert '<a class="quiet" href="?type=deployment_update" title="Show every tenant">' in shown
 
 
 @every_page
