@@ -1,6 +1,7 @@
 """Celery's part: wake-ups and schedules. Every one of these may be lost, doubled or late without harm."""
 
 from celery import shared_task
+from django.conf import settings
 
 from events import handling, numbering, relay, retention
 
@@ -20,7 +21,8 @@ def wake_handlers() -> None:
     while numbering.look().is_due and numbering.number().is_due:
         pass
     for handler in handling.with_work():
-        run_handler.delay(handler.name)
+        # Behind a worker that is slow or away they would pile up, and nothing be done but to find that nothing is left.
+        run_handler.apply_async([handler.name], expires=settings.WAKE_UP_SECONDS)
 
 
 @shared_task

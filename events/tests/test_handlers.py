@@ -183,7 +183,7 @@ def test_a_worker_that_lost_its_lease_while_it_worked_moves_nothing(only, happen
 
 def test_a_wake_up_numbers_and_wakes_only_those_who_have_work(seen, happen, monkeypatch):
     woken = []
-    monkeypatch.setattr(tasks.run_handler, "delay", woken.append)
+    monkeypatch.setattr(tasks.run_handler, "apply_async", lambda names, expires: woken.extend(names))
     tasks.wake_handlers()
     assert woken == []
     happen(1)
