@@ -16,6 +16,8 @@ from accounts.models import User
 from realtime import keys
 from tenants.models import Membership, Role, Tenant
 
+pytest_plugins = ["tests.faults.recoveries"]
+
 PASSWORD = "correct-horse-battery"
 
 

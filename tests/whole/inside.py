@@ -17,10 +17,11 @@ import django
 
 django.setup()
 
+from django.conf import settings  # noqa: E402
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY  # noqa: E402
 from django.contrib.sessions.backends.db import SessionStore  # noqa: E402
-from django.db import transaction  # noqa: E402
-from django.db.models import Max  # noqa: E402
+from django.db import connection, transaction  # noqa: E402
+from django.db.models import Count, Max  # noqa: E402
 from django.test import override_settings  # noqa: E402
 from django.utils import timezone  # noqa: E402
 from django_scopes import scopes_disabled  # noqa: E402
@@ -28,7 +29,7 @@ from django_scopes import scopes_disabled  # noqa: E402
 from accounts.models import User  # noqa: E402
 from deployments import actions as deployments  # noqa: E402
 from deployments.models import ACTIVE, Deployment, Stack  # noqa: E402
-from events import channels  # noqa: E402
+from events import channels, databases  # noqa: E402
 from events.catalogue import EventType, register  # noqa: E402
 from events.channels import Channel, Topic, parse  # noqa: E402
 from events.emit import emit  # noqa: E402
@@ -39,7 +40,7 @@ from monitoring.actions import Measured  # noqa: E402
 from monitoring.models import LatestMetrics  # noqa: E402
 from notifications import actions as notifications  # noqa: E402
 from notifications.actions import Message  # noqa: E402
-from notifications.models import Inbox, Notification  # noqa: E402
+from notifications.models import Inbox, Notice, Notification  # noqa: E402
 from realtime import tokens  # noqa: E402
 from tenants import actions as tenants  # noqa: E402
 from tenants.models import Membership, Role, Tenant  # noqa: E402
@@ -102,10 +103,17 @@ def notify(person: str, title: str, tenant: str | None = None, about: str = "tes
 
 def ended_tokens(person: str, channels: list[str]) -> str:
     """What a page came with an hour ago, as JSON: tokens of ours whose time is over."""
+    longest = max(settings.TOKEN_TTL_SECONDS, settings.SUBSCRIPTION_TOKEN_TTL_SECONDS)
+    return json.dumps(tokens_by_a_clock(person, channels, -longest - 60))
+
+
+def tokens_by_a_clock(person: str, channels: list[str], seconds: int) -> dict[str, Any]:
+    """What somebody gets where the clock is so many seconds ahead: a token says by that clock when it ends."""
     user = User.objects.get(id=person)
-    with override_settings(TOKEN_TTL_SECONDS=-60, SUBSCRIPTION_TOKEN_TTL_SECONDS=-60):
+    names = ("TOKEN_TTL_SECONDS", "SUBSCRIPTION_TOKEN_TTL_SECONDS")
+    with override_settings(**{name: getattr(settings, name) + seconds for name in names}):
         subscriptions = {name: tokens.subscription_token(user, parse(name)).token for name in channels}
-        return json.dumps({"connection": tokens.connection_token(user).token, "subscriptions": subscriptions})
+        return {"connection": tokens.connection_token(user).token, "subscriptions": subscriptions}
 
 
 def inbox(person: str) -> dict[str, Any]:
@@ -137,6 +145,25 @@ def say(tenant: str, by: str, count: int) -> list[str]:
         with transaction.atomic():
             said.append(emit(Said(tenant_id=UUID(tenant)), by=who))
     return [str(event.uuid) for event in said]
+
+
+def use_no_pool() -> None:
+    """A process with one thread needs none, and notices at once that the database is back."""
+    databases.without_pool()
+
+
+def speak(people: list[list[str]], with_notice: bool) -> None:
+    """One event of each [tenant, person], each in a transaction of its own, and a notice that everybody there gets."""
+    for tenant, person in people:
+        say(tenant, person, 1)
+        if with_notice:
+            send_notices(tenant, person, 1)
+
+
+def notices(tenant: str) -> dict[str, int]:
+    """How many have been sent in a tenant, and how many each person there was notified of."""
+    told = Notification.objects.filter(tenant_id=tenant, kind="notice").values_list("user").annotate(told=Count("pk"))
+    return {"sent": Notice.objects.filter(tenant_id=tenant).count(), **{str(user): count for user, count in told}}
 
 
 def measure(tenant: str, name: str, count: int) -> bool:
@@ -171,6 +198,11 @@ def behind() -> dict[str, int]:
     found = {cursor.name: newest - cursor.position for cursor in Cursor.objects.all()}
     found["numbering"] = Event.objects.filter(entry=None).count()
     return {name: distance for name, distance in found.items() if distance}
+
+
+def relay_in_charge() -> str:
+    """Who holds the lease of the push: its machine and pid."""
+    return Cursor.objects.get(name="push").owner
 
 
 def dead_letters() -> int:
@@ -230,6 +262,8 @@ def answer(line: str) -> list[Any]:
             return [globals()[name](**arguments), None]
     except Exception:
         return [None, traceback.format_exc()]
+    finally:
+        connection.close()  # the database may be another one by the next question
 
 
 def main() -> None:

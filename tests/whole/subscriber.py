@@ -30,7 +30,13 @@ class Subscriber:
     """
 
     def __init__(
-        self, person: Person, channels: list[str], *, tenant: str, fresh_state: Callable[[str], list[str]]
+        self,
+        person: Person,
+        channels: list[str],
+        *,
+        tenant: str,
+        fresh_state: Callable[[str], list[str]],
+        url: str = "",
     ) -> None:
         self.person, self.channels, self.tenant = person, channels, tenant
         self.ids: dict[str, list[str]] = {channel: [] for channel in channels}
@@ -38,6 +44,7 @@ class Subscriber:
         self.connections = 0
         self.refusals: list[str] = []
         self._fresh_state = fresh_state
+        self._url = url or person.platform.socket_url
         self._positions: dict[str, tuple[int, str]] = {}
         self._subscribed: set[str] = set()
         self._shown: dict[str, set[str]] = {channel: set() for channel in channels}
@@ -64,11 +71,14 @@ class Subscriber:
         """Lose the connection and stay away until `come_back`."""
         self._away.set()
         self.disconnect()
-        wait_until(lambda: not self._socket, "the connection has ended")
+        wait_until(lambda: not self._socket, "the connection has ended", 60)
 
-    def come_back(self) -> None:
+    def come_back(self, seconds: float = 15, tokens: dict[str, Any] | None = None) -> None:
+        """Return when it is subscribed again, at first with these tokens instead of those it has."""
+        if tokens:
+            self._token, self.tokens = tokens["connection"], dict(tokens["subscriptions"])
         self._away.clear()
-        self.wait_subscribed()
+        self.wait_subscribed(seconds)
 
     def close(self) -> None:
         self._away.clear()
@@ -80,13 +90,12 @@ class Subscriber:
     # --- The thread ---------------------------------------------------------------------------------------------------
 
     def _stay_connected(self) -> None:
-        url = self.person.platform.socket_url
         while not self._closing.is_set():
             if self._away.is_set():
                 time.sleep(RECONNECT_AFTER_SECONDS)
                 continue
             try:
-                with connect(url, origin=self.person.platform.url, open_timeout=5, compression=None) as socket:  # type: ignore[arg-type]
+                with connect(self._url, origin=self.person.platform.url, open_timeout=5, compression=None) as socket:  # type: ignore[arg-type]
                     self._socket = socket
                     self._converse(socket)
             except ConnectionClosed as closed:
@@ -139,9 +148,10 @@ class Subscriber:
             self.ids[channel] = self._fresh_state(channel)
             self._shown[channel] = set(self.ids[channel])
             self.reloads[channel] += not is_new
+        # After a recovery the answer's offset is the one that was asked for: its publications move it on.
+        self._positions[channel] = (reply.get("offset", 0), reply["epoch"])
         for publication in reply.get("publications", []):
             self._received(channel, publication)
-        self._positions[channel] = (reply.get("offset", 0), reply["epoch"])
         self._subscribed.add(channel)
 
     def _pushed(self, push: dict[str, Any]) -> None:
