@@ -32,8 +32,9 @@ class Link:
 TENANT_PAGES = [
     Page("home", "Home", "tenant_home", "home", "h"),
     Page("deployments", "Deployments", "deployments", "deployments", "d"),
+    Page("monitoring", "Monitoring", "monitoring", "pulse", "m"),
     Page("activity", "Activity", "activity", "activity", "a", Role.TENANT_ADMIN),
-    Page("members", "Members", "members", "people", "m", Role.TENANT_ADMIN),
+    Page("members", "Members", "members", "people", "p", Role.TENANT_ADMIN),
     Page("notices", "Notices", "notices", "notices"),
     Page("keys", "API keys", "api_keys", "key", "k", Role.TENANT_ADMIN),
     Page("settings", "Settings", "tenant_settings", "gear", "s", Role.TENANT_ADMIN),
@@ -50,6 +51,7 @@ OPS_PAGES = [
     Page("ops_home", "Home", "ops_home", "home", "h"),
     Page("ops_tenants", "Tenants", "ops_tenants", "tenant", "t"),
     Page("ops_deployments", "Deployments", "ops_deployments", "deployments", "d"),
+    Page("ops_monitoring", "Monitoring", "ops_monitoring", "pulse", "m"),
     Page("ops_events", "Events", "ops_events", "events", "e"),
     Page("ops_activity", "Activity", "ops_activity", "activity", "a"),
     Page("ops_access", "Access", "ops_access", "access", "s"),

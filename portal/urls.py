@@ -1,7 +1,9 @@
 from django.urls import path
 
-from portal import activity, keys, members, settings_page, views
+from portal import activity, keys, members, monitoring, rules, settings_page, views
 from portal.home import tenant_home
+
+ALERT = "t/<slug:slug>/monitoring/alerts/<uuid:alert_id>/"
 
 urlpatterns = [
     path("", views.home, name="home"),
@@ -9,6 +11,18 @@ urlpatterns = [
     path("t/<slug:slug>/", tenant_home, name="tenant_home"),
     path("t/<slug:slug>/jump/", views.jump, name="jump"),
     path("t/<slug:slug>/activity/", activity.activity, name="activity"),
+    path("t/<slug:slug>/monitoring/", monitoring.monitoring, name="monitoring"),
+    path("t/<slug:slug>/monitoring/undo/", monitoring.undo, name="undo_alert"),
+    path(ALERT, monitoring.alert, name="alert"),
+    path(f"{ALERT}acknowledge/", monitoring.acknowledge, name="acknowledge"),
+    path(f"{ALERT}unacknowledge/", monitoring.unacknowledge, name="unacknowledge"),
+    path(f"{ALERT}resolve/", monitoring.resolve, name="resolve_alert"),
+    path(f"{ALERT}silence/", monitoring.silence, name="silence_alert"),
+    path("t/<slug:slug>/monitoring/silences/<uuid:silence_id>/end/", monitoring.end_silence, name="end_silence"),
+    path("t/<slug:slug>/monitoring/rules/new/", rules.new_rule, name="new_rule"),
+    path("t/<slug:slug>/monitoring/rules/undo/", rules.undo_delete, name="undo_delete_rule"),
+    path("t/<slug:slug>/monitoring/rules/<uuid:rule_id>/", rules.alert_rule, name="alert_rule"),
+    path("t/<slug:slug>/monitoring/rules/<uuid:rule_id>/delete/", rules.delete_rule, name="delete_rule"),
     path("t/<slug:slug>/members/", members.members, name="members"),
     path("t/<slug:slug>/members/invite/", members.invite, name="invite"),
     path("t/<slug:slug>/members/undo/", members.undo_removal, name="undo_removal"),

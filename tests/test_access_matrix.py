@@ -31,7 +31,7 @@ from events.channels import Channel, Topic
 from events.models import DeadLetter, Event
 from monitoring.alerting import actions as alerts
 from monitoring.alerting import rules, silences
-from monitoring.alerting.models import Source
+from monitoring.alerting.models import Alert, AlertRule, Silence, Source
 from neostack import asgi
 from notifications import unsubscribing
 from realtime.models import Action
@@ -246,6 +246,41 @@ policy_page = made(
 
 
 THRESHOLD = {"meter": "deployment_minutes", "percent": 90}
+
+
+def of_monitoring(route: str, expected: dict[str, int | str], method: str = "GET", data: Any = None) -> Row:
+    """A row about an alert, a rule and a silence of acme's; at /ops/ about those of the platform's own."""
+
+    def url(world: World) -> str:
+        tenant = None if route.startswith("ops/") else world.acme
+        found = f"/{route}".replace("<slug:slug>", "acme")
+        for name, make in {"alert_id": open_alert, "rule_id": a_rule, "silence_id": a_silence}.items():
+            if f"<uuid:{name}>" in found:
+                found = found.replace(f"<uuid:{name}>", str(make(tenant).pk))
+        return found
+
+    return Row(route, method, url, expected, (lambda world: data) if data is not None else None)
+
+
+@scopes_disabled()
+def open_alert(tenant: Tenant | None) -> Alert:
+    raised = alerts.Raised(Source.API, "disk", "Disk is full", "error", "97 %", started_at=timezone.now())
+    return alerts.raise_alert(tenant, raised)
+
+
+@scopes_disabled()
+def a_rule(tenant: Tenant | None) -> AlertRule:
+    known = AlertRule.objects.filter(tenant=tenant).first()
+    return known or rules.create_rule(tenant, None, name="Busy", metric="cpu_percent", threshold=90)
+
+
+@scopes_disabled()
+def a_silence(tenant: Tenant | None) -> Silence:
+    matchers = [{"label": "host", "op": "=", "value": "db-1"}]
+    facts = {"matchers": matchers, "created_by_id": SOME_ID, "created_by_name": "Alice", "reason": "Moved"}
+    return Silence.objects.create(tenant=tenant, expires_at=timezone.now() + timedelta(hours=1), **facts)
+
+
 STALE_ROLE = {"role": "tenant_admin", "version": 99}
 RESET_KEY = r"accounts/^password/reset/key/(?P<uidb36>[0-9a-f]{32})-(?P<key>[0-9A-Za-z-]+)/$"
 
@@ -278,6 +313,25 @@ ROWS = [
     page("t/<slug:slug>/deployments/<int:number>/retry/", TENANT_ADMINS | {"alice": 409}, "POST"),
     page("t/<slug:slug>/deployments/<int:number>/rollback/", TENANT_ADMINS | {"alice": 409}, "POST"),
     page("t/<slug:slug>/deployments/stacks/<slug:stack>/", MEMBERS),
+    page("t/<slug:slug>/monitoring/", MEMBERS),
+    of_monitoring("t/<slug:slug>/monitoring/alerts/<uuid:alert_id>/", TENANT_ADMINS),
+    of_monitoring(
+        "t/<slug:slug>/monitoring/alerts/<uuid:alert_id>/acknowledge/", post_redirects(TENANT_ADMINS), "POST"
+    ),
+    of_monitoring(
+        "t/<slug:slug>/monitoring/alerts/<uuid:alert_id>/unacknowledge/", post_redirects(TENANT_ADMINS), "POST"
+    ),
+    of_monitoring("t/<slug:slug>/monitoring/alerts/<uuid:alert_id>/resolve/", post_redirects(TENANT_ADMINS), "POST"),
+    # No reason is given: the form comes back.
+    of_monitoring("t/<slug:slug>/monitoring/alerts/<uuid:alert_id>/silence/", TENANT_ADMINS, "POST"),
+    of_monitoring("t/<slug:slug>/monitoring/silences/<uuid:silence_id>/end/", post_redirects(TENANT_ADMINS), "POST"),
+    page("t/<slug:slug>/monitoring/undo/", TENANT_ADMINS | {"alice": 409}, "POST"),
+    page("t/<slug:slug>/monitoring/rules/new/", TENANT_ADMINS),
+    page("t/<slug:slug>/monitoring/rules/new/", TENANT_ADMINS, "POST", {"name": ""}),
+    page("t/<slug:slug>/monitoring/rules/undo/", TENANT_ADMINS | {"alice": 409}, "POST"),
+    of_monitoring("t/<slug:slug>/monitoring/rules/<uuid:rule_id>/", TENANT_ADMINS),
+    of_monitoring("t/<slug:slug>/monitoring/rules/<uuid:rule_id>/", TENANT_ADMINS, "POST", {"name": ""}),
+    of_monitoring("t/<slug:slug>/monitoring/rules/<uuid:rule_id>/delete/", post_redirects(TENANT_ADMINS), "POST"),
     page("t/<slug:slug>/members/", TENANT_ADMINS),
     page("t/<slug:slug>/members/invite/", TENANT_ADMINS),
     page("t/<slug:slug>/members/invite/", TENANT_ADMINS, "POST", {"email": "no address"}),
@@ -335,6 +389,13 @@ ROWS = [
         post_redirects(PLATFORM_ADMINS),
     ),
     page("ops/health/", PLATFORM_ADMINS),
+    page("ops/monitoring/", PLATFORM_ADMINS),
+    page("ops/monitoring/undo/", PLATFORM_ADMINS | {"ada": 409}, "POST"),
+    of_monitoring("ops/monitoring/alerts/<uuid:alert_id>/", PLATFORM_ADMINS),
+    of_monitoring("ops/monitoring/alerts/<uuid:alert_id>/acknowledge/", post_redirects(PLATFORM_ADMINS), "POST"),
+    of_monitoring("ops/monitoring/alerts/<uuid:alert_id>/unacknowledge/", post_redirects(PLATFORM_ADMINS), "POST"),
+    of_monitoring("ops/monitoring/alerts/<uuid:alert_id>/silence/", PLATFORM_ADMINS, "POST"),
+    of_monitoring("ops/monitoring/silences/<uuid:silence_id>/end/", post_redirects(PLATFORM_ADMINS), "POST"),
     page("ops/jump/", PLATFORM_ADMINS),
     page("ops/tenants/", PLATFORM_ADMINS),
     page("ops/tenant-names/", PLATFORM_ADMINS),

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from portal.ops import access, activity, dead_letters, deployments, events, home, tenant_filter, tenants
+from portal.ops import access, activity, dead_letters, deployments, events, home, monitoring, tenant_filter, tenants
 
 urlpatterns = [
     path("", home.ops_home, name="ops_home"),
@@ -16,6 +16,13 @@ urlpatterns = [
     path("dead-letters/<int:letter_id>/retry/", dead_letters.retry_letter, name="ops_retry_letter"),
     path("dead-letters/<int:letter_id>/skip/", dead_letters.skip_letter, name="ops_skip_letter"),
     path("activity/", activity.ops_activity, name="ops_activity"),
+    path("monitoring/", monitoring.ops_monitoring, name="ops_monitoring"),
+    path("monitoring/undo/", monitoring.ops_undo_alert, name="ops_undo_alert"),
+    path("monitoring/alerts/<uuid:alert_id>/", monitoring.ops_alert, name="ops_alert"),
+    path("monitoring/alerts/<uuid:alert_id>/acknowledge/", monitoring.ops_acknowledge, name="ops_acknowledge"),
+    path("monitoring/alerts/<uuid:alert_id>/unacknowledge/", monitoring.ops_unacknowledge, name="ops_unacknowledge"),
+    path("monitoring/alerts/<uuid:alert_id>/silence/", monitoring.ops_silence, name="ops_silence"),
+    path("monitoring/silences/<uuid:silence_id>/end/", monitoring.ops_end_silence, name="ops_end_silence"),
     path("access/", access.ops_access, name="ops_access"),
     path("tenants/", tenants.ops_tenants, name="ops_tenants"),
     # Not below tenants/, where it would be a tenant's.

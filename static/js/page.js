@@ -211,6 +211,7 @@ function offerCopies() {
 
 /** What stands in an element with `data-module`: `start(element, live, bind)` of the module of that name. */
 const MODULES = {
+  alerts: () => import("./alerts.js"),
   batches: () => import("./batches.js"),
   bell: () => import("./bell.js"),
   chart: () => import("./chart.js"),

@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import traceback
+from datetime import timedelta
 from itertools import pairwise
 from typing import Any, ClassVar
 from uuid import UUID
@@ -37,6 +38,10 @@ from events.ids import new_id  # noqa: E402
 from events.models import Cursor, DeadLetter, Entry, Event  # noqa: E402
 from monitoring import actions as metrics  # noqa: E402
 from monitoring.actions import Measured  # noqa: E402
+from monitoring.alerting import actions as alerting  # noqa: E402
+from monitoring.alerting import rules, silences  # noqa: E402
+from monitoring.alerting.actions import Raised  # noqa: E402
+from monitoring.alerting.models import OPEN, Alert, Source  # noqa: E402
 from monitoring.models import LatestMetrics  # noqa: E402
 from notifications import actions as notifications  # noqa: E402
 from notifications.actions import Message  # noqa: E402
@@ -173,6 +178,30 @@ def measure(tenant: str, name: str, count: int) -> bool:
         now = timezone.now()
         metrics.record(where, [Measured(name, value=now.timestamp(), at=now)])
     return LatestMetrics.objects.get(tenant=where).due_at is not None
+
+
+def raise_alert(tenant: str, key: str, name: str, severity: str, message: str) -> str:
+    """As a service does. Returns its id."""
+    raised = Raised(Source.API, key, name, severity, message, started_at=timezone.now())
+    return str(alerting.raise_alert(Tenant.objects.get(id=tenant), raised).pk)
+
+
+def resolve_alert(tenant: str, key: str) -> None:
+    alerting.resolve_alert(Tenant.objects.get(id=tenant), key)
+
+
+def open_alerts(tenant: str) -> list[str]:
+    """The names of those that are not over."""
+    return list(Alert.objects.filter(OPEN, tenant_id=tenant).values_list("name", flat=True))
+
+
+def silence_alert(tenant: str, key: str, by: str, reason: str) -> None:
+    alert = Alert.objects.get(OPEN, tenant_id=tenant, key=key)
+    silences.silence_alert(alert, reason, timezone.now() + timedelta(hours=4), User.objects.get(id=by))
+
+
+def make_rule(tenant: str, name: str, metric: str, threshold: float) -> str:
+    return str(rules.create_rule(Tenant.objects.get(id=tenant), None, name=name, metric=metric, threshold=threshold).pk)
 
 
 def figures(tenant: str) -> dict[str, Any]:

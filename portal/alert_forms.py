@@ -1,0 +1,98 @@
+"""What people fill in about alerts: an acknowledgement, a silence, a rule."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django import forms
+
+from monitoring.alerting import rules
+from monitoring.alerting.conditions import Aggregate, Comparison, Kind
+from monitoring.alerting.models import AlertRule, EscalationPolicy, Severity
+
+ACKNOWLEDGED_FOR = [("", "Until it is over"), ("1", "For 1 hour"), ("4", "For 4 hours"), ("24", "For a day")]
+SILENCED_FOR = [("1", "1 hour"), ("4", "4 hours"), ("24", "A day"), ("168", "A week")]
+MINUTE_SECONDS = 60
+
+
+class AcknowledgeForm(forms.Form):
+    note = forms.CharField(required=False, max_length=500, label="Note", help_text="What you do about it.")
+    hours = forms.ChoiceField(required=False, choices=ACKNOWLEDGED_FOR, label="For how long")
+
+    def until(self, now: datetime) -> datetime | None:
+        hours = self.cleaned_data["hours"]
+        return now + timedelta(hours=int(hours)) if hours else None
+
+
+class SilenceForm(forms.Form):
+    reason = forms.CharField(max_length=300, label="Why", help_text="Others will read it.")
+    lasts_hours = forms.ChoiceField(choices=SILENCED_FOR, label="For how long")
+    ends_on_resolve = forms.BooleanField(required=False, initial=True, label="Ends when it is over")
+
+    def until(self, now: datetime) -> datetime:
+        return now + timedelta(hours=int(self.cleaned_data["lasts_hours"]))
+
+
+class RuleForm(forms.Form):
+    """A rule in minutes. What can't be is said by the rule itself, and put at its field."""
+
+    name = forms.CharField(max_length=100)
+    metric = forms.CharField(
+        max_length=200,
+        label="Series",
+        help_text="A metric’s name, with its labels where it has some.",
+        widget=forms.TextInput(attrs={"list": "series", "autocomplete": "off"}),
+    )
+    kind = forms.ChoiceField(choices=Kind.choices, label="Looks at")
+    aggregate = forms.ChoiceField(choices=Aggregate.choices, label="Of the window, the")
+    comparison = forms.ChoiceField(choices=Comparison.choices, label="Is")
+    threshold = forms.FloatField(
+        required=False, help_text="In the series’ unit; of a rate of change, that unit a minute."
+    )
+    recovery = forms.FloatField(
+        required=False, label="Over when back at", help_text="Empty: at the threshold. Further away, it flaps less."
+    )
+    window = forms.IntegerField(
+        min_value=1,
+        max_value=1440,
+        initial=5,
+        label="Window, minutes",
+        help_text="Of an absence: how long nothing came.",
+    )
+    lasting = forms.IntegerField(
+        min_value=0, max_value=1440, initial=0, label="For, minutes", help_text="It has to be so for this long first."
+    )
+    severity = forms.ChoiceField(choices=Severity.choices, initial=Severity.WARNING)
+    message = forms.CharField(
+        required=False,
+        max_length=500,
+        help_text="{name}, {metric}, {value}, {comparison}, {threshold}, {window} are filled in. Empty: our own words.",
+    )
+    policy = forms.ModelChoiceField(
+        EscalationPolicy.objects.none(), required=False, label="Who is called", empty_label="By the default policy"
+    )
+    enabled = forms.BooleanField(required=False, initial=True, label="Is on")
+
+    def __init__(self, policies: Any, data: Any = None, rule: AlertRule | None = None) -> None:
+        super().__init__(data, initial=_initial(rule) if rule else None)
+        self.fields["policy"].queryset = policies  # type: ignore[attr-defined]
+
+    def values(self) -> dict[str, Any]:
+        """As `monitoring.alerting.rules` takes them."""
+        given = dict(self.cleaned_data)
+        given["window_seconds"] = given.pop("window") * MINUTE_SECONDS
+        given["for_seconds"] = given.pop("lasting") * MINUTE_SECONDS
+        if given["kind"] == Kind.ABSENCE:
+            given["threshold"] = given["recovery"] = None
+        return given
+
+    def add_problems(self, problems: dict[str, list[str]]) -> None:
+        ours = {"window_seconds": "window", "for_seconds": "lasting"}
+        for name, said in problems.items():
+            field = ours.get(name, name)
+            self.add_error(field if field in self.fields else None, said)
+
+
+def _initial(rule: AlertRule) -> dict[str, Any]:
+    unchanged = (field for field in rules.RULE_FIELDS if field in RuleForm.base_fields)
+    minutes = {"window": rule.window_seconds // MINUTE_SECONDS, "lasting": rule.for_seconds // MINUTE_SECONDS}
+    return {name: getattr(rule, name) for name in unchanged} | minutes

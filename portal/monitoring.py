@@ -1,0 +1,120 @@
+"""A tenant's monitoring: who must act, how it went, what is looked for, and what is quiet."""
+
+import json
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET, require_POST
+
+from deployments.views import PageRequest, may_change
+from events import channels
+from events.channels import Topic
+from monitoring.alerting.models import OPEN, AlertRule, State
+from portal import alert_acts, alerts
+from portal.alert_acts import Place
+from portal.charts import Charts, Now, View, metrics_now
+from portal.rules import deleted_lately
+from tenants.access import tenant_page
+from tenants.models import Role, Tenant
+
+OVER_SHOWN = 8
+#: At these the page reads its lists anew: few people have it open, and they change seldom.
+REREAD_TYPES = "alert alert_rule_updated silence_updated"
+NO_ID = UUID(int=0)
+
+
+@require_GET
+@tenant_page()
+@never_cache
+def monitoring(request: PageRequest) -> HttpResponse:
+    """Each part is shown to whoever may listen to what feeds it: charts to members, alerts to admins."""
+    tenant = request.tenant
+    dashboard, updates = channels.tenant(tenant.id, Topic.DASHBOARD), channels.tenant(tenant.id, Topic.MONITORING)
+    followed = [channel for channel in (dashboard, updates) if request.live.may_listen(channel)]
+    context: dict[str, Any] = {"section": "monitoring", "live": request.live.follow(*followed)}
+    now = metrics_now(tenant)
+    if dashboard in followed:
+        context |= {"dashboard": dashboard, "metrics": now}
+        context |= {"charts": Charts(tenant, now, View.of(request.GET))} if now.figures else {}
+    if updates in followed:
+        offered = alert_acts.undo_offered(request, Place(tenant)) or deleted_lately(request)
+        context |= {"updates": updates, "may_act": may_change(request)} | _alerts(tenant, now)
+        context |= {"undo": offered, "undo_seconds": settings.UNDO_SHOWN_SECONDS}
+    return render(request, "portal/monitoring/page.html", context)
+
+
+def _alerts(tenant: Tenant, now: Now) -> dict[str, Any]:
+    place = Place(tenant)
+    found = place.alerts.filter(OPEN).order_by("-id")[: alerts.PAGE_SIZE]
+    over = place.alerts.filter(state=State.RESOLVED).order_by("-id")[:OVER_SHOWN]
+    firing, tally = alerts.tally(place.alerts)
+    units = {figure.name: figure.unit for figure in now.figures}
+    of_rules = place.alerts.filter(OPEN, rule__isnull=False).values_list("rule", flat=True)
+    return {
+        "alerts": [alerts.row(alert, place.alert(alert.pk)) for alert in found],
+        "over": [alerts.row(alert, place.alert(alert.pk)) for alert in over],
+        "blank": alerts.Row(url=place.alert(NO_ID)),
+        "page_size": alerts.PAGE_SIZE,
+        "firing": firing,
+        "verdict": alerts.verdict(firing),
+        "tally_json": json.dumps(tally),
+        "rules": alerts.rule_rows(AlertRule.objects.filter(tenant=tenant).order_by("name"), of_rules, units),
+        "silences": alerts.silences_now(place.silences.filter(ended_at=None).order_by("expires_at")),
+        "reread_types": REREAD_TYPES,
+    }
+
+
+@require_GET
+@tenant_page(role=Role.TENANT_ADMIN)
+@never_cache
+def alert(request: PageRequest, alert_id: UUID) -> HttpResponse:
+    """What is wrong, who looks after it, and what can be done about it."""
+    updates = channels.tenant(request.tenant.id, Topic.MONITORING)
+    live = request.live.follow(updates)
+    place = Place(request.tenant)
+    context = alert_acts.shown(place, place.found(alert_id)) | {"live": live, "updates": updates}
+    return render(request, "portal/monitoring/alert.html", context)
+
+
+# --- What can be done -------------------------------------------------------------------------------------------------
+
+
+@require_POST
+@tenant_page(role=Role.TENANT_ADMIN)
+def acknowledge(request: PageRequest, alert_id: UUID) -> HttpResponse:
+    return alert_acts.acknowledge(request, Place(request.tenant), alert_id)
+
+
+@require_POST
+@tenant_page(role=Role.TENANT_ADMIN)
+def unacknowledge(request: PageRequest, alert_id: UUID) -> HttpResponse:
+    return alert_acts.unacknowledge(request, Place(request.tenant), alert_id)
+
+
+@require_POST
+@tenant_page(role=Role.TENANT_ADMIN)
+def resolve(request: PageRequest, alert_id: UUID) -> HttpResponse:
+    return alert_acts.resolve(request, Place(request.tenant), alert_id)
+
+
+@require_POST
+@tenant_page(role=Role.TENANT_ADMIN)
+@never_cache
+def silence(request: PageRequest, alert_id: UUID) -> HttpResponse:
+    return alert_acts.silence(request, Place(request.tenant), alert_id)
+
+
+@require_POST
+@tenant_page(role=Role.TENANT_ADMIN)
+def end_silence(request: PageRequest, silence_id: UUID) -> HttpResponse:
+    return alert_acts.end_silence(request, Place(request.tenant), silence_id)
+
+
+@require_POST
+@tenant_page(role=Role.TENANT_ADMIN)
+def undo(request: PageRequest) -> HttpResponse:
+    return alert_acts.undo(request, Place(request.tenant))

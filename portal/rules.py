@@ -1,0 +1,245 @@
+"""Rules of alerts: made and changed by a tenant's admins, who see what a rule would have done in the last day."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.contrib import messages
+from django.core import signing
+from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
+from django.http import Http404, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.http import urlencode
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_POST
+
+from accounts.actions import Refused
+from deployments.rows import number_in
+from deployments.views import PageRequest
+from monitoring.alerting import rules
+from monitoring.alerting.messages import duration, number
+from monitoring.alerting.models import AlertRule, EscalationPolicy
+from monitoring.alerting.trial import Firing, Trial, try_out
+from monitoring.models import LatestMetrics
+from portal.alert_forms import RuleForm
+from portal.changed import Difference, not_done
+from portal.charts import path
+from tenants.access import tenant_page
+from tenants.models import Role, Tenant
+
+#: The chart's line has a point for so many minutes: a day in some 300.
+POINT_MINUTES = 5
+FIRINGS_SHOWN = 20
+UNDO_SALT = "portal.rules.undo"
+
+
+@dataclass(frozen=True, slots=True)
+class DryRun:
+    """A trial as a picture of 100 by 100: where it would have fired, what the rule compares, and its threshold."""
+
+    trial: Trial
+    threshold: float | None
+    is_age: bool
+
+    @property
+    def summary(self) -> str:
+        return self.trial.summary
+
+    @property
+    def line(self) -> str:
+        return path(self._values, *self._bounds)
+
+    @property
+    def edge(self) -> str:
+        """The threshold's height, from above."""
+        low, high = self._bounds
+        return "" if self.threshold is None else f"{100 * (high - self.threshold) / (high - low):.2f}"
+
+    @property
+    def edge_word(self) -> str:
+        return self._said(self.threshold)
+
+    @property
+    def spans(self) -> list[tuple[str, str]]:
+        """Where each firing begins, and how wide it is."""
+        places = [(self._x(one.since), self._x(self._end(one))) for one in self.trial.firings]
+        return [(f"{first:.2f}", f"{last - first:.2f}") for first, last in places]
+
+    @property
+    def rows(self) -> list[tuple[Firing, str, str]]:
+        """The newest firings, each with how long it lasted and its peak."""
+        shown = self.trial.firings[::-1][:FIRINGS_SHOWN]
+        return [(one, duration((self._end(one) - one.since).total_seconds()), self._said(one.peak)) for one in shown]
+
+    def _said(self, value: float | None) -> str:
+        return duration(value or 0.0) if self.is_age else number(value, self.trial.unit)
+
+    def _end(self, firing: Firing) -> datetime:
+        return firing.until or self.trial.until
+
+    def _x(self, at: datetime) -> float:
+        return 100 * ((at - self.trial.since) / (self.trial.until - self.trial.since))
+
+    @property
+    def _values(self) -> list[float | None]:
+        return [value for _, value in self.trial.points[::POINT_MINUTES]]
+
+    @property
+    def _bounds(self) -> tuple[float, float]:
+        known = [value for value in [*self._values, self.threshold] if value is not None]
+        low, high = min(known, default=0.0), max(known, default=1.0)
+        margin = (high - low) * 0.1 or 1.0
+        return low - margin, high + margin
+
+
+def dry_run(rule: AlertRule) -> DryRun:
+    condition = rule.condition
+    return DryRun(try_out(rule, timezone.now()), condition.threshold, is_age=rule.kind == "absence")
+
+
+# --- Pages ------------------------------------------------------------------------------------------------------------
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@tenant_page(role=Role.TENANT_ADMIN)
+@never_cache
+def new_rule(request: PageRequest) -> HttpResponse:
+    """Filled in, tried on the last day as often as one likes, then saved."""
+    return _rule_page(request, None)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@tenant_page(role=Role.TENANT_ADMIN)
+@never_cache
+def alert_rule(request: PageRequest, rule_id: UUID) -> HttpResponse:
+    return _rule_page(request, _rule(request.tenant, rule_id))
+
+
+def _rule_page(request: PageRequest, rule: AlertRule | None) -> HttpResponse:
+    live = request.live.follow()
+    policies = EscalationPolicy.objects.filter(tenant=request.tenant)
+    form = RuleForm(policies, request.POST or None, rule)
+    shown = dry_run(rule) if rule else None
+    if request.method == "POST" and form.is_valid():
+        try:
+            if request.POST.get("do") == "try":
+                shown = dry_run(_tried(request.tenant, form))
+            else:
+                return _saved(request, rule, form)
+        except ValidationError as invalid:
+            form.add_problems(invalid.message_dict)
+        except rules.StaleVersion as stale:
+            return _changed(request, stale)
+        except Refused as refused:
+            form.add_error(None, str(refused))
+    context = {
+        "section": "monitoring",
+        "live": live,
+        "form": form,
+        "rule": rule,
+        "version": request.POST.get("version") or (rule.version if rule else ""),
+        "series": _series(request.tenant),
+        "run": shown,
+    }
+    return render(request, "portal/monitoring/rule.html", context)
+
+
+def _tried(tenant: Tenant, form: RuleForm) -> AlertRule:
+    """The rule as the form has it, not stored. Raises ValidationError."""
+    return rules.checked_rule(tenant, {name: value for name, value in form.values().items() if name != "policy"})
+
+
+def _saved(request: PageRequest, rule: AlertRule | None, form: RuleForm) -> HttpResponse:
+    if rule is None:
+        rule = rules.create_rule(request.tenant, request.user, **form.values())
+        messages.success(request, f"The rule {rule.name} watches from now on.")
+    else:
+        version = number_in(request.POST.get("version"))
+        rule = rules.update_rule(rule, request.user, expected_version=version, **form.values())
+        messages.success(request, f"The rule {rule.name} is saved.")
+    return redirect("monitoring", request.tenant.slug)
+
+
+def _changed(request: PageRequest, stale: rules.StaleVersion) -> HttpResponse:
+    back = reverse("alert_rule", args=[request.tenant.slug, stale.now.pk])
+    difference = Difference("Version", str(stale.seen), str(stale.now.version))
+    return not_done(request, "monitoring", str(stale), back, (difference,))
+
+
+def _series(tenant: Tenant) -> Sequence[str]:
+    """What the form offers: every series there is."""
+    latest = LatestMetrics.objects.filter(pk=tenant.pk).first()
+    return sorted(latest.metrics) if latest else []
+
+
+def _rules_of(tenant: Tenant) -> QuerySet[AlertRule]:
+    return AlertRule.objects.filter(tenant=tenant).select_related("policy")
+
+
+def _rule(tenant: Tenant, rule_id: UUID) -> AlertRule:
+    found = _rules_of(tenant).filter(pk=rule_id).first()
+    if found is None:
+        raise Http404
+    return found
+
+
+# --- Deleting, and taking it back -------------------------------------------------------------------------------------
+
+
+@require_POST
+@tenant_page(role=Role.TENANT_ADMIN)
+def delete_rule(request: PageRequest, rule_id: UUID) -> HttpResponse:
+    rule = _rule(request.tenant, rule_id)
+    token = _undo_token(request, rule)
+    rules.delete_rule(rule, request.user)
+    return redirect(f"{reverse('monitoring', args=[request.tenant.slug])}?{urlencode({'undo_rule': token})}")
+
+
+@require_POST
+@tenant_page(role=Role.TENANT_ADMIN)
+def undo_delete(request: PageRequest) -> HttpResponse:
+    """Make the rule again that this person has just deleted; what it was firing about it finds anew."""
+    back = reverse("monitoring", args=[request.tenant.slug])
+    fields = _deleted(request, request.POST.get("undo", ""), settings.UNDO_TAKEN_SECONDS)
+    if fields is None:
+        return not_done(request, "monitoring", "It is too late to undo that. Nothing was changed.", back)
+    policy = _policy(request.tenant, fields.pop("policy"))
+    try:
+        rule = rules.create_rule(request.tenant, request.user, policy=policy, **fields)
+    except (Refused, ValidationError) as refused:
+        reason = "; ".join(refused.messages) if isinstance(refused, ValidationError) else str(refused)
+        return not_done(request, "monitoring", reason, back)
+    messages.success(request, f"The rule {rule.name} watches again.")
+    return redirect("monitoring", request.tenant.slug)
+
+
+def _policy(tenant: Tenant, key: str | None) -> EscalationPolicy | None:
+    return EscalationPolicy.objects.filter(tenant=tenant, pk=key).first() if key else None
+
+
+def _undo_token(request: PageRequest, rule: AlertRule) -> str:
+    fields = {name: getattr(rule, name) for name in rules.RULE_FIELDS if name != "policy"}
+    fields["policy"] = str(rule.policy_id) if rule.policy_id else None
+    return signing.dumps([str(request.tenant.id), str(request.user.pk), fields], salt=UNDO_SALT, compress=True)
+
+
+def _deleted(request: PageRequest, token: str, max_age_seconds: int) -> dict[str, Any] | None:
+    """What the rule said that this person has deleted here; None for what is too old or was not theirs."""
+    try:
+        tenant, by, fields = signing.loads(token, salt=UNDO_SALT, max_age=max_age_seconds)
+    except signing.BadSignature:
+        return None
+    return fields if (tenant, by) == (str(request.tenant.id), str(request.user.pk)) else None
+
+
+def deleted_lately(request: PageRequest) -> dict[str, Any] | None:
+    """For the page that offers to undo it."""
+    token = request.GET.get("undo_rule", "")
+    fields = _deleted(request, token, settings.UNDO_SHOWN_SECONDS) if token else None
+    return {"token": token, "what": f"The rule {fields['name']} was deleted.", "is_rule": True} if fields else None

@@ -1,0 +1,265 @@
+"""Monitoring's pages: who must act, what was done about it, and what a rule would have said."""
+
+import json
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from django.utils import timezone
+from django_scopes import scopes_disabled
+
+from monitoring.actions import Measured, record
+from monitoring.alerting import actions, rules, silences
+from monitoring.alerting.actions import Raised
+from monitoring.alerting.models import Alert, AlertRule, Silence, Source, State
+from portal.alerts import standing, verdict
+
+pytestmark = pytest.mark.django_db
+PAGE = "/t/acme/monitoring/"
+WORDS = json.loads((Path(__file__).parent / "alerts.json").read_text())
+
+
+def raised(tenant, key: str = "disk", severity: str = "error", name: str = "Disk is full") -> Alert:
+    said = Raised(Source.API, key, name, severity, "97 % of /data", started_at=timezone.now(), labels={"host": key})
+    return actions.raise_alert(tenant, said)
+
+
+def query_of(redirect, name: str) -> str:
+    return parse_qs(urlsplit(redirect["Location"]).query)[name][0]
+
+
+def fresh(thing):
+    with scopes_disabled():
+        return type(thing).objects.get(pk=thing.pk)
+
+
+def text(response) -> str:
+    assert response.status_code == 200, response.status_code
+    return response.content.decode()
+
+
+@pytest.mark.parametrize(("alert", "expected"), WORDS)
+def test_who_looks_after_it_is_said_in_the_words_that_the_scripts_say(alert, expected):
+    assert standing(alert) == expected
+
+
+def test_how_many_need_somebody_is_a_sentence():
+    assert [verdict(number) for number in range(3)] == [
+        "Nobody has to act",
+        "1 alert needs somebody",
+        "2 alerts need somebody",
+    ]
+
+
+def test_alice_sees_what_fires_and_nothing_of_globex(acme, globex, alice):
+    raised(acme)
+    raised(globex, name="Globex' own")
+    page = text(alice.get(PAGE))
+    assert "1 alert needs somebody" in page
+    assert "<title>1 firing · Monitoring · Acme" in page
+    assert "97 % of /data" in page
+    assert "Globex' own" not in page
+    assert "Globex&#x27; own" not in page
+
+
+def test_bob_sees_charts_and_is_told_whose_the_alerts_are(acme, bob):
+    record(acme, [Measured("cpu_percent", 12.5, timezone.now(), "%")])
+    raised(acme)
+    page = text(bob.get(PAGE))
+    assert "CPU" in page
+    assert "Disk is full" not in page
+    assert "are for the admins of Acme" in page
+
+
+def test_alice_acknowledges_with_one_press_and_undoes_it(acme, alice):
+    alert = raised(acme)
+    answer = alice.post(f"{PAGE}alerts/{alert.pk}/acknowledge/", {"version": alert.version, "seen_state": "firing"})
+    assert answer.status_code == 302
+    assert fresh(alert).state == State.ACKNOWLEDGED
+    page = text(alice.get(answer["Location"]))
+    assert "You look after Disk is full now" in page
+    assert "Alice looks after it" in page
+    token = query_of(answer, "undo")
+    alice.post(f"{PAGE}undo/", {"undo": token})
+    assert fresh(alert).state == State.FIRING
+    assert alice.post(f"{PAGE}undo/", {"undo": token}).status_code == 409, "there is nothing to undo any more"
+
+
+def test_who_acknowledges_what_somebody_else_has_taken_gets_the_difference(acme, alice):
+    alert = raised(acme)
+    actions.acknowledge(alert, alice.user, note="Mine")
+    answer = alice.post(f"{PAGE}alerts/{alert.pk}/acknowledge/", {"version": alert.version, "seen_state": "firing"})
+    assert answer.status_code == 409
+    assert "Acknowledged" in answer.content.decode()
+    assert fresh(alert).note == "Mine"
+
+
+def test_an_acknowledgement_may_have_a_note_and_an_end_and_be_handed_back(acme, alice):
+    alert = raised(acme)
+    alice.post(f"{PAGE}alerts/{alert.pk}/acknowledge/", {"note": "Ordered a disk", "hours": "4"})
+    assert timedelta(hours=3) < fresh(alert).acknowledged_until - timezone.now() <= timedelta(hours=4)
+    assert "Ordered a disk" in text(alice.get(f"{PAGE}alerts/{alert.pk}/"))
+    alice.post(f"{PAGE}alerts/{alert.pk}/unacknowledge/", {"version": fresh(alert).version})
+    assert fresh(alert).state == State.FIRING
+
+
+def test_alice_silences_says_why_and_undoes_it(acme, alice):
+    alert = raised(acme)
+    address = f"{PAGE}alerts/{alert.pk}/silence/"
+    assert "This field is required" in text(alice.post(address, {"reason": "", "lasts_hours": "4"}))
+    assert fresh(alert).state == State.FIRING
+    answer = alice.post(address, {"reason": "Being moved", "lasts_hours": "4", "ends_on_resolve": "on"})
+    assert fresh(alert).state == State.SILENCED
+    page = text(alice.get(answer["Location"]))
+    assert "Alice silenced it until" in page
+    assert "Being moved" in page
+    alice.post(f"{PAGE}undo/", {"undo": query_of(answer, "undo")})
+    assert fresh(alert).state == State.FIRING
+
+
+def test_a_silence_can_be_ended(acme, alice):
+    alert = raised(acme)
+    silence = silences.silence_alert(alert, "Being moved", timezone.now() + timedelta(hours=1), alice.user)
+    alice.post(f"{PAGE}silences/{silence.pk}/end/")
+    assert fresh(silence).ended_at
+    assert fresh(alert).state == State.FIRING
+
+
+def test_what_a_service_told_can_be_ended_by_hand(acme, alice):
+    alert = raised(acme)
+    alice.post(f"{PAGE}alerts/{alert.pk}/resolve/", {"version": alert.version})
+    assert fresh(alert).state == State.RESOLVED
+    assert "Resolved by Alice" in text(alice.get(PAGE))
+
+
+def test_another_tenants_alert_rule_and_silence_do_not_exist(acme, globex, alice, charlie):
+    alert = raised(globex)
+    rule = rules.create_rule(globex, charlie.user, name="Theirs", metric="load_1m", threshold=1)
+    silence = silences.silence_alert(alert, "Quiet", timezone.now() + timedelta(hours=1), charlie.user)
+    for address in (f"alerts/{alert.pk}/", f"rules/{rule.pk}/"):
+        assert alice.get(PAGE + address).status_code == 404
+    acts = (f"alerts/{alert.pk}/acknowledge/", f"silences/{silence.pk}/end/", f"rules/{rule.pk}/delete/")
+    for address in acts:
+        assert alice.post(PAGE + address).status_code == 404
+    assert fresh(alert).state == State.SILENCED
+
+
+# --- Rules ------------------------------------------------------------------------------------------------------------
+
+RULE = {
+    "name": "CPU is busy",
+    "metric": "cpu_percent",
+    "kind": "threshold",
+    "aggregate": "avg",
+    "comparison": "above",
+    "threshold": "90",
+    "window": "5",
+    "lasting": "2",
+    "severity": "error",
+    "enabled": "on",
+}
+
+
+def busy_twice(tenant) -> None:
+    """Two hours of samples, in which it was busy for ten minutes twice."""
+    now = timezone.now()
+    samples = [
+        Measured("cpu_percent", 95.0 if minute in range(30, 40) or minute in range(100, 110) else 20.0, at, "%")
+        for minute in range(1, 121)
+        for at in [now - timedelta(minutes=minute)]
+    ]
+    record(tenant, samples)
+
+
+def test_a_rule_is_tried_on_the_last_day_before_it_is_saved(acme, alice):
+    busy_twice(acme)
+    page = text(alice.post(f"{PAGE}rules/new/", RULE | {"do": "try"}))
+    assert "It would have fired 2 times in the last day." in page or "have fired 2 times" in page
+    assert page.count('class="fired"') == 2
+    with scopes_disabled():
+        assert not AlertRule.objects.exists()
+    assert alice.post(f"{PAGE}rules/new/", RULE).status_code == 302
+    with scopes_disabled():
+        made = AlertRule.objects.get()
+    assert (made.window_seconds, made.for_seconds, made.threshold, made.tenant) == (300, 120, 90.0, acme)
+    page = text(alice.get(PAGE))
+    assert "CPU above 90 %, average of 5 min, for 2 min" in page
+
+
+def test_a_rule_that_can_not_be_says_which_field(acme, alice):
+    page = text(alice.post(f"{PAGE}rules/new/", RULE | {"threshold": ""}))
+    assert "Say from which value on it fires." in page
+    page = text(alice.post(f"{PAGE}rules/new/", RULE | {"recovery": "95"}))
+    assert "it would never be over" in page
+    page = text(alice.post(f"{PAGE}rules/new/", RULE | {"message": "{nonsense}"}))
+    assert "may stand in braces" in page
+    with scopes_disabled():
+        assert not AlertRule.objects.exists()
+
+
+def test_a_rule_is_changed_unless_somebody_else_was_quicker(acme, alice):
+    rule = rules.create_rule(acme, alice.user, name="CPU is busy", metric="cpu_percent", threshold=90)
+    address = f"{PAGE}rules/{rule.pk}/"
+    assert 'value="90.0"' in text(alice.get(address))
+    assert alice.post(address, RULE | {"version": rule.version, "threshold": "80"}).status_code == 302
+    assert fresh(rule).threshold == 80
+    assert alice.post(address, RULE | {"version": rule.version, "threshold": "70"}).status_code == 409
+    assert fresh(rule).threshold == 80
+
+
+def test_a_rule_is_deleted_and_brought_back(acme, alice):
+    rule = rules.create_rule(acme, alice.user, name="CPU is busy", metric="cpu_percent", threshold=90)
+    answer = alice.post(f"{PAGE}rules/{rule.pk}/delete/")
+    assert "The rule CPU is busy was deleted." in text(alice.get(answer["Location"]))
+    with scopes_disabled():
+        assert not AlertRule.objects.exists()
+    alice.post(f"{PAGE}rules/undo/", {"undo": query_of(answer, "undo_rule")})
+    with scopes_disabled():
+        assert AlertRule.objects.get().threshold == 90
+
+
+# --- Operations -------------------------------------------------------------------------------------------------------
+
+
+def test_ada_sees_every_tenants_alerts_and_may_act_on_the_platforms_own(acme, globex, platform_admin):
+    raised(acme)
+    raised(globex, name="Globex is slow")
+    own = raised(None, name="Engine")
+    page = text(platform_admin.get("/ops/monitoring/"))
+    assert "3 alerts need somebody" in page
+    assert "Globex is slow" in page
+    answer = platform_admin.post(f"/ops/monitoring/alerts/{own.pk}/acknowledge/", {"version": own.version})
+    assert fresh(own).state == State.ACKNOWLEDGED
+    assert "You look after Engine now" in text(platform_admin.get(answer["Location"]))
+
+
+def test_a_tenants_alert_is_not_the_platforms_to_acknowledge(acme, platform_admin):
+    alert = raised(acme)
+    assert platform_admin.post(f"/ops/monitoring/alerts/{alert.pk}/acknowledge/").status_code == 404
+    assert platform_admin.get(f"/ops/monitoring/alerts/{alert.pk}/").status_code == 404
+
+
+def test_ada_sees_who_is_called_and_whose_samples_have_stopped(acme, alice, platform_admin):
+    alert = raised(acme)
+    record(acme, [Measured("load_1m", 1.0, timezone.now() - timedelta(minutes=5))])
+    with scopes_disabled():
+        Alert.objects.filter(pk=alert.pk).update(
+            called=[str(alice.user.pk)], called_at=timezone.now(), escalation_step=1
+        )
+    page = text(platform_admin.get("/ops/monitoring/"))
+    assert "samples of 1 have stopped" in page
+    calls = page[page.index('id="calls"') :]
+    assert "Alice" in calls[: calls.index("</section>")]
+
+
+def test_the_platforms_own_silence_is_ended_by_the_platforms_admins_alone(acme, alice, platform_admin):
+    alert = raised(None, name="Engine")
+    address = f"/ops/monitoring/alerts/{alert.pk}/silence/"
+    assert alice.post(address, {"reason": "x", "lasts_hours": "1"}).status_code == 404
+    platform_admin.post(address, {"reason": "Being replaced", "lasts_hours": "1"})
+    with scopes_disabled():
+        silence = Silence.objects.get()
+    assert fresh(alert).state == State.SILENCED
+    platform_admin.post(f"/ops/monitoring/silences/{silence.pk}/end/")
+    assert fresh(alert).state == State.FIRING

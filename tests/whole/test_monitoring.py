@@ -1,0 +1,143 @@
+"""An alert at a tenant, at the platform's admins, in both windows at once; and the whole way from a real Prometheus."""
+
+from collections.abc import Callable
+from itertools import product
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.whole.accessibility import violations
+from tests.whole.alertmanager import Watcher
+from tests.whole.conftest import Window
+from tests.whole.people import Company, Person
+from tests.whole.platform import Platform, wait_until
+from tests.whole.topology import Topology
+
+pytestmark = pytest.mark.browser
+
+PATIENCE = 60_000  # milliseconds
+
+
+@pytest.fixture
+def ada(platform: Platform) -> Person:
+    email = f"ada-{uuid4().hex[:8]}@neostack.example"
+    return Person(platform, **platform.inside.make_person(name="Ada", email=email, is_staff=True, is_superuser=True))
+
+
+def opened(window: Callable[..., Window], person: Person, path: str) -> Page:
+    page = window(person).open(path)
+    expect(page.get_by_test_id("live-mark")).to_have_text("Live", timeout=PATIENCE)
+    return page
+
+
+def alert_of(page: Page, text: str) -> Any:
+    return page.locator("#open-alerts").get_by_test_id("alert").filter(has_text=text)
+
+
+def expect_new(page: Page, text: str) -> None:
+    """It waits behind Show, and stands there after."""
+    pending = page.locator("#firing").get_by_test_id("pending")
+    expect(pending).to_contain_text("new", timeout=PATIENCE)
+    pending.get_by_role("link", name="Show").click()
+    expect(alert_of(page, text)).to_be_visible(timeout=PATIENCE)
+
+
+def test_an_alert_comes_to_alice_and_ada_and_who_looks_after_it_too(window, platform, acme, alice, ada):
+    at_acme, at_ops = opened(window, alice, f"{acme.path}monitoring/"), opened(window, ada, "/ops/monitoring/")
+    expect(at_acme.get_by_test_id("verdict")).to_have_text("Nobody has to act")
+    name = f"Disk of {acme.slug}"
+    platform.inside.raise_alert(tenant=acme.id, key="disk", name=name, severity="critical", message="97 % full")
+    expect(at_acme.get_by_test_id("verdict")).to_have_text("1 alert needs somebody", timeout=PATIENCE)
+    for page in (at_acme, at_ops):
+        expect_new(page, name)
+        expect(alert_of(page, name).get_by_test_id("state")).to_have_text("Firing")
+    expect(at_acme).to_have_title(f"1 firing · Monitoring · {acme.name} · NEO_STACK")
+
+    alert_of(at_acme, name).get_by_role("button", name="Acknowledge").click()
+    expect(at_acme.get_by_test_id("undo")).to_contain_text(f"You look after {name} now")
+    for page in (at_acme, at_ops):
+        expect(alert_of(page, name).get_by_test_id("standing")).to_have_text("Alice looks after it", timeout=PATIENCE)
+    at_acme.get_by_role("button", name="Undo").click()
+    expect(alert_of(at_ops, name).get_by_test_id("standing")).to_have_text("Nobody looks after it", timeout=PATIENCE)
+
+    platform.inside.resolve_alert(tenant=acme.id, key="disk")
+    for page in (at_acme, at_ops):
+        expect(alert_of(page, name).get_by_test_id("state")).to_have_text("Resolved", timeout=PATIENCE)
+    expect(at_acme.get_by_test_id("verdict")).to_have_text("Nobody has to act")
+
+
+@pytest.mark.once
+def test_what_prometheus_finds_and_alertmanager_tells_stands_on_both_pages(
+    window, platform, acme, alice, ada, tmp_path
+):
+    if isinstance(platform, Topology):
+        pytest.skip("Here one web process is scraped, without a key")
+    if not Watcher.is_here():
+        pytest.skip("Prometheus and Alertmanager are not installed")
+    name = f"Lost {acme.slug}"
+    rule = {
+        "alert": name,
+        "expr": "sum by (job) (increase(neostack_requests_total{status='4xx'}[8s])) > 0",
+        "labels": {"severity": "critical"},
+        "annotations": {"summary": "Somebody asks {{ $labels.job }} for what is not there."},
+    }
+    watcher = Watcher(platform, tmp_path, rule)
+    at_acme, at_ops = opened(window, alice, f"{acme.path}monitoring/"), opened(window, ada, "/ops/monitoring/")
+    try:
+        watcher.open(platform.inside.make_api_key(tenant=acme.id, scopes=["alerts:write"]))
+
+        def it_is_told() -> bool:
+            alice.get(f"/no/such/{uuid4().hex}")
+            return bool(platform.inside.open_alerts(tenant=acme.id))
+
+        wait_until(it_is_told, "the alert fires", 60, every=0.25)
+        for page in (at_acme, at_ops):
+            expect_new(page, name)
+            row = alert_of(page, name)
+            expect(row).to_contain_text("Somebody asks web for what is not there.")
+            expect(row).to_contain_text("Critical")
+        for page in (at_acme, at_ops):
+            expect(alert_of(page, name).get_by_test_id("state")).to_have_text("Resolved", timeout=PATIENCE)
+    except AssertionError as failed:
+        raise AssertionError(f"{failed}\n{watcher.last_words()}") from failed
+    finally:
+        watcher.close()
+
+
+@pytest.fixture
+def watched(platform: Platform, acme: Company, alice: Person) -> dict[str, str]:
+    """Paths of pages with something on them, by what they are called."""
+    for metric in ("cpu_percent", "memory_percent"):
+        platform.inside.measure(tenant=acme.id, name=metric, count=5)
+    rule = platform.inside.make_rule(tenant=acme.id, name="CPU is busy", metric="cpu_percent", threshold=90)
+    alert = platform.inside.raise_alert(
+        tenant=acme.id, key="disk", name="Disk is full", severity="error", message="97 % of /data"
+    )
+    platform.inside.raise_alert(tenant=acme.id, key="web", name="Web is slow", severity="warning", message="2 s")
+    platform.inside.silence_alert(tenant=acme.id, key="web", by=alice.id, reason="Known: being moved")
+    return {
+        "page": f"{acme.path}monitoring/",
+        "alert": f"{acme.path}monitoring/alerts/{alert}/",
+        "rule": f"{acme.path}monitoring/rules/{rule}/",
+        "new rule": f"{acme.path}monitoring/rules/new/",
+    }
+
+
+@pytest.mark.once
+def test_no_page_of_monitoring_keeps_anybody_out(window, watched, alice, ada):
+    found = {}
+    for theme, width in product(("light", "dark"), (360, 1440)):
+        for who, paths in ((alice, watched.values()), (ada, ["/ops/monitoring/"])):
+            one = window(who, color_scheme=theme, viewport={"width": width, "height": 900})
+            for path in paths:
+                page = one.open(path)
+                if path.endswith("monitoring/"):
+                    expect(page.get_by_test_id("live-mark")).to_have_text("Live", timeout=PATIENCE)
+                if above := violations(page):
+                    found[f"{path} {theme} {width}"] = above
+                wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+                assert wide <= 0, f"{path} is {wide} px too wide at {width}"
+            one.context.close()
+    assert found == {}
