@@ -98,7 +98,7 @@ def busy(platform: Platform, acme: Company, alice: Person) -> Company:
 
 
 def test_no_page_of_a_tenant_costs_more_than_its_budget(visited, busy, alice):
-    paths = ["", "deployments/", "deployments/1/", "activity/", "members/"]
+    paths = ["", "deployments/", "deployments/1/", "monitoring/", "activity/", "members/"]
     found = {path: visited(alice, busy.path + path) for path in paths} | {
         "inbox": visited(alice, "/notifications/"),
         "preferences": visited(alice, "/notifications/preferences/"),
@@ -110,7 +110,7 @@ def test_no_page_of_a_tenant_costs_more_than_its_budget(visited, busy, alice):
 def test_no_page_of_the_operations_portal_costs_more(visited, busy, platform):
     email = f"ada-{uuid4().hex[:8]}@neostack.example"
     ada = Person(platform, **platform.inside.make_person(name="Ada", email=email, is_superuser=True))
-    paths = ["/ops/", f"/ops/tenants/{busy.slug}/", "/ops/deployments/", "/ops/events/"]
+    paths = ["/ops/", f"/ops/tenants/{busy.slug}/", "/ops/deployments/", "/ops/monitoring/", "/ops/events/"]
     found = {path: visited(ada, path) for path in paths}
     assert {path: above for path, one in found.items() if (above := one.exceeds())} == {}
 
