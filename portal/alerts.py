@@ -3,7 +3,7 @@
 `static/js/alerts.js` has the same words; portal/tests/alerts.json holds the two to each other.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -166,5 +166,5 @@ def matchers_words(silence: Silence) -> str:
     return ", ".join(said)
 
 
-def silences_now(silences: Sequence[Silence]) -> list[tuple[Silence, str]]:
+def silences_now(silences: Iterable[Silence]) -> list[tuple[Silence, str]]:
     return [(silence, matchers_words(silence)) for silence in silences]

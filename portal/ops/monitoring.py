@@ -127,8 +127,8 @@ def _tenant_row(tenant: Tenant, found: Mapping[str, Any], as_of: datetime | None
 
 def _alerted() -> Iterable[dict[str, Any]]:
     states = {state.value: Count("pk", filter=Q(state=state)) for state in State if state != State.RESOLVED}
-    found = Alert.objects.filter(OPEN, tenant__isnull=False).order_by().values("tenant").annotate(**states)
-    return found.order_by("-firing", "-acknowledged", "tenant")[:TENANTS_SHOWN]
+    of_tenants: QuerySet[Any, Any] = Alert.objects.filter(OPEN, tenant__isnull=False).order_by().values("tenant")
+    return of_tenants.annotate(**states).order_by("-firing", "-acknowledged", "tenant")[:TENANTS_SHOWN]
 
 
 def _calls(everyones: QuerySet[Alert]) -> list[Call]:
