@@ -512,7 +512,7 @@ def limit_of(period: Period, meter: Meter) -> Decimal | None:
 
     Of what adds up, each plan includes as much as it had of the month. A level is as high in any part of it.
     """
-    included = [(segment, _included(segment.plan, meter)) for segment in period.segments.select_related("plan")]
+    included = [(segment, _included(segment.plan, meter)) for segment in period.in_force]
     at_the_end = included[-1][1]
     if meter.is_level or not at_the_end:
         return at_the_end or None

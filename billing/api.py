@@ -316,10 +316,9 @@ class UsageView(BillingAPIView):
         """What was used in the current period, meter by meter."""
         tenant = request.tenant  # type: ignore[attr-defined]
         period = period_at(tenant.pk, timezone.now())
-        used = Usage.objects.filter(period=period).select_related("meter", "period") if period else []
         found = UsageNow(
             period=PeriodOut.of(period) if period else None,
-            meters=sorted((usage_out(usage) for usage in used), key=lambda one: one.resource),
+            meters=usage_of(period) if period else [],
         )
         return Response(found.model_dump(mode="json"))
 
@@ -347,9 +346,17 @@ def period_at(tenant_id: Any, at: datetime) -> Period | None:
     return Period.objects.filter(tenant=tenant_id, starts_at__lte=at, ends_at__gt=at).first()
 
 
-def usage_out(usage: Usage) -> MeterUsage:
-    limit = actions.limit_of(usage.period, usage.meter)
-    reached = usage.period.crossings.filter(meter=usage.meter).order_by("percent")
+def usage_of(period: Period) -> list[MeterUsage]:
+    used = list(Usage.objects.filter(period=period).select_related("meter").order_by("meter"))
+    reached: dict[str, list[int]] = {usage.meter_id: [] for usage in used}
+    if used:
+        for meter, percent in period.crossings.order_by("percent").values_list("meter", "percent"):
+            reached[meter].append(percent)
+    return [usage_out(period, usage, reached[usage.meter_id]) for usage in used]
+
+
+def usage_out(period: Period, usage: Usage, reached: list[int]) -> MeterUsage:
+    limit = actions.limit_of(period, usage.meter)
     return MeterUsage(
         resource=usage.meter_id,
         name=usage.meter.name,
@@ -358,7 +365,7 @@ def usage_out(usage: Usage) -> MeterUsage:
         usage=usage.quantity,
         limit=limit,
         percentage=None if not limit else round(float(usage.quantity / limit * 100), 2),
-        reached=list(reached.values_list("percent", flat=True)),
+        reached=reached,
     )
 
 

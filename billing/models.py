@@ -15,6 +15,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator, RegexVa
 from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
+from django.utils.functional import cached_property
 
 from billing import periods
 from billing.fields import QuantityField
@@ -177,6 +178,11 @@ class Period(models.Model):
 
     def __str__(self) -> str:
         return f"{self.tenant} from {self.starts_at:%Y-%m-%d}"
+
+    @cached_property
+    def in_force(self) -> list[Segment]:
+        """Its segments with their plans, in order, as they were when this was first asked."""
+        return list(self.segments.select_related("plan"))
 
     def share(self, since: datetime, until: datetime) -> Fraction:
         """Which part of the whole month lies between two moments of this period."""

@@ -3,7 +3,9 @@
 import json
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django_scopes import scope
 
 from billing import actions
@@ -123,6 +125,17 @@ def test_who_records_too_often_is_told_when_to_go_on(acme, alice, subscription, 
     answers = [alice.api_post(USAGE, {"records": [GOOD]}, tenant="acme") for _ in range(2)]
     assert [answer.status_code for answer in answers] == [200, 429]
     assert answers[1]["Retry-After"] == "1"
+
+
+def test_more_meters_cost_no_more_queries(acme, bob, subscription):
+    actions.record(acme, [used("a", quantity=500)])
+    bob.api_get(USAGE, tenant="acme")
+    for number, meter in enumerate(("seats", "disk", "people")):
+        with CaptureQueriesContext(connection) as queries:
+            found = bob.api_get(USAGE, tenant="acme").json()
+        assert len(queries) == 7
+        assert [one["reached"] for one in found["meters"] if one["resource"] == "minutes"] == [[50, 80, 100]]
+        actions.record(acme, [used(f"b{number}", meter, 5, person="Ann")])
 
 
 def test_bob_reads_what_is_sold_and_what_acme_has(acme, bob, subscription):
