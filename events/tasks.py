@@ -22,7 +22,7 @@ def wake_handlers() -> None:
         pass
     for handler in handling.with_work():
         # Behind a worker that is slow or away they would pile up, and nothing be done but to find that nothing is left.
-        run_handler.apply_async([handler.name], expires=settings.WAKE_UP_SECONDS)
+        run_handler.apply_async((handler.name,), expires=settings.WAKE_UP_SECONDS)
 
 
 @shared_task
