@@ -119,8 +119,9 @@ class AlertMetadata(_Part):
     """An alert as pages and the API show it, besides its state. Times are UTC.
 
     `previous` is the state that it was in before this event: "" for one that is new, the same where only severity or
-    message changed. `rule` is null where no rule raised it, `until` where it is acknowledged until it is over; `value`
-    is that of when it began to fire. `escalation`: how many times people were called, `called` their ids.
+    message changed; it is `louder` if that made it worse. `rule` is null where no rule raised it, `until` where it is
+    acknowledged until it is over; `value` is that of when it began to fire. `escalation`: how many times people were
+    called, `called` their ids.
     """
 
     name: str
@@ -131,6 +132,7 @@ class AlertMetadata(_Part):
     labels: dict[str, str]
     link: str = ""
     previous: StateName | Literal[""] = ""
+    louder: bool = False
     started_at: str
     resolved_at: str | None = None
     ended_why: str = ""
@@ -155,6 +157,7 @@ class AlertMetadata(_Part):
                 "labels": alert.labels,
                 "link": alert.link,
                 "previous": previous,
+                "louder": alert.is_louder,
                 "started_at": wire_time(alert.started_at),
                 "resolved_at": _time(alert.resolved_at),
                 "ended_why": alert.ended_why,

@@ -24,6 +24,7 @@ from monitoring.alerting.models import (
     Alert,
     AlertRule,
     EscalationPolicy,
+    Severity,
     Silence,
     Source,
 )
@@ -141,6 +142,7 @@ def _said_again(alert: Alert, raised: Raised) -> Alert:
         alert.resolve_due_at = None
         alert.save(update_fields=["resolve_due_at"])
     if (alert.severity, alert.message) != said:
+        alert.is_louder = Severity.values.index(raised.severity) > Severity.values.index(alert.severity)
         alert.severity, alert.message = said
         alert.value = raised.value
         save_and_say(alert, timezone.now())

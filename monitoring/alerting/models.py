@@ -300,8 +300,9 @@ class Alert(models.Model):
     called = models.JSONField(default=list, blank=True, help_text="Names of those called last.")
     called_at = models.DateTimeField(null=True, blank=True)
 
-    #: Whether whoever has this object opened the alert.
+    #: Whether whoever has this object opened the alert, and whether they found it worse than it was.
     is_new = False
+    is_louder = False
 
     objects: ClassVar[TenantManager["Alert"]] = TenantManager()
 

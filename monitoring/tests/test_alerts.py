@@ -63,6 +63,9 @@ def test_what_changed_of_an_open_one_is_said_and_is_no_new_alert(acme, clock):
     raise_alert(acme, raised(severity="critical", message="Nothing is left."))
     last = said_of_alerts(acme)[-1]
     assert (last["version"], last["severity"], last["metadata"]["previous"]) == (2, "critical", "firing")
+    assert last["metadata"]["louder"]
+    raise_alert(acme, raised(severity="critical", message="Nothing is left, since noon."))
+    assert not said_of_alerts(acme)[-1]["metadata"]["louder"]
     assert count(acme) == 1
 
 
