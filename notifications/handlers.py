@@ -183,8 +183,12 @@ _LEVELS = {"info": Level.INFO, "warning": Level.WARNING, "error": Level.ERROR, "
 @handler("notify_of_alerts", types=["alert"])
 def notify_of_alert(event: Event, seq: int) -> None:
     """That an alert fires, the tenant's admins hear; of the platform's own, its admins. That it is over, whoever was
-    told that it fires. One that is acknowledged or silenced has somebody who knows."""
+    told that it fires. One that is acknowledged or silenced has somebody who knows; one that says the same again, with
+    other numbers, is no news unless it became worse."""
     facts = event.payload
+    metadata = facts.get("metadata") or {}
+    if metadata.get("previous") == facts["state"] and not metadata.get("louder"):
+        return
     cause = f"alert:{facts['alertId']}"
     if _is_orphan(event):
         return

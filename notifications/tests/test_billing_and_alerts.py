@@ -148,6 +148,17 @@ def test_an_alert_that_fires_reaches_the_tenants_admins_and_so_does_its_end(aler
     assert titles(bob) == titles(platform_admin) == []
 
 
+def test_one_that_says_the_same_with_other_numbers_is_no_news_unless_it_became_worse(alert, handle, alice):
+    alert("firing", 1)
+    again = {"name": "High CPU", "previous": "firing"}
+    alert("firing", 2, metadata=again | {"louder": False})
+    handle()
+    assert titles(alice) == ["High CPU fires"]
+    alert("firing", 3, severity="critical", metadata=again | {"louder": True})
+    handle()
+    assert titles(alice) == ["High CPU fires", "High CPU fires"]
+
+
 def test_the_end_of_what_nobody_heard_of_is_no_news(alert, handle, alice):
     alert("resolved", 4)
     handle()
