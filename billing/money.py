@@ -44,3 +44,11 @@ def from_minor(minor: int, currency: str) -> Decimal:
 def shown(minor: int, currency: str) -> str:
     """As pages and mails write it, in full: €128.40."""
     return str(format_currency(from_minor(minor, currency), currency, locale=LOCALE))
+
+
+def shown_unit(amount: str, currency: str) -> str:
+    """A price of one unit, with all the decimals it has and no fewer than the currency: €0.015."""
+    exact = Decimal(amount)
+    places = max(len(str(minor_per_unit(currency))) - 1, -int(exact.normalize().as_tuple().exponent))
+    pattern = f"¤#,##0.{'0' * places}" if places else "¤#,##0"
+    return str(format_currency(exact, currency, pattern, locale=LOCALE, currency_digits=False))

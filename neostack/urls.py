@@ -6,6 +6,7 @@ from neostack import health, openapi
 urlpatterns = [
     path("", include("portal.urls")),
     path("t/<slug:slug>/deployments/", include("deployments.urls")),
+    path("t/<slug:slug>/billing/", include("billing.urls")),
     path("", include("notifications.urls")),
     path("ops/", include("portal.ops.urls")),
     path("accounts/", include("accounts.urls")),

@@ -1,14 +1,15 @@
-"""What a person may jump to: in a tenant its pages, stacks and deployments; in the operations portal its pages, tenants
-and events."""
+"""What a person may jump to: in a tenant its pages, stacks, deployments and invoices; in the operations portal its
+pages, tenants, invoices and events."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from uuid import UUID
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 
+from billing.models import Invoice, Status
 from deployments.models import Deployment, Stack
 from deployments.rows import Filters
 from events.models import Entry, Event
@@ -16,6 +17,7 @@ from portal.navigation import ops_links, person_links, tenant_links
 from tenants.models import Role, Tenant
 
 DEPLOYMENTS_SHOWN = 10
+INVOICES_SHOWN = 10
 TENANTS_SHOWN = 10
 LARGEST_SEQ = 2**63 - 1
 
@@ -31,9 +33,9 @@ class Jump:
 def jump_of(request: HttpRequest) -> Jump | None:
     """The jump dialog of the tenant or of the operations portal this page belongs to; elsewhere there is none."""
     if tenant := getattr(request, "tenant", None):
-        return Jump(reverse("jump", args=[tenant.slug]), "Page, stack or deployment")
+        return Jump(reverse("jump", args=[tenant.slug]), "Page, stack, deployment or invoice")
     if getattr(request, "is_operations", False):
-        return Jump(reverse("ops_jump"), "Page, tenant, event id or number")
+        return Jump(reverse("ops_jump"), "Page, tenant, invoice, event id or number")
     return None
 
 
@@ -49,7 +51,8 @@ def targets(tenant: Tenant, role: str, query: str) -> list[Target]:
     """Whatever holds `query` in its name, in any case; only what this role may open."""
     wanted = query.strip().lower()
     named = [*_pages(tenant, role), *(_stacks(tenant) if role == Role.TENANT_ADMIN else [])]
-    return [target for target in named if wanted in target.title.lower()] + list(_deployments(tenant, query.strip()))
+    found = [target for target in named if wanted in target.title.lower()]
+    return [*found, *_deployments(tenant, query.strip()), *_invoices(tenant, query.strip())]
 
 
 def _pages(tenant: Tenant, role: str) -> Iterator[Target]:
@@ -74,15 +77,37 @@ def _deployments(tenant: Tenant, query: str) -> Iterator[Target]:
         yield Target("Deployment", deployment.title, deployment.get_status_display(), url)
 
 
+def _invoices(tenant: Tenant, query: str) -> Iterator[Target]:
+    for invoice in _invoices_with(query).filter(tenant=tenant)[:INVOICES_SHOWN]:
+        url = reverse("invoice", args=[tenant.slug, invoice.number])
+        yield Target(invoice.get_kind_display(), str(invoice), f"{invoice.total}, {_said(invoice)}", url)
+
+
+def _invoices_with(query: str) -> QuerySet[Invoice]:
+    """Newest first, by a part of their number. None for an empty query: pages come first, and all of them fit."""
+    issued = Invoice.objects.exclude(status=Status.DRAFT).order_by("-id")
+    return issued.filter(number__icontains=query) if query else issued.none()
+
+
+def _said(invoice: Invoice) -> str:
+    return invoice.get_status_display().lower()
+
+
 # --- The operations portal --------------------------------------------------------------------------------------------
 
 
 def ops_targets(query: str) -> list[Target]:
-    """Pages and tenants by name, and the one event that has exactly this id or number."""
+    """Pages and tenants by name, invoices by number, and the one event that has exactly this id or number."""
     wanted = query.strip()
     pages = [Target("Page", link.page.title, "Operations", link.url) for link in ops_links()]
     named = [page for page in pages if wanted.lower() in page.title.lower()]
-    return [*_event(wanted), *named, *_tenants(wanted)]
+    return [*_event(wanted), *named, *_tenants(wanted), *_all_invoices(wanted)]
+
+
+def _all_invoices(wanted: str) -> Iterator[Target]:
+    for invoice in _invoices_with(wanted).select_related("tenant")[:INVOICES_SHOWN]:
+        detail = f"{invoice.tenant}: {invoice.total}, {_said(invoice)}"
+        yield Target(invoice.get_kind_display(), str(invoice), detail, reverse("ops_invoice", args=[invoice.number]))
 
 
 def _tenants(wanted: str) -> Iterator[Target]:

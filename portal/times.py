@@ -41,6 +41,24 @@ def _offset(local: datetime) -> str:
     return f"UTC{'-' if minutes < 0 else '+'}{hours}{f':{rest:02}' if rest else ''}"
 
 
+def day_in(moment: datetime, zone: str) -> str:
+    """The day into which a moment falls there: "1 Nov 2026"."""
+    local = moment.astimezone(ZoneInfo(zone))
+    return f"{local.day} {local:%b %Y}"
+
+
+def days_between(since: datetime, until: datetime, zone: str) -> str:
+    """The days there from one moment up to another, which is the end of the last: "1 to 30 Nov 2026"."""
+    first = since.astimezone(ZoneInfo(zone))
+    last = max(since, until - timedelta(microseconds=1)).astimezone(ZoneInfo(zone))
+    if first.date() == last.date():
+        return day_in(since, zone)
+    begin = f"{first.day}"
+    if (first.year, first.month) != (last.year, last.month):
+        begin += f" {first:%b}" if first.year == last.year else f" {first:%b %Y}"
+    return f"{begin} to {last.day} {last:%b %Y}"
+
+
 def day_words(day: date) -> str:
     """A day as lists of events head it: "Monday, 23 Nov 2026"."""
     return f"{day:%A}, {day.day} {day:%b %Y}"

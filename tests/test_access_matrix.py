@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -173,6 +174,8 @@ def page(route: str, expected: dict[str, int | str], method: str = "GET", data: 
             "<uuid:invoice_id>": str(world.invoice.id),
             "<int:position>": "1",
             "<slug:gateway>": "local",
+            "<slug:number>": str(world.invoice.number),
+            "<int:threshold_id>": "1",
             "<uuid:id>": str(world.deployment.id),
         }.items():
             found = found.replace(name, value)
@@ -198,6 +201,13 @@ def dead_letter() -> DeadLetter:
 def used() -> dict[str, Any]:
     at = timezone.now().isoformat()
     return {"idempotency_key": str(uuid4()), "meter": "deployment_minutes", "quantity": 1, "at": at}
+
+
+def line_with_usage(world: World) -> str:
+    """The line of the projected invoice behind which there is a record."""
+    used = billing.Used("the-table", "deployment_minutes", Decimal(1), timezone.now(), {})
+    billing.record(world.acme, [used])
+    return "/t/acme/billing/projected/lines/2/"
 
 
 def key_page(route: str, expected: dict[str, int | str], method: str = "GET") -> Row:
@@ -364,8 +374,26 @@ ROWS = [
     key_page("t/<slug:slug>/keys/<uuid:key_id>/revoke/", post_redirects(TENANT_ADMINS), "POST"),
     page("t/<slug:slug>/settings/", TENANT_ADMINS),
     page("t/<slug:slug>/settings/", TENANT_ADMINS, "POST", {"name": ""}),
+    page("t/<slug:slug>/billing/", MEMBERS),
+    page("t/<slug:slug>/billing/invoices/", MEMBERS),
+    page("t/<slug:slug>/billing/invoices/<uuid:invoice_id>/", post_redirects(MEMBERS)),
+    page("t/<slug:slug>/billing/invoices/<slug:number>/", MEMBERS),
+    # The table's invoice has no line that usage made: there is nothing to see behind it.
+    page("t/<slug:slug>/billing/invoices/<slug:number>/lines/<int:position>/", MEMBERS | {"alice": 404, "bob": 404}),
+    page("t/<slug:slug>/billing/projected/", MEMBERS),
+    Row("t/<slug:slug>/billing/projected/lines/<int:position>/", "GET", line_with_usage, MEMBERS),
+    # 409: nobody has seen that version of the invoice, or of the subscription.
+    page("t/<slug:slug>/billing/invoices/<slug:number>/pay/", TENANT_ADMINS | {"alice": 409}, "POST", {"version": 99}),
+    page("t/<slug:slug>/billing/payment-method/", TENANT_ADMINS | {"alice": 409}, "POST", {"reference": "gold"}),
+    page("t/<slug:slug>/billing/plan/", TENANT_ADMINS),
+    page("t/<slug:slug>/billing/plan/change/", TENANT_ADMINS | {"alice": 409}, "POST", {"version": 99}),
+    page("t/<slug:slug>/billing/plan/cancel/", TENANT_ADMINS | {"alice": 409}, "POST", {"version": 99}),
+    page("t/<slug:slug>/billing/thresholds/", post_redirects(TENANT_ADMINS), "POST", THRESHOLD),
+    page("t/<slug:slug>/billing/thresholds/<int:threshold_id>/remove/", post_redirects(TENANT_ADMINS), "POST"),
     # The operations portal.
     page("ops/", PLATFORM_ADMINS),
+    page("ops/billing/", PLATFORM_ADMINS),
+    page("ops/billing/invoices/<slug:number>/", PLATFORM_ADMINS),
     page("ops/deployments/", PLATFORM_ADMINS),
     page("ops/deployments/<uuid:deployment_id>/", PLATFORM_ADMINS),
     page("ops/deployments/<uuid:deployment_id>/log/", PLATFORM_ADMINS),

@@ -1,6 +1,17 @@
 from django.urls import path
 
-from portal.ops import access, activity, dead_letters, deployments, events, home, monitoring, tenant_filter, tenants
+from portal.ops import (
+    access,
+    activity,
+    billing,
+    dead_letters,
+    deployments,
+    events,
+    home,
+    monitoring,
+    tenant_filter,
+    tenants,
+)
 
 urlpatterns = [
     path("", home.ops_home, name="ops_home"),
@@ -9,6 +20,8 @@ urlpatterns = [
     path("deployments/<uuid:deployment_id>/log/", deployments.ops_log_download, name="ops_log_download"),
     path("deployments/<uuid:deployment_id>/log/lines/", deployments.ops_log_lines, name="ops_log_lines"),
     path("deployments/<uuid:deployment_id>/log/search/", deployments.ops_log_search, name="ops_log_search"),
+    path("billing/", billing.ops_billing, name="ops_billing"),
+    path("billing/invoices/<slug:number>/", billing.ops_invoice, name="ops_invoice"),
     path("events/", events.ops_events, name="ops_events"),
     path("events/<uuid:event_id>/", events.ops_event, name="ops_event"),
     path("dead-letters/", dead_letters.ops_dead_letters, name="ops_dead_letters"),

@@ -58,6 +58,23 @@ def exactly(moment: datetime, zone: str = "UTC") -> SafeString:
 
 
 @register.simple_tag
+def on_day(at: datetime | None, zone: str = "UTC") -> SafeString | str:
+    """A day of this zone, with the exact time on hover; empty where nothing happened yet."""
+    if not at:
+        return ""
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>', iso(at), times.exact(at, zone), times.day_in(at, zone)
+    )
+
+
+@register.simple_tag
+def days(since: datetime, until: datetime, zone: str = "UTC") -> SafeString:
+    """The days of this zone from one moment up to another, with the exact ones on hover."""
+    exact = f"{times.exact(since, zone)} to {times.exact(until, zone)}"
+    return format_html('<span class="days" title="{}">{}</span>', exact, times.days_between(since, until, zone))
+
+
+@register.simple_tag
 def moment(at: datetime) -> SafeString:
     """An exact time of day, to the millisecond, for what is compared with others that close."""
     at = at.astimezone(UTC)

@@ -214,6 +214,7 @@ const MODULES = {
   alerts: () => import("./alerts.js"),
   batches: () => import("./batches.js"),
   bell: () => import("./bell.js"),
+  billing: () => import("./billing.js"),
   chart: () => import("./chart.js"),
   feed: () => import("./feed.js"),
   inbox: () => import("./inbox.js"),

@@ -4,6 +4,7 @@
 //     ... [data-reread-pending] the bar that says what waits ...
 //     <tbody id=... data-reread-rows> <tr id=... data-live-region data-version=...> ...
 //
+// With data-seconds="10" it is read at most that often, and only while somebody can see it: for what changes all the time.
 // The list may be missing: then there are only regions. Rows change in place, as every region does that the page merges. One that came or went moves the others, so it waits
 // behind "Show".
 
@@ -14,16 +15,22 @@ const SPREAD_MS = 350;
 export function start(section, live) {
   const types = new Set(section.dataset.types.split(" "));
   const list = section.querySelector("[data-reread-rows]") && new RereadList(section);
+  const everyMs = Number(section.dataset.seconds ?? 0) * 1_000;
   let timer = null;
+  let nextAt = 0;
   const reread = () => {
     timer = null;
+    if (everyMs && document.hidden) return document.addEventListener("visibilitychange", wake, { once: true });
+    if (live.reloading) return live.reloading.catch(() => {}).then(wake); // it may have looked before this was so
+    nextAt = Date.now() + everyMs;
     if (!live.isOver) live.reload().catch(() => {}); // the marks say what failed; the next poll tries again
   };
-  live.onEvent(({ type }) => {
-    if (types.has(type)) timer ??= setTimeout(reread, AFTER_MS + Math.random() * SPREAD_MS);
-  });
+  const wake = () => (timer ??= setTimeout(reread, waiting(nextAt - Date.now())));
+  live.onEvent(({ type }) => types.has(type) && wake());
   live.onCatchUp((fresh) => list?.compare(fresh));
 }
+
+const waiting = (leftMs) => Math.max(0, leftMs) + AFTER_MS + Math.random() * SPREAD_MS;
 
 class RereadList {
   constructor(section) {

@@ -10,6 +10,7 @@ import os
 import sys
 import traceback
 from datetime import timedelta
+from decimal import Decimal
 from itertools import pairwise
 from typing import Any, ClassVar
 from uuid import UUID
@@ -28,6 +29,10 @@ from django.utils import timezone  # noqa: E402
 from django_scopes import scopes_disabled  # noqa: E402
 
 from accounts.models import User  # noqa: E402
+from billing import actions as billing  # noqa: E402
+from billing import invoicing, payments  # noqa: E402
+from billing.actions import Used  # noqa: E402
+from billing.models import Period  # noqa: E402
 from deployments import actions as deployments  # noqa: E402
 from deployments.models import ACTIVE, Deployment, Stack  # noqa: E402
 from events import channels, databases  # noqa: E402
@@ -273,6 +278,35 @@ def deployment_status(deployment: str) -> str:
 
 def running_deployments() -> int:
     return Deployment.objects.filter(status__in=ACTIVE).count()
+
+
+def tenant_id(slug: str) -> str:
+    return str(Tenant.objects.get(slug=slug).id)
+
+
+def begin_billing(tenant: str, plan: str) -> None:
+    """Let a tenant be billed by this plan from now on."""
+    where = Tenant.objects.get(id=tenant)
+    billing.ensure_subscribed(where)
+    billing.change_plan(where, billing.offered(plan))
+
+
+def use(tenant: str, meter: str, quantity: str) -> None:
+    used = Used(str(new_id()), meter, Decimal(quantity), timezone.now(), {"by": "a test"})
+    billing.record(Tenant.objects.get(id=tenant), [used])
+
+
+def close_period(tenant: str) -> str:
+    """Close a tenant's current period as if it were over. Returns its invoice's number."""
+    period = Period.objects.select_related("tenant").filter(tenant_id=tenant, closed_at=None).latest("starts_at")
+    invoice = invoicing.close(period, period.ends_at + timedelta(hours=2))
+    assert invoice
+    return str(invoice.number)
+
+
+def choose_method(tenant: str, method: str) -> None:
+    """What the local test gateway does with this tenant's payments."""
+    payments.choose_method(Tenant.objects.get(id=tenant), method)
 
 
 def _session_of(user: User) -> str:

@@ -1,0 +1,128 @@
+"""Why a line of an invoice is what it is: which rule made it, and the records behind it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+
+from django.db.models import Count, Q
+
+from billing.models import Aggregation, Invoice, InvoiceLine, Meter, Segment, UsageRecord
+from billing.money import shown, shown_unit
+
+_COUNTED = {
+    Aggregation.SUM: "The sum of",
+    Aggregation.MAX: "The highest of",
+    Aggregation.LAST: "The last of",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """A line as pages say it. `records` is how many stand behind it; None where none do: a fee."""
+
+    line: InvoiceLine
+    currency: str
+    records: int | None
+
+    @property
+    def amount(self) -> str:
+        return shown(self.line.amount_minor, self.currency)
+
+    @property
+    def unit_price(self) -> str:
+        return shown_unit(self.line.unit_amount, self.currency) if self.line.unit_amount else ""
+
+    @property
+    def is_included(self) -> bool:
+        """Units that cost nothing, since the plan includes them."""
+        return self.line.quantity is not None and not Decimal(self.line.unit_amount or 0)
+
+    @property
+    def quantity(self) -> str:
+        """ "412.5 minutes"; empty for a fee."""
+        if self.line.quantity is None or self.line.meter is None:
+            return ""
+        return f"{number(self.line.quantity)} {units(self.line.meter, self.line.quantity)}"
+
+    @property
+    def how(self) -> str:
+        """The rule that made it, in a sentence."""
+        line = self.line
+        if line.segment is None:
+            return _of_credit(line)
+        if is_adjustment(line):
+            late = _records(self.records)
+            return f"With {late} that came after that period's invoice, less what was invoiced for it already."
+        if line.meter:
+            return f"{_of_records(line.meter, self.records or 0)}, priced by {line.segment.plan.name}."
+        return _of_fee(line.segment)
+
+
+def _of_fee(segment: Segment) -> str:
+    plan, share = segment.plan, segment.period.share(segment.since, segment.until)
+    if share == 1:
+        return f"The fee of {plan.name} for a whole month."
+    fee = shown_unit(str(plan.price_list.fee), plan.currency)
+    return f"The fee of {plan.name} is {fee} a month; it was in force for {float(share) * 100:.1f} % of this one."
+
+
+def _of_credit(line: InvoiceLine) -> str:
+    if not line.carries:
+        return ""
+    if line.amount_minor > 0:
+        return "The lines above come to less than nothing. The next invoice is so much lower."
+    return "What earlier invoices came to below nothing."
+
+
+def _of_records(meter: Meter, count: int) -> str:
+    if meter.aggregation == Aggregation.UNIQUE:
+        return f"How many different values of {meter.counted_property} {_records(count).lower()} named"
+    return f"{_COUNTED[Aggregation(meter.aggregation)]} {_records(count)}"
+
+
+def _records(count: int | None) -> str:
+    return "1 record" if count == 1 else f"{count or 0:,} records"
+
+
+def number(quantity: Decimal) -> str:
+    """With no more decimals than it has: 1,204.5."""
+    return f"{quantity.normalize():,f}"
+
+
+def units(meter: Meter, quantity: Decimal) -> str:
+    """The unit for so many: words get their s, symbols such as GB don't."""
+    return meter.unit if quantity == 1 or not meter.unit.islower() else f"{meter.unit}s"
+
+
+def is_adjustment(line: InvoiceLine) -> bool:
+    """Whether the line is about another period than its invoice is."""
+    return line.segment is not None and line.segment.period_id != line.invoice.period_id
+
+
+def behind(line: InvoiceLine) -> Q | None:
+    """Which of the tenant's records stand behind a line; None for a line that no usage made, such as a fee."""
+    segment = line.segment
+    if segment is None or line.meter_id is None:
+        return None
+    found = Q(period_id=segment.period_id, meter_id=line.meter_id, at__gte=segment.since, at__lt=segment.until)
+    if not is_adjustment(line):
+        return found & Q(is_late=False)
+    issued = None if line.invoice._state.adding else line.invoice
+    return found & Q(is_late=True, adjusted_by=issued)
+
+
+def explained_invoice(invoice: Invoice) -> list[Explained]:
+    """The lines of an invoice that is stored."""
+    lines = invoice.lines.select_related("meter", "segment__plan", "segment__period")
+    for line in lines:
+        line.invoice = invoice
+    return explained(invoice, lines)
+
+
+def explained(invoice: Invoice, lines: Iterable[InvoiceLine]) -> list[Explained]:
+    """Each line with the number of its records: one query for all of them."""
+    lines = list(lines)
+    wanted = {f"line_{line.position}": found for line in lines if (found := behind(line)) is not None}
+    records = UsageRecord.objects.filter(tenant=invoice.tenant)
+    counted = records.aggregate(**{name: Count("pk", filter=one) for name, one in wanted.items()}) if wanted else {}
+    return [Explained(line, invoice.currency, counted.get(f"line_{line.position}")) for line in lines]

@@ -1,0 +1,144 @@
+"""Billing of every tenant: what was earned, who could not be collected from, who has used what their plan includes."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from django.db.models import Count, Q, QuerySet, Sum
+from django.db.models.functions import TruncMonth
+from django.http import Http404, HttpResponse
+from django.shortcuts import render
+from django.utils import timezone
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET
+
+from billing.explaining import explained_invoice
+from billing.models import Crossing, Invoice, Kind, Status, Subscription
+from billing.money import shown
+from billing.views import shown_invoice
+from events import channels
+from tenants.access import PlatformRequest, platform_page
+
+MONTHS_SHOWN = 12
+FAILED_SHOWN = 50
+CROSSINGS_SHOWN = 20
+#: A threshold of less is the tenant's own concern.
+CROSSINGS_FROM_PERCENT = 80
+OWED = (Status.OPEN, Status.FAILED)
+
+
+@dataclass(frozen=True, slots=True)
+class Month:
+    """What was invoiced in a month (UTC) in one currency, and what has become of that by now. In minor units."""
+
+    month: datetime
+    currency: str
+    count: int
+    invoiced: int
+    paid: int
+    owed: int
+    given_back: int
+    #: The largest month's invoices, in the same currency: the bars' full width.
+    most: int
+
+    def part(self, minor: int) -> str:
+        return f"{max(0, minor) / self.most * 100:.2f}%" if self.most else "0%"
+
+    @property
+    def paid_width(self) -> str:
+        return self.part(self.paid)
+
+    @property
+    def owed_width(self) -> str:
+        return self.part(self.owed)
+
+    @property
+    def words(self) -> dict[str, str]:
+        amounts = {name: getattr(self, name) for name in ("invoiced", "paid", "owed", "given_back")}
+        return {name: shown(minor, self.currency) for name, minor in amounts.items()}
+
+
+@require_GET
+@platform_page
+@never_cache
+def ops_billing(request: PlatformRequest) -> HttpResponse:
+    """Who needs help with money, then what was earned."""
+    live = request.live.follow(channels.ADMIN_BILLING)
+    failed = Invoice.objects.filter(kind=Kind.INVOICE, status=Status.FAILED).select_related("tenant")
+    now = timezone.now()
+    found = months(now)
+    this = [each for each in found if (each.month.year, each.month.month) == (now.year, now.month)]
+    context = {
+        "section": "ops_billing",
+        "live": live,
+        "updates": channels.ADMIN_BILLING,
+        "months": found,
+        "this_month": this,
+        "now": now,
+        "owed": owed(),
+        "failed": failed.order_by("due_at", "id")[:FAILED_SHOWN],
+        "failed_count": failed.count(),
+        "subscribed": Subscription.objects.filter(ended_at=None).count(),
+        "crossings": crossings(),
+    }
+    return render(request, "portal/ops/billing.html", context)
+
+
+def months(now: datetime) -> list[Month]:
+    """The last twelve months in which something was invoiced, newest first."""
+    issued = Invoice.objects.filter(kind=Kind.INVOICE, issued_at__gte=_months_ago(now, MONTHS_SHOWN - 1))
+    rows = (
+        issued.annotate(month=TruncMonth("issued_at", tzinfo=UTC))
+        .order_by("-month", "currency")
+        .values("month", "currency")
+        .annotate(
+            count=Count("pk"),
+            invoiced=_sum(~Q(status=Status.VOID)),
+            paid=_sum(Q(status=Status.PAID)),
+            owed=_sum(Q(status__in=OWED)),
+            given_back=_sum(Q(status=Status.REFUNDED)),
+        )
+    )
+    found: list[dict[str, Any]] = [{name: value or 0 for name, value in row.items()} for row in rows]
+    return [Month(**row, most=_most(found, row["currency"])) for row in found]
+
+
+def _sum(condition: Q) -> Sum:
+    return Sum("total_minor", filter=condition)
+
+
+def _most(rows: Iterable[dict[str, Any]], currency: str) -> int:
+    return max(row["invoiced"] for row in rows if row["currency"] == currency)
+
+
+def _months_ago(now: datetime, count: int) -> datetime:
+    """When the month began, in UTC, that lies so many before this one."""
+    year, month = divmod(now.astimezone(UTC).year * 12 + now.astimezone(UTC).month - 1 - count, 12)
+    return datetime(year, month + 1, 1, tzinfo=UTC)
+
+
+def owed() -> list[str]:
+    """What all tenants owe now, a sum for each currency."""
+    rows = Invoice.objects.filter(kind=Kind.INVOICE, status__in=OWED).order_by("currency").values("currency")
+    return [shown(row["sum"], row["currency"]) for row in rows.annotate(sum=Sum("total_minor"))]
+
+
+def crossings() -> QuerySet[Crossing]:
+    """Who has lately used most of what their plan includes, newest first."""
+    found = Crossing.objects.filter(percent__gte=CROSSINGS_FROM_PERCENT, period__closed_at=None)
+    return found.select_related("tenant", "meter").order_by("-at", "-id")[:CROSSINGS_SHOWN]
+
+
+@require_GET
+@platform_page
+@never_cache
+def ops_invoice(request: PlatformRequest, number: str) -> HttpResponse:
+    live = request.live.follow(channels.ADMIN_BILLING)
+    issued = Invoice.objects.exclude(status=Status.DRAFT).select_related("period", "tenant", "credits")
+    invoice = issued.filter(number=number).first()
+    if invoice is None:
+        raise Http404
+    context = {"section": "ops_billing", "live": live, "updates": channels.ADMIN_BILLING, **shown_invoice(invoice)}
+    context["lines"] = [(line, "") for line in explained_invoice(invoice)]
+    return render(request, "portal/ops/invoice.html", context)

@@ -1,0 +1,112 @@
+"""Money moves, and everybody it concerns sees it: Alice's pages and the platform admin's, side by side."""
+
+import re
+from itertools import product
+from uuid import uuid4
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.whole.accessibility import violations
+from tests.whole.conftest import Window
+from tests.whole.people import Company, Person
+from tests.whole.platform import Platform
+
+pytestmark = pytest.mark.browser
+
+PATIENCE = 60_000  # milliseconds
+
+
+@pytest.fixture
+def ada(platform: Platform) -> Person:
+    """The platform's admin."""
+    rights = {"is_staff": True, "is_superuser": True}
+    email = f"ada-{uuid4().hex[:8]}@neostack.example"
+    return Person(platform, **platform.inside.make_person(name="Ada", email=email, **rights))
+
+
+@pytest.fixture
+def billed(platform: Platform, acme: Company) -> Company:
+    """Acme, on the plan Team since this morning, with 1,200 of 1,000 deployment minutes used."""
+    platform.inside.begin_billing(tenant=acme.id, plan="team")
+    platform.inside.use(tenant=acme.id, meter="deployment_minutes", quantity="1200")
+    return acme
+
+
+def live(page: Page) -> Page:
+    expect(page.get_by_test_id("live-mark")).to_have_text("Live", timeout=PATIENCE)
+    return page
+
+
+def status_of(page: Page, number: str) -> object:
+    return page.get_by_test_id("invoice-row").filter(has_text=number).get_by_test_id("status")
+
+
+def test_an_invoice_is_issued_fails_and_is_paid_and_everybody_sees_it(window, platform, billed, alice, ada):
+    hers = live(window(alice).open(f"{billed.path}billing/"))
+    operations = live(window(ada).open("/ops/billing/"))
+
+    # Usage moves the meter in place, and then what it costs.
+    gauge = hers.get_by_test_id("gauge").filter(has_text="Deployment minutes")
+    expect(gauge).to_contain_text("100 % reached")
+    before = hers.get_by_test_id("projected").text_content()
+    platform.inside.use(tenant=billed.id, meter="deployment_minutes", quantity="1000")
+    expect(gauge.locator("[data-field=usage]")).to_have_text("2,200", timeout=PATIENCE)
+    expect(hers.get_by_test_id("projected")).not_to_have_text(before, timeout=PATIENCE)
+
+    # Issued: it waits in her list until she asks for it, and is owed at once on both pages.
+    number = platform.inside.close_period(tenant=billed.id)
+    expect(hers.get_by_test_id("owed")).to_contain_text(f"Invoice {number}", timeout=PATIENCE)
+    expect(operations.get_by_test_id("owed")).to_contain_text("€", timeout=PATIENCE)
+    pending = hers.get_by_test_id("pending")
+    expect(pending).to_contain_text("1 new", timeout=PATIENCE)
+    pending.get_by_role("link", name="Show").click()
+    expect(status_of(hers, number)).to_have_text("Open")
+
+    # Declined: why, on her page; among those who need help, on the platform's.
+    platform.inside.choose_method(tenant=billed.id, method="declines")
+    page = live(window(alice).open(f"{billed.path}billing/invoices/{number}/"))
+    page.get_by_role("button", name=re.compile("^Pay ")).click()
+    expect(page.get_by_test_id("status").first).to_have_text("Failed", timeout=PATIENCE)
+    expect(page.get_by_test_id("reason")).to_contain_text("declined")
+    expect(status_of(hers, number)).to_have_text("Failed", timeout=PATIENCE)
+    bar = operations.locator("#failed [data-reread-pending]")
+    expect(bar).to_contain_text("new", timeout=PATIENCE)
+    bar.get_by_role("link", name="Show").click()
+    row = operations.get_by_test_id("failed-row").filter(has_text=number)
+    expect(row).to_contain_text("Acme")
+
+    # Paid: everywhere.
+    platform.inside.choose_method(tenant=billed.id, method="pays")
+    live(page)
+    page.get_by_role("button", name=re.compile("^Pay ")).click()
+    expect(page.get_by_test_id("status").first).to_have_text("Paid", timeout=PATIENCE)
+    expect(status_of(hers, number)).to_have_text("Paid", timeout=PATIENCE)
+    expect(hers.get_by_test_id("owed")).to_have_count(0)
+    expect(bar).to_contain_text("1 gone", timeout=PATIENCE)
+
+
+@pytest.mark.once
+def test_no_page_of_billing_keeps_anybody_out(window, platform, billed, alice, ada):
+    number = platform.inside.close_period(tenant=billed.id)
+    own = f"{billed.path}billing/"
+    one: Window = window(alice)
+    visits = [own, f"{own}invoices/", f"{own}invoices/{number}/", f"{own}invoices/{number}/lines/3/"]
+    visits += [f"{own}projected/", f"{own}plan/?plan=business"]
+    found = {address: looked_at(one.open(address)) for address in visits}
+    staff: Window = window(ada)
+    found |= {each: looked_at(staff.open(each)) for each in ("/ops/billing/", f"/ops/billing/invoices/{number}/")}
+    assert not {address: problems for address, problems in found.items() if problems}
+
+
+def looked_at(page: Page) -> list[str]:
+    """What axe finds in both themes, at both widths, and whether the page is wider than its window."""
+    found: list[str] = []
+    for theme, width in product(("light", "dark"), (360, 1440)):
+        page.emulate_media(color_scheme=theme, reduced_motion="reduce")
+        page.set_viewport_size({"width": width, "height": 900})
+        expect(page.locator("html")).to_have_attribute("data-bs-theme", theme, timeout=PATIENCE)
+        overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        problems = violations(page) + ([f"{overflow} px too wide"] if overflow > 0 else [])
+        found += [f"{theme}, {width} px: {problem}" for problem in problems]
+    return found
