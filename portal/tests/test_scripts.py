@@ -19,7 +19,8 @@ def gzipped_kb(*patterns: str, but: frozenset[str] | set[str] = frozenset()) -> 
 
 
 #: What every page loads, and what some load besides: one of these at a time (see templates, block "styles").
-STYLES_OF_ALL, STYLES_OF_SOME = ("vendor/*.css", "css/neo.css"), ("css/ops.css", "css/log.css", "css/home.css")
+STYLES_OF_ALL = ("vendor/*.css", "css/neo.css")
+STYLES_OF_SOME = ("css/ops.css", "css/log.css", "css/home.css", "css/billing.css", "css/preferences.css")
 
 
 @pytest.mark.parametrize("more", STYLES_OF_SOME)
