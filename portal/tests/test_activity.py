@@ -283,4 +283,4 @@ def test_an_address_needs_a_value_for_each_field_and_escapes_it():
 
 
 def test_a_type_without_a_line_in_the_table_goes_by_its_own_name():
-    assert kinds.kind_of("invoice_event").title == "Invoice event"
+    assert kinds.kind_of("exam_event").title == "Exam event"
