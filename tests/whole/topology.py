@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from secrets import token_urlsafe
 from typing import Any
 
 from neostack import processes, production
@@ -56,7 +57,9 @@ class Topology(Platform):
             local_dir=self.home,
         )
         files = {f"{name}_FILE": str(self.home / "secrets" / name.lower()) for name in production.SECRET_FILES}
-        return {**told, **files, "DEBUG": "0", "STATIC_ROOT": str(self.home / "static")}
+        # Tests pay; a company would have Stripe collect.
+        gateway = {"PAYMENT_GATEWAY": "local", "LOCAL_GATEWAY_SECRET": token_urlsafe(32)}
+        return {**told, **files, **gateway, "DEBUG": "0", "STATIC_ROOT": str(self.home / "static")}
 
     def _commands(self) -> dict[str, list[str]]:
         def ours(port: int) -> dict[str, list[str]]:
