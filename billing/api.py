@@ -15,7 +15,7 @@ from drf_spectacular.utils import OpenApiExample, extend_schema
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
 from rest_framework import serializers, status
-from rest_framework.exceptions import APIException, NotFound, Throttled
+from rest_framework.exceptions import NotFound, Throttled
 from rest_framework.exceptions import ValidationError as Invalid
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -27,7 +27,7 @@ from billing.models import KEY_LENGTH, Meter, Period, Plan, Subscription, Thresh
 from billing.prices import QUANTITY_PLACES
 from tenants import idempotency, rates
 from tenants.access import Rule, TenantAPIView
-from tenants.api import Strict, valid
+from tenants.api import Conflict, Problems, Strict, valid
 from tenants.models import Role
 
 READ = Rule(scope="events:read")
@@ -37,8 +37,6 @@ ADMIN = Rule(role=Role.TENANT_ADMIN)
 LARGEST = Decimal(10**9)
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 PROPERTIES = 10
-#: Of a batch that is wrong throughout, so many problems are told.
-PROBLEMS_TOLD = 20
 
 
 # --- What comes in ----------------------------------------------------------------------------------------------------
@@ -238,27 +236,12 @@ class ThresholdList(BaseModel):
 # --- Views ------------------------------------------------------------------------------------------------------------
 
 
-class Problems(Exception):
-    """What is wrong with a batch: (code, where, what is wrong and what to do) of each."""
-
-    def __init__(self, *problems: tuple[str, str, str], status: int = status.HTTP_400_BAD_REQUEST) -> None:
-        super().__init__(problems)
-        self.problems, self.status = problems, status
-
-
-class Conflict(APIException):
-    status_code = status.HTTP_409_CONFLICT
-    default_code = "conflict"
-
-
 class BillingAPIView(TenantAPIView):
     def handle_exception(self, exc: Exception) -> Any:
         if isinstance(exc, BadRecord):
             exc = _of_record(exc)
         if isinstance(exc, Problems):
-            told = [{"code": code, "detail": detail, "attr": attr} for code, attr, detail in exc.problems]
-            kind = "client_error" if exc.status == status.HTTP_409_CONFLICT else "validation_error"
-            return Response({"type": kind, "errors": told}, status=exc.status)
+            return exc.response
         if isinstance(exc, Refused):
             exc = Conflict(str(exc), getattr(exc, "code", Conflict.default_code))
         return super().handle_exception(exc)
@@ -275,13 +258,7 @@ def batch_of(body: Any) -> list[Used]:
     try:
         return [record.used for record in UsageBatch.model_validate(body).records]
     except ValidationError as invalid:
-        problems = invalid.errors(include_url=False, include_context=False, include_input=False)
-        raise Problems(
-            *(
-                (problem["type"], ".".join(map(str, problem["loc"])), f"{problem['msg'].rstrip('.')}.")
-                for problem in problems[:PROBLEMS_TOLD]
-            )
-        ) from None
+        raise Problems.of(invalid) from None
 
 
 RECORDS = {
@@ -315,7 +292,7 @@ class UsageView(BillingAPIView):
     def get(self, request: Request) -> Response:
         """What was used in the current period, meter by meter."""
         tenant = request.tenant  # type: ignore[attr-defined]
-        period = period_at(tenant.pk, timezone.now())
+        period = current_period(tenant.pk, timezone.now())
         found = UsageNow(
             period=PeriodOut.of(period) if period else None,
             meters=usage_of(period) if period else [],
@@ -341,7 +318,7 @@ class UsageView(BillingAPIView):
         return Response({"stored": recorded.stored, "known": recorded.known, "late": recorded.late})
 
 
-def period_at(tenant_id: Any, at: datetime) -> Period | None:
+def current_period(tenant_id: Any, at: datetime) -> Period | None:
     """The tenant's period of this moment, as far as it has begun."""
     return Period.objects.filter(tenant=tenant_id, starts_at__lte=at, ends_at__gt=at).first()
 
@@ -410,7 +387,7 @@ class SubscriptionView(BillingAPIView):
 
 
 def subscription_out(subscription: Subscription) -> dict[str, Any]:
-    period = None if subscription.ended_at else period_at(subscription.pk, timezone.now())
+    period = None if subscription.ended_at else current_period(subscription.pk, timezone.now())
     found = SubscriptionOut(
         plan=PlanOut.of(subscription.plan),
         version=subscription.version,

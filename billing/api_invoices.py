@@ -18,7 +18,6 @@ from pydantic import BaseModel
 from rest_framework import serializers, status
 from rest_framework.authentication import SessionAuthentication
 from rest_framework.exceptions import APIException, NotAuthenticated, NotFound, Throttled
-from rest_framework.pagination import CursorPagination
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -33,7 +32,7 @@ from billing.money import minor_per_unit
 from billing.reading import InvoiceDetail, InvoiceRead, PaymentRead, ProjectedInvoice, Read, RecordRead
 from tenants import rates
 from tenants.access import ApiKeyAuthentication, Rule, TenantAPIView, api_not_found, principal_of
-from tenants.api import NewestFirst, Strict, valid
+from tenants.api import Conflict, NewestById, NewestFirst, Strict, valid
 from tenants.etags import with_etag
 from tenants.models import Role, Tenant
 
@@ -119,11 +118,6 @@ class MethodBody(Strict):
 # --- Errors -----------------------------------------------------------------------------------------------------------
 
 
-class Conflict(APIException):
-    status_code = status.HTTP_409_CONFLICT
-    default_code = "conflict"
-
-
 class Declined(APIException):
     status_code = status.HTTP_402_PAYMENT_REQUIRED
     default_code = "declined"
@@ -153,22 +147,6 @@ NOT_REFUNDABLE = error("409", "not_refundable", "NS-000007 is open. Nothing was 
 
 
 # --- Reading ----------------------------------------------------------------------------------------------------------
-
-
-class Newest(CursorPagination):
-    """Fifty a page. Ids rise with time; a cursor that is none of ours leads to no page."""
-
-    ordering = "-id"
-    page_size = 50
-
-    def decode_cursor(self, request: Request) -> Any:
-        cursor = super().decode_cursor(request)
-        try:
-            if cursor and cursor.position:
-                UUID(str(cursor.position))
-        except ValueError:
-            raise NotFound(self.invalid_cursor_message) from None
-        return cursor
 
 
 class RecordsInOrder(NewestFirst):
@@ -201,7 +179,7 @@ class InvoiceListView(BillingAPIView):
             found = found.filter(status__in=wanted["status"])
         if wanted.get("kind"):
             found = found.filter(kind=wanted["kind"])
-        pages = Newest()
+        pages = NewestById()
         page = pages.paginate_queryset(found, request, view=self) or []
         return pages.get_paginated_response([out(InvoiceRead.of(one)) for one in page])
 

@@ -100,7 +100,11 @@ def is_adjustment(line: InvoiceLine) -> bool:
 
 
 def behind(line: InvoiceLine) -> Q | None:
-    """Which of the tenant's records stand behind a line; None for a line that no usage made, such as a fee."""
+    """Which of the tenant's records stand behind a line; None for a line that no usage made, such as a fee.
+
+    A line of a meter is made of what had come when its period was closed; one that adjusts an older period, of what
+    came too late for that one.
+    """
     segment = line.segment
     if segment is None or line.meter_id is None:
         return None
@@ -120,9 +124,17 @@ def explained_invoice(invoice: Invoice) -> list[Explained]:
 
 
 def explained(invoice: Invoice, lines: Iterable[InvoiceLine]) -> list[Explained]:
-    """Each line with the number of its records: one query for all of them."""
+    """Each line with the number of its records."""
     lines = list(lines)
+    counted = records_of(invoice, lines)
+    return [Explained(line, invoice.currency, counted.get(line.position)) for line in lines]
+
+
+def records_of(invoice: Invoice, lines: Iterable[InvoiceLine]) -> dict[int, int]:
+    """How many records stand behind each line of an invoice, by its position: one query for all."""
     wanted = {f"line_{line.position}": found for line in lines if (found := behind(line)) is not None}
-    records = UsageRecord.objects.filter(tenant=invoice.tenant)
-    counted = records.aggregate(**{name: Count("pk", filter=one) for name, one in wanted.items()}) if wanted else {}
-    return [Explained(line, invoice.currency, counted.get(f"line_{line.position}")) for line in lines]
+    if not wanted:
+        return {}
+    records = UsageRecord.objects.filter(tenant=invoice.tenant_id)
+    counted = records.aggregate(**{name: Count("pk", filter=found) for name, found in wanted.items()})
+    return {int(name.removeprefix("line_")): count for name, count in counted.items()}

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
 from billing import invoicing
+from billing.explaining import behind, records_of
 from billing.models import Invoice, InvoiceLine, Payment, PaymentStatus, Period, RefundStatus, UsageRecord
 from billing.money import from_minor, shown
 from tenants.models import Tenant
@@ -191,7 +192,7 @@ def projected(tenant: Tenant) -> ProjectedInvoice | None:
         currency=invoice.currency,
         period_start=period.starts_at,
         period_end=period.ends_at,
-        lines=_lines(lines, invoice.currency),
+        lines=_lines(invoice, lines),
     )
 
 
@@ -199,35 +200,18 @@ def projected(tenant: Tenant) -> ProjectedInvoice | None:
 
 
 def records_behind(line: InvoiceLine) -> QuerySet[UsageRecord]:
-    """The records of usage that a line was made of, in the tenant's scope; none for a plan's fee.
-
-    A line of a meter is made of what had come when its period was closed; one that adjusts an older period, of what
-    came too late for that one.
-    """
-    segment = line.segment
-    if segment is None or line.meter_id is None:
-        return UsageRecord.objects.none()
-    found = UsageRecord.objects.filter(
-        period=segment.period_id, meter=line.meter_id, at__gte=segment.since, at__lt=segment.until
-    )
-    if segment.period_id != line.invoice.period_id:
-        return found.filter(is_late=True, adjusted_by=line.invoice_id if line.invoice.number else None)
-    return found.filter(is_late=False)
+    """The records of usage that a line was made of, in the tenant's scope; none for a plan's fee."""
+    found = behind(line)
+    return UsageRecord.objects.none() if found is None else UsageRecord.objects.filter(found)
 
 
 def _stored_lines(invoice: Invoice) -> list[LineRead]:
-    return _lines(list(invoice.lines.select_related("meter", "segment__plan", "invoice")), invoice.currency)
+    return _lines(invoice, list(invoice.lines.select_related("meter", "segment__plan", "invoice")))
 
 
-def _lines(lines: list[InvoiceLine], currency: str) -> list[LineRead]:
-    """Tiers of a meter are counted once: the same records stand behind all of them."""
-    groups = {_group(line): line for line in lines if line.meter_id}
-    counted = {group: records_behind(line).count() for group, line in groups.items()}
-    return [_line(line, currency, counted.get(_group(line))) for line in lines]
-
-
-def _group(line: InvoiceLine) -> tuple[int | None, str | None]:
-    return line.segment_id, line.meter_id
+def _lines(invoice: Invoice, lines: list[InvoiceLine]) -> list[LineRead]:
+    counted = records_of(invoice, lines)
+    return [_line(line, invoice.currency, counted.get(line.position)) for line in lines]
 
 
 def _line(line: InvoiceLine, currency: str, records: int | None) -> LineRead:

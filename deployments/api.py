@@ -23,7 +23,7 @@ from deployments.models import Deployment, Stack, Status, wire_time
 from deployments.rows import queue_places
 from tenants import idempotency
 from tenants.access import Rule, TenantAPIView
-from tenants.api import NewestFirst, Strict, valid
+from tenants.api import Conflict, NewestFirst, Strict, valid
 from tenants.models import Role
 
 LOG_PAGE_LINES = 1_000
@@ -121,11 +121,6 @@ class ListQuery(serializers.Serializer[Any]):
 class LogQuery(serializers.Serializer[Any]):
     after = serializers.IntegerField(min_value=0, max_value=2**31 - 1, default=0, help_text="Lines above this number.")
     limit = serializers.IntegerField(min_value=1, max_value=LOG_PAGE_LINES, default=LOG_PAGE_LINES)
-
-
-class Conflict(APIException):
-    status_code = status.HTTP_409_CONFLICT
-    default_code = "conflict"
 
 
 def as_api_error(refused: Refused) -> APIException:

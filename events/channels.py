@@ -67,6 +67,10 @@ _TEMPLATES: dict[str, str] = {
     "system_alerts": "system:alerts",
 }
 
+#: Nobody's, for trying whether the engine takes publications. In a namespace that it has, so that it goes the way of
+#: every event; ids there are UUIDs, which this is not, so that it never parses as a channel.
+TRIAL_CHANNEL = "user:trial:publication"
+
 _ID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _PATTERNS = {
     kind: re.compile(re.sub(r"\\\{(\w+)\\\}", rf"(?P<\1>{_ID})", re.escape(template)))

@@ -17,12 +17,10 @@ import orjson
 import urllib3
 from django.conf import settings
 
-from events.channels import Channel
+from events.channels import TRIAL_CHANNEL, Channel
 
 #: Replies that say "not now": 100 is the engine's own trouble, 111 too many requests.
 TRANSIENT_CODES = frozenset({100, 111})
-#: In a namespace that the engine has, so that it goes the way of every event; ids there are UUIDs, which this is not.
-TRIAL_CHANNEL = "user:trial:publication"
 #: The client drops its tokens and positions, asks for new ones and reloads its state.
 ACCESS_CHANGED = 3014
 

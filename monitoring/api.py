@@ -13,7 +13,7 @@ from django.utils import timezone
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
-from rest_framework import serializers, status
+from rest_framework import serializers
 from rest_framework.exceptions import Throttled
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -37,13 +37,12 @@ from monitoring.names import LABEL, series_name
 from monitoring.series import RANGES, recent
 from tenants import rates
 from tenants.access import Rule, TenantAPIView
+from tenants.api import Problems
 from tenants.models import Role, Tenant
 
 READ = Rule(scope="events:read")
 WRITE = Rule(role=Role.TENANT_ADMIN, scope="metrics:write")
 SERIES_AT_ONCE = 20
-#: Of a batch that is wrong throughout, so many problems are told.
-PROBLEMS_TOLD = 20
 
 
 # --- What comes in ----------------------------------------------------------------------------------------------------
@@ -181,14 +180,6 @@ class SeriesOut(BaseModel):
 # --- Views ------------------------------------------------------------------------------------------------------------
 
 
-class Problems(Exception):
-    """What is wrong with a batch: (code, where, what is wrong and what to do) of each."""
-
-    def __init__(self, *problems: tuple[str, str, str]) -> None:
-        super().__init__(problems)
-        self.problems = problems
-
-
 TEXT_EXAMPLE = """# TYPE http_requests_total counter
 http_requests_total{method="get",code="200"} 1027
 # TYPE queue_length gauge
@@ -242,8 +233,7 @@ class MetricsView(TenantAPIView):
         if isinstance(exc, BadText):
             exc = Problems((exc.code, exc.where, f"{exc} Nothing was stored."))
         if isinstance(exc, Problems):
-            told = [{"code": code, "detail": detail, "attr": attr} for code, attr, detail in exc.problems]
-            return Response({"type": "validation_error", "errors": told}, status=status.HTTP_400_BAD_REQUEST)
+            return exc.response
         return super().handle_exception(exc)
 
 
@@ -272,13 +262,7 @@ def samples_of(body: Any) -> list[Measured]:
     try:
         return [sample.measured for sample in Batch.model_validate(body).samples]
     except ValidationError as invalid:
-        problems = invalid.errors(include_url=False, include_context=False, include_input=False)
-        raise Problems(
-            *(
-                (problem["type"], ".".join(map(str, problem["loc"])), f"{problem['msg'].rstrip('.')}.")
-                for problem in problems[:PROBLEMS_TOLD]
-            )
-        ) from None
+        raise Problems.of(invalid) from None
 
 
 class TenantMetricsView(TenantAPIView):

@@ -1,11 +1,17 @@
-"""What the domains' APIs share: bodies without unknown fields, and lists newest first."""
+"""What the domains' APIs share: bodies without unknown fields, problems of a batch, conflicts, lists newest first."""
 
-from typing import Any
+from typing import Any, Self
+from uuid import UUID
 
-from rest_framework import serializers
-from rest_framework.exceptions import NotFound, ValidationError
+import pydantic
+from rest_framework import serializers, status
+from rest_framework.exceptions import APIException, NotFound, ValidationError
 from rest_framework.pagination import CursorPagination
 from rest_framework.request import Request
+from rest_framework.response import Response
+
+#: Of a batch that is wrong throughout, so many problems are told.
+PROBLEMS_TOLD = 20
 
 
 class Strict(serializers.Serializer[Any]):
@@ -23,6 +29,36 @@ def valid(serializer: serializers.Serializer[Any]) -> dict[str, Any]:
     return dict(serializer.validated_data)
 
 
+class Problems(Exception):
+    """What is wrong with a batch: (code, where, what is wrong and what to do) of each."""
+
+    def __init__(self, *problems: tuple[str, str, str], status: int = status.HTTP_400_BAD_REQUEST) -> None:
+        super().__init__(problems)
+        self.problems, self.status = problems, status
+
+    @classmethod
+    def of(cls, invalid: pydantic.ValidationError) -> Self:
+        """Each names its place in the body and the field."""
+        problems = invalid.errors(include_url=False, include_context=False, include_input=False)
+        return cls(
+            *(
+                (problem["type"], ".".join(map(str, problem["loc"])), f"{problem['msg'].rstrip('.')}.")
+                for problem in problems[:PROBLEMS_TOLD]
+            )
+        )
+
+    @property
+    def response(self) -> Response:
+        told = [{"code": code, "detail": detail, "attr": attr} for code, attr, detail in self.problems]
+        kind = "client_error" if self.status == status.HTTP_409_CONFLICT else "validation_error"
+        return Response({"type": kind, "errors": told}, status=self.status)
+
+
+class Conflict(APIException):
+    status_code = status.HTTP_409_CONFLICT
+    default_code = "conflict"
+
+
 class NewestFirst(CursorPagination):
     """Fifty rows a page, by their `number`. A cursor that is none of ours leads to no page."""
 
@@ -31,6 +67,22 @@ class NewestFirst(CursorPagination):
 
     def decode_cursor(self, request: Request) -> Any:
         cursor = super().decode_cursor(request)
-        if cursor and cursor.position and not str(cursor.position).isdecimal():
+        if cursor and cursor.position and not self.is_position(str(cursor.position)):
             raise NotFound(self.invalid_cursor_message)
         return cursor
+
+    def is_position(self, text: str) -> bool:
+        return text.isdecimal()
+
+
+class NewestById(NewestFirst):
+    """By their ids, which are in the order of time."""
+
+    ordering = "-id"
+
+    def is_position(self, text: str) -> bool:
+        try:
+            UUID(text)
+        except ValueError:
+            return False
+        return True

@@ -14,8 +14,7 @@ from django.http import Http404
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers, status
-from rest_framework.exceptions import APIException, NotFound, Throttled, ValidationError
-from rest_framework.pagination import CursorPagination
+from rest_framework.exceptions import NotFound, Throttled, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -27,7 +26,7 @@ from monitoring.alerting.models import Alert, AlertRule, EscalationPolicy, Sever
 from monitoring.alerting.trial import try_out
 from tenants import rates
 from tenants.access import Rule, TenantAPIView
-from tenants.api import valid
+from tenants.api import Conflict, NewestById, valid
 from tenants.etags import PreconditionFailed, expected_version, with_etag
 from tenants.models import Role, Tenant
 
@@ -40,27 +39,6 @@ RETRY_SECONDS = 60
 IF_MATCH = OpenApiParameter("If-Match", str, OpenApiParameter.HEADER, description="412 unless it still has this ETag.")
 IF_NONE_MATCH = OpenApiParameter("If-None-Match", str, OpenApiParameter.HEADER, description="304 if it has this ETag.")
 CURSOR = OpenApiParameter("cursor", str)
-
-
-class Conflict(APIException):
-    status_code = status.HTTP_409_CONFLICT
-    default_code = "conflict"
-
-
-class NewestFirst(CursorPagination):
-    """Fifty a page, by their ids, which are in the order of time."""
-
-    ordering = "-id"
-    page_size = 50
-
-    def decode_cursor(self, request: Request) -> Any:
-        cursor = super().decode_cursor(request)
-        try:
-            if cursor and cursor.position:
-                UUID(str(cursor.position))
-        except ValueError:
-            raise NotFound(self.invalid_cursor_message) from None
-        return cursor
 
 
 class AlertingAPIView(TenantAPIView):
@@ -137,7 +115,7 @@ class AlertListView(AlertingAPIView):
             found = found.filter(rule=wanted["rule"])
         if wanted.get("name"):
             found = found.filter(name=wanted["name"])
-        pages = NewestFirst()
+        pages = NewestById()
         page = pages.paginate_queryset(found, request, view=self) or []
         return pages.get_paginated_response([bodies.AlertResource.of(alert).wire() for alert in page])
 
@@ -369,7 +347,7 @@ class SilenceListView(AlertingAPIView):
         found = Silence.objects.filter(tenant=self.tenant)
         if wanted.get("state"):
             found = found.filter(ended_at__isnull=wanted["state"] == "active")
-        pages = NewestFirst()
+        pages = NewestById()
         page = pages.paginate_queryset(found, request, view=self) or []
         return pages.get_paginated_response([bodies.SilenceResource.of(one).wire() for one in page])
 
