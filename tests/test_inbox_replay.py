@@ -11,7 +11,7 @@ from events.models import Event
 from notifications import actions
 from notifications.actions import Message
 from notifications.models import Notification
-from tests.replay import CHROMIUM, NORMALISED, becomes_fresh, orders_of
+from tests.replay import CHROMIUM, NORMALISED, Old, all_become_fresh, orders_of
 
 pytestmark = [pytest.mark.browser, pytest.mark.once]
 
@@ -104,8 +104,7 @@ def test_an_old_inbox_given_the_events_is_the_inbox_the_server_renders_now(acme,
     def replay(page, events: list[dict]) -> None:
         page.evaluate(REPLAY, [json.dumps(events), str(bob.user.pk)])
 
-    for path in PATHS:
-        becomes_fresh(path, old[path], fresh[path], orders_of(events, count), replay, shown)
+    all_become_fresh([Old(path, old[path], fresh[path], orders_of(events, count)) for path in PATHS], replay, shown)
 
 
 def shown(page) -> str:

@@ -12,7 +12,7 @@ from deployments import actions
 from deployments.models import Deployment, StepStatus, wire_time
 from deployments.signals import deployment_changed
 from events.models import Event
-from tests.replay import CHROMIUM, becomes_fresh, orders_of
+from tests.replay import CHROMIUM, Old, all_become_fresh, orders_of
 
 pytestmark = [pytest.mark.browser, pytest.mark.once]  # what a page's script does knows neither database nor engine
 
@@ -87,8 +87,7 @@ def test_an_old_page_given_the_events_is_the_page_the_server_renders_now(acme, a
         live_through_an_hour(acme, alice, stack)
     events = wire_events()
     fresh = {path: alice.get(path).content.decode() for path in PATHS}
-    for path in PATHS:
-        becomes_fresh(path, old[path], fresh[path], orders_of(events, known), replay)
+    all_become_fresh([Old(path, old[path], fresh[path], orders_of(events, known)) for path in PATHS], replay)
 
 
 def replay(page: Page, events: list[dict]) -> None:

@@ -9,7 +9,7 @@ from playwright.sync_api import Page
 
 from events.models import Event
 from portal.tests.test_activity import ACTIVITY, OPS, happens
-from tests.replay import CHROMIUM, SITE, becomes_fresh, browser_page, orders_of
+from tests.replay import CHROMIUM, SITE, Old, all_become_fresh, browser_page, orders_of
 
 pytestmark = [
     pytest.mark.browser,
@@ -83,10 +83,12 @@ def test_an_old_page_given_the_events_is_the_page_the_server_renders_now(acme, a
         assert page.locator("#acts").inner_text() == before, "nothing moves by itself"
         show(page)
 
-    for _, place, query in pages:
+    def open_page(place: str, query: str) -> Old:
         path = place + query
         orders = orders_of(heard(place, events), len(heard(place, events[:known])), shuffles=1)
-        becomes_fresh(path, old[path], fresh[path], orders, play)
+        return Old(path, old[path], fresh[path], orders)
+
+    all_become_fresh([open_page(place, query) for _, place, query in pages], play)
 
 
 def test_only_what_the_filters_let_in_is_counted(acme, alice, bob):

@@ -18,7 +18,7 @@ from events import numbering
 from events.channels import ADMIN_EVENTS
 from events.models import Entry
 from portal.ops import tenant_filter
-from tests.replay import CHROMIUM, SITE, becomes_fresh, browser_page, differences, orders_of, shown
+from tests.replay import CHROMIUM, SITE, Old, all_become_fresh, browser_page, differences, orders_of, shown
 
 pytestmark = [
     pytest.mark.once,  # what a page's script does knows neither database nor engine
@@ -69,8 +69,8 @@ def test_an_old_page_of_all_tenants_given_the_events_is_the_fresh_page(
     events = [event for event in told() if event["type"] == "deployment_update"]
     fresh = {path: platform_admin.get(path).content.decode() for path in addresses}
     assert len(told()) > known
-    for path in addresses:
-        becomes_fresh(path, old[path], fresh[path], orders_of(events, shuffles=2), replay, without_journey)
+    orders = orders_of(events, shuffles=2)
+    all_become_fresh([Old(path, old[path], fresh[path], orders) for path in addresses], replay, without_journey)
 
 
 def test_an_old_log_given_the_events_is_the_fresh_log(platform_admin, acme, globex, alice, charlie, stack):  # noqa: F811
@@ -83,8 +83,8 @@ def test_an_old_log_given_the_events_is_the_fresh_log(platform_admin, acme, glob
         actions.request_deployment(acme, stack, {"TITLE": "Acme"}, by=alice.user)
     events = told()
     fresh = {path: platform_admin.get(path).content.decode() for path in addresses}
-    for path in addresses:
-        becomes_fresh(path, old[path], fresh[path], orders_of(events, shuffles=1), feed)
+    orders = orders_of(events, shuffles=1)
+    all_become_fresh([Old(path, old[path], fresh[path], orders) for path in addresses], feed)
 
 
 NAMES = "/ops/tenant-names/"
