@@ -42,6 +42,9 @@ from tenants.models import Tenant
 
 #: Everybody is told at these, in percent of what is included; a tenant may add its own.
 LEVELS = (50, 80, 100)
+#: How the keys begin that handlers make of what happened here. Nobody else may take one: the handler would come second,
+#: find its key in use for something else, and what happened would not be billed.
+OWN_KEYS = ("deployment:", "samples:")
 #: Of one meter in one period: what its column holds.
 LARGEST_USAGE = Decimal(9 * 10**12)
 

@@ -61,6 +61,12 @@ def _text(at: Any) -> Any:
     return at
 
 
+def _callers_own(key: str) -> str:
+    if key.startswith(actions.OWN_KEYS):
+        raise PydanticCustomError("reserved", "The platform's own records have keys like this. Begin it otherwise.")
+    return key
+
+
 Text = Annotated[str, Field(min_length=1, max_length=KEY_LENGTH), AfterValidator(_printable)]
 Name = Annotated[str, Field(min_length=1, max_length=50), AfterValidator(_printable)]
 
@@ -70,7 +76,9 @@ class RecordIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid", title="UsageRecord")
 
-    idempotency_key: Text = Field(description="Of your own making. It names this record for ever.")
+    idempotency_key: Annotated[Text, AfterValidator(_callers_own)] = Field(
+        description="Of your own making. It names this record for ever."
+    )
     meter: Name
     quantity: Annotated[
         Decimal,

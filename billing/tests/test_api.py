@@ -1,6 +1,8 @@
 """Usage comes in whole or not at all, each refusal names the record and the field; what is sold and used goes out."""
 
 import json
+from decimal import Decimal
+from uuid import uuid4
 
 import pytest
 from django.db import connection
@@ -8,7 +10,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django_scopes import scope
 
-from billing import actions
+from billing import actions, handlers
 from billing.models import Subscription, Threshold, UsageRecord
 from billing.tests.conftest import used
 from conftest import Person
@@ -74,6 +76,7 @@ def test_a_service_with_a_key_records_usage_and_sends_it_again(acme, alice, subs
         (GOOD | {"idempotency_key": "x" * 201}, "idempotency_key", "at most 200"),
         (GOOD | {"idempotency_key": "a\u0000"}, "idempotency_key", "printable"),
         (GOOD | {"idempotency_key": 7}, "idempotency_key", "string"),
+        (GOOD | {"idempotency_key": "samples:1"}, "idempotency_key", "Begin it otherwise"),
         (GOOD | {"idempotency_key": "x", "meter": "fuel"}, "meter", "no meter 'fuel'"),
         (GOOD | {"quantity": -1}, "quantity", "greater than or equal to 0"),
         (GOOD | {"quantity": 1e12}, "quantity", "less than"),
@@ -215,3 +218,15 @@ def test_the_api_describes_itself(client):
     assert content["schema"]["$ref"].endswith("/UsageBatch")
     assert content["examples"]
     assert "409" in post["responses"]
+
+
+def test_nobody_takes_the_key_of_a_deployments_minutes_before_it_ends(acme, alice, subscription):
+    """Its minutes would be free, and what meters everybody's would be held up by them."""
+    deployment = str(uuid4())
+    free = GOOD | {"idempotency_key": f"deployment:{deployment}", "meter": "deployment_minutes", "quantity": 0}
+    assert "reserved" in service(acme, alice, "usage:write").api_post(USAGE, {"records": [free]}).content.decode()
+    data = {"title": "web #1", "startedAt": "2026-11-14T10:00:00.000Z", "endedAt": "2026-11-14T10:02:30.000Z"}
+    payload = {"deploymentId": deployment, "status": "completed", "data": data}
+    handlers.meter_deployment(Event(type="deployment_update", tenant=acme, payload=payload), 1)
+    with scope(tenant=acme):
+        assert UsageRecord.objects.get().quantity == Decimal("2.5")
