@@ -3,7 +3,7 @@
 Safe to run at any time, by any number of processes, and to be killed: each step looks again at what it has locked.
 """
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from django.conf import settings
 from django.db.models import Exists, OuterRef, Q
@@ -11,7 +11,7 @@ from django.utils import timezone
 from django_scopes import scopes_disabled
 
 from billing.models import Invoice, Kind, Payment, PaymentStatus, Status
-from billing.payments import OWED, collect, each, suspend_if_unpaid
+from billing.payments import OWED, collect, each, given_up, suspend_if_unpaid
 from tenants.models import Tenant
 
 
@@ -35,6 +35,5 @@ def _to_collect(now: datetime) -> list[Invoice]:
 
 
 def _to_suspend(now: datetime) -> list[Tenant]:
-    since = now - timedelta(days=settings.UNPAID_SUSPENDED_AFTER_DAYS)
-    owed = Invoice.objects.filter(kind=Kind.INVOICE, status__in=OWED, due_at__lte=since)
-    return list(Tenant.objects.filter(pk__in=owed.values("tenant"), subscription__suspended_at=None).order_by("pk"))
+    owed = Invoice.objects.filter(given_up(now)).values("tenant")
+    return list(Tenant.objects.filter(pk__in=owed, subscription__suspended_at=None).order_by("pk"))

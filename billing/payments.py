@@ -18,7 +18,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Model, Sum
+from django.db.models import Model, Q, Sum
 from django.utils import timezone
 from django_scopes import scope, scopes_disabled
 
@@ -594,10 +594,16 @@ def _customer(tenant: Tenant) -> PaymentMethod:
 # --- Suspension -------------------------------------------------------------------------------------------------------
 
 
+def given_up(now: datetime) -> Q:
+    """Invoices that are owed for too long, and that the schedule has tried for the last time: where it did not run for
+    weeks, what was due meanwhile is tried and announced as ever, before anybody loses access."""
+    since = now - timedelta(days=settings.UNPAID_SUSPENDED_AFTER_DAYS)
+    return Q(kind=Kind.INVOICE, status=Status.FAILED, next_try_at=None, due_at__lte=since)
+
+
 def unpaid_for_too_long(tenant: Tenant, now: datetime) -> list[Invoice]:
     """What the tenant owes for so long that it is suspended. Not what is being paid at this moment."""
-    since = now - timedelta(days=settings.UNPAID_SUSPENDED_AFTER_DAYS)
-    owed = Invoice.objects.filter(tenant=tenant, kind=Kind.INVOICE, status__in=OWED, due_at__lte=since)
+    owed = Invoice.objects.filter(given_up(now), tenant=tenant)
     return list(owed.exclude(payments__status=PaymentStatus.PENDING).order_by("due_at", "number"))
 
 

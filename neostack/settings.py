@@ -407,7 +407,7 @@ PAYMENT_ASKED_AGAIN_SECONDS = env.int("PAYMENT_ASKED_AGAIN_SECONDS", default=60)
 PAYMENTS_PER_SECOND = env.int("PAYMENTS_PER_SECOND", default=5)
 #: An invoice is collected when it is due; one that could not be, again so many days after each failure.
 DUNNING_RETRY_DAYS = env.list("DUNNING_RETRY_DAYS", cast=int, default=[1, 3, 7])
-#: A tenant whose invoice is overdue for so long is suspended, until it has paid.
+#: A tenant whose invoice is overdue for so long, and was tried for the last time, is suspended until it has paid.
 UNPAID_SUSPENDED_AFTER_DAYS = env.int("UNPAID_SUSPENDED_AFTER_DAYS", default=14)
 
 # --- Celery: wake-ups and schedules, never the work itself -----------------------------------------------------------

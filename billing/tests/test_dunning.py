@@ -20,14 +20,26 @@ def invoice(acme, subscription) -> Invoice:
 
 
 @pytest.fixture
-def wait(monkeypatch):
-    """Let so many days go by, and the schedule do what it does, thrice each time: once is enough, more is no harm."""
+def jump(monkeypatch):
+    """So many days later the schedule does what it does, thrice: once is enough, more is no harm."""
 
     def days(count: float) -> None:
         moment = timezone.now() + timedelta(days=count)
         monkeypatch.setattr(timezone, "now", lambda: moment)
         for _ in range(3):
             dunning.run()
+
+    return days
+
+
+@pytest.fixture
+def wait(jump):
+    """Let so many days go by, on each of which the schedule does what it does."""
+
+    def days(count: float) -> None:
+        for _ in range(int(count)):
+            jump(1)
+        jump(count % 1)
 
     return days
 
@@ -88,6 +100,17 @@ def test_alice_pays_while_acme_is_suspended_and_is_back(acme, alice, bob, invoic
     assert alice.api_post(f"/api/billing/invoices/{owed['id']}/pay", tenant="acme").status_code == 200
     assert not is_suspended(acme)
     assert alice.get("/t/acme/").status_code == 200
+
+
+def test_a_schedule_that_stood_still_for_weeks_tries_and_tells_before_it_suspends(acme, invoice, jump):
+    pays_by(acme, "declines")
+    jump(14 + 40)
+    assert (tries(invoice), is_suspended(acme)) == (["declined"], False)
+    for days, so_many in ((1, 2), (3, 3)):
+        jump(days)
+        assert (len(tries(invoice)), is_suspended(acme)) == (so_many, False)
+    jump(7)
+    assert (len(tries(invoice)), is_suspended(acme)) == (4, True)
 
 
 def test_a_tenant_that_staff_let_in_again_is_not_suspended_for_the_same_debt(acme, platform_admin, invoice, wait):
