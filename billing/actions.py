@@ -5,7 +5,7 @@ Everything of one tenant happens under the lock of its subscription's row.
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -15,12 +15,12 @@ from fractions import Fraction
 import orjson
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, Max, OuterRef
 from django.utils import timezone
 from django_scopes import scope, scopes_disabled
 
 from accounts.actions import Refused
-from billing import periods
+from billing import databases, periods
 from billing.models import (
     Aggregation,
     CountedValue,
@@ -292,10 +292,11 @@ def _divide(tenant: Tenant, plan: Plan, at: datetime) -> None:
 def _say_again(tenant: Tenant, at: datetime) -> None:
     """What is included is another amount now."""
     now = Usage.objects.filter(tenant=tenant, period__starts_at__lte=at, period__ends_at__gt=at)
-    for usage in now.select_related("period", "meter").order_by("meter"):
+    usages = list(now.select_related("period", "meter").order_by("meter"))
+    for usage in usages:
         usage.version += 1
         usage.save(update_fields=["version"])
-        say_usage(usage)
+    say_usage(*usages)
 
 
 def cancel(tenant: Tenant, by: HasActor | None = None, *, expected_version: int | None = None) -> Subscription:
@@ -366,14 +367,14 @@ def record(tenant: Tenant, batch: Sequence[Used]) -> Recorded:
     with locked(tenant) as subscription:
         new = _not_known(tenant, batch)
         meters = Meter.objects.in_bulk({used.meter for _, used in new})
+        latest = timezone.now() + timedelta(seconds=settings.USAGE_ACCEPTED_AHEAD_SECONDS)
         for place, used in new:
-            _check(place, used, meters.get(used.meter))
+            _check(place, used, meters.get(used.meter), latest)
         found = _periods_of(subscription, [used.at for _, used in new])
-        placed = [_placed(subscription, place, used, found) for place, used in new]
-        UsageRecord.objects.bulk_create(placed)
-        for (period, meter), records in _grouped(placed).items():
-            _count(period, meters[meter], records)
-        return Recorded(len(placed), len(batch) - len(placed), sum(one.is_late for one in placed))
+        placed = [(_period_of(subscription, place, used, found), used) for place, used in new]
+        databases.insert_records(tenant, placed)
+        _count(placed, meters)
+        return Recorded(len(placed), len(batch) - len(placed), sum(period.is_closed for period, _ in placed))
 
 
 def _not_known(tenant: Tenant, batch: Sequence[Used]) -> list[tuple[int, Used]]:
@@ -392,15 +393,14 @@ def _not_known(tenant: Tenant, batch: Sequence[Used]) -> list[tuple[int, Used]]:
     return new
 
 
-def _check(place: int, used: Used, meter: Meter | None) -> None:
+def _check(place: int, used: Used, meter: Meter | None, latest: datetime) -> None:
     if meter is None:
         raise BadRecord(place, "meter", "unknown_meter", f"There is no meter {used.meter!r}. See /api/billing/meters.")
     if meter.counted_property and not used.properties.get(meter.counted_property):
         problem = f"{meter.slug} counts different values of {meter.counted_property!r}: give it one."
         raise BadRecord(place, f"properties.{meter.counted_property}", "required", problem)
-    ahead = timedelta(seconds=settings.USAGE_ACCEPTED_AHEAD_SECONDS)
-    if used.at > timezone.now() + ahead:
-        problem = f"It is more than {ahead.total_seconds():g} s ahead: look at your clock."
+    if used.at > latest:
+        problem = f"It is more than {settings.USAGE_ACCEPTED_AHEAD_SECONDS:g} s ahead: look at your clock."
         raise BadRecord(place, "at", "in_the_future", problem)
 
 
@@ -416,71 +416,77 @@ def _periods_of(subscription: Subscription, moments: list[datetime]) -> list[Per
     return list(wanted.all())
 
 
-def _placed(subscription: Subscription, place: int, used: Used, found: list[Period]) -> UsageRecord:
-    """The record in the period that it belongs to."""
+def _period_of(subscription: Subscription, place: int, used: Used, found: list[Period]) -> Period:
+    """The period that the record belongs to."""
     period = next((one for one in found if one.starts_at <= used.at < one.ends_at), None)
     if period is None:
         problem = "It is before the subscription began, or in none of its periods. Nothing is billed there."
         raise BadRecord(place, "at", "not_subscribed", problem)
-    if period.closed_at and subscription.ended_at:
+    if period.is_closed and subscription.ended_at:
         problem = "Its period was invoiced, and the subscription has ended: no other invoice will come."
         raise BadRecord(place, "at", "not_subscribed", problem)
-    return UsageRecord(
-        tenant_id=subscription.pk,
-        key=used.key,
-        digest=used.digest,
-        meter_id=used.meter,
-        quantity=used.quantity,
-        at=used.at,
-        properties=used.properties,
-        period=period,
-        is_late=period.closed_at is not None,
-    )
+    return period
 
 
-def _grouped(placed: Iterable[UsageRecord]) -> dict[tuple[Period, str], list[UsageRecord]]:
-    found: dict[tuple[Period, str], list[UsageRecord]] = defaultdict(list)
-    for one in placed:
-        found[one.period, one.meter_id].append(one)
-    return found
+def _count(placed: Sequence[tuple[Period, Used]], meters: Mapping[str, Meter]) -> None:
+    """Let each meter of each period come to what it does with these. Raises TooMuch."""
+    periods = {period.pk: period for period, _ in placed}
+    groups: dict[tuple[int, str], list[Used]] = defaultdict(list)
+    for period, used in placed:
+        groups[period.pk, used.meter].append(used)
+    known = {
+        (usage.period_id, usage.meter_id): usage
+        for usage in Usage.objects.filter(period__in=periods, meter__in={meter for _, meter in groups})
+    }
+    changed = []
+    for (period_id, slug), records in groups.items():
+        period, meter = periods[period_id], meters[slug]
+        usage = known.get((period_id, slug)) or _first_usage(period, meter)
+        usage.period, usage.meter = period, meter  # read already
+        if _add(usage, records):
+            changed.append(usage)
+    say_usage(*changed)
 
 
-def _count(period: Period, meter: Meter, records: list[UsageRecord]) -> None:
-    usage = usage_of(period, meter)
+def _add(usage: Usage, records: list[Used]) -> bool:
+    """Whether the meter comes to something else now. Raises TooMuch."""
     before = usage.quantity
-    usage.quantity = _together(usage, meter, records)
+    usage.quantity = _together(usage, usage.meter, records)
     if usage.quantity > LARGEST_USAGE:
-        raise TooMuch(meter)
+        raise TooMuch(usage.meter)
     usage.records += len(records)
     usage.version += 1
     usage.save()
-    if usage.quantity != before:
-        say_usage(usage)
+    return usage.quantity != before
 
 
-def say_usage(usage: Usage) -> None:
-    """Note what thresholds are reached, and say how much of the current period's meter is used by now.
+def say_usage(*usages: Usage) -> None:
+    """Note what thresholds a tenant's meters reach, and say how much of the current period's is used by now.
 
     Of a period that is over nothing is said: pages show the current one, and its invoice is about to come.
     """
-    if usage.period.starts_at <= timezone.now() < usage.period.ends_at:
-        limit = limit_of(usage.period, usage.meter)
-        usage_changed.send(Usage, usage=usage, limit=limit, reached=_reached(usage, limit))
+    now = timezone.now()
+    current = {usage.meter_id: usage for usage in usages if usage.period.starts_at <= now < usage.period.ends_at}
+    limits = {slug: limit_of(usage.period, usage.meter) for slug, usage in current.items()}
+    reached = _reached(current, {slug: limit for slug, limit in limits.items() if limit is not None})
+    for slug, usage in current.items():
+        usage_changed.send(Usage, usage=usage, limit=limits[slug], reached=reached[slug])
 
 
 def usage_of(period: Period, meter: Meter) -> Usage:
-    """The period's, or a new one, not saved. A meter's versions go on rising from period to period: pages know it by
-    its name."""
-    every = Usage.objects.filter(tenant_id=period.tenant_id, meter=meter)
-    usage = every.filter(period=period).first()
-    if usage is None:
-        before = every.order_by("-version").values_list("version", flat=True).first()
-        usage = Usage(tenant_id=period.tenant_id, version=before or 0)
+    """The period's, or a new one, not saved."""
+    usage = Usage.objects.filter(period=period, meter=meter).first() or _first_usage(period, meter)
     usage.period, usage.meter = period, meter  # read already
     return usage
 
 
-def _together(usage: Usage, meter: Meter, records: list[UsageRecord]) -> Decimal:
+def _first_usage(period: Period, meter: Meter) -> Usage:
+    """A meter's versions go on rising from period to period: pages know it by its name."""
+    before = Usage.objects.filter(tenant=period.tenant_id, meter=meter).aggregate(found=Max("version"))["found"]
+    return Usage(tenant_id=period.tenant_id, period=period, meter=meter, version=before or 0)
+
+
+def _together(usage: Usage, meter: Meter, records: list[Used]) -> Decimal:
     """What the meter comes to with these records. In whatever order they come, the outcome is the same."""
     match meter.aggregation:
         case Aggregation.SUM:
@@ -497,7 +503,7 @@ def _together(usage: Usage, meter: Meter, records: list[UsageRecord]) -> Decimal
             return usage.quantity + _newly_counted(usage, meter, records)
 
 
-def _newly_counted(usage: Usage, meter: Meter, records: list[UsageRecord]) -> int:
+def _newly_counted(usage: Usage, meter: Meter, records: list[Used]) -> int:
     values = {one.properties[meter.counted_property] for one in records}
     counted = CountedValue.objects.filter(period=usage.period, meter=meter, value__in=values)
     new = values - set(counted.values_list("value", flat=True))
@@ -528,17 +534,29 @@ def _included(plan: Plan, meter: Meter) -> Decimal:
     return price.included if price else Decimal(0)
 
 
-def _reached(usage: Usage, limit: Decimal | None) -> list[int]:
-    """Note the thresholds that are reached now for the first time in this period. Returns them, in percent."""
-    if limit is None:
-        return []
-    own = Threshold.objects.filter(tenant=usage.tenant_id, meter=usage.meter).values_list("percent", flat=True)
-    there = {level for level in (*LEVELS, *own) if usage.quantity * 100 >= limit * level}
-    known = Crossing.objects.filter(period=usage.period, meter=usage.meter).values_list("percent", flat=True)
-    new = sorted(there.difference(known)) if there else []
+def _reached(usages: Mapping[str, Usage], limits: Mapping[str, Decimal]) -> dict[str, list[int]]:
+    """Note the thresholds that are reached now for the first time in this period. Returns each meter's, in percent."""
+    own: dict[str, list[int]] = defaultdict(list)
+    if limits:
+        for slug, level in Threshold.objects.filter(meter__in=limits).order_by().values_list("meter_id", "percent"):
+            own[slug].append(level)
+    there = {
+        (slug, level)
+        for slug, limit in limits.items()
+        for level in (*LEVELS, *own[slug])
+        if usages[slug].quantity * 100 >= limit * level
+    }
+    new: dict[str, list[int]] = {slug: [] for slug in usages}
+    if not there:
+        return new
+    period = next(iter(usages.values())).period
+    known = Crossing.objects.filter(period=period, meter__in=limits).order_by().values_list("meter_id", "percent")
+    crossed = sorted(there.difference(known))
     Crossing.objects.bulk_create(
-        [Crossing(tenant_id=usage.tenant_id, period=usage.period, meter=usage.meter, percent=level) for level in new]
+        [Crossing(tenant_id=period.tenant_id, period=period, meter_id=slug, percent=level) for slug, level in crossed]
     )
+    for slug, level in crossed:
+        new[slug].append(level)
     return new
 
 

@@ -179,6 +179,10 @@ class Period(models.Model):
     def __str__(self) -> str:
         return f"{self.tenant} from {self.starts_at:%Y-%m-%d}"
 
+    @property
+    def is_closed(self) -> bool:
+        return self.closed_at is not None
+
     @cached_property
     def in_force(self) -> list[Segment]:
         """Its segments with their plans, in order, as they were when this was first asked."""
