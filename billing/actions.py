@@ -308,7 +308,9 @@ def cancel(tenant: Tenant, by: HasActor | None = None, *, expected_version: int 
         _check_version(subscription, expected_version)
         if subscription.cancelled_at:
             return subscription
-        subscription.cancelled_at = timezone.now()
+        now = timezone.now()
+        current_period(subscription, now)  # begun before it is cancelled: else it would end with the one that is over
+        subscription.cancelled_at = now
         return _changed(subscription, "cancelled", by)
 
 

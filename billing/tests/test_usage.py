@@ -134,6 +134,17 @@ def test_who_has_cancelled_can_begin_again_and_keeps_what_was_used_before(acme, 
         assert actions.limit_of(Period.objects.latest("starts_at"), Meter.objects.get(slug="minutes")) < 500
 
 
+def test_who_cancels_in_a_month_that_nobody_has_begun_yet_has_it_to_its_end(acme, subscription, monkeypatch):
+    """The schedule stood still; what was used since is billed, and the end is the one that was promised."""
+    monkeypatch.setattr(timezone, "now", lambda: DECEMBER + timedelta(days=9))
+    actions.cancel(acme)
+    actions.begin_what_is_due()
+    actions.record(acme, [used("since", day=35)])
+    with scope(tenant=acme):
+        assert Subscription.objects.get().ended_at is None
+        assert Period.objects.latest("starts_at").starts_at == DECEMBER
+
+
 def test_no_sum_outgrows_its_column(acme, subscription, monkeypatch):
     monkeypatch.setattr(actions, "LARGEST_USAGE", Decimal(100))
     with pytest.raises(actions.TooMuch, match="look for a mistake"):
