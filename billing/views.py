@@ -145,7 +145,7 @@ def invoices(request: PageRequest) -> HttpResponse:
     found = _issued(request)
     if GROUPS[group]:
         found = found.filter(status__in=GROUPS[group])
-    rows = _page_before(found, request.GET.get("before", ""))
+    rows = _page_before(found, request.GET.get("before", "").replace("\x00", ""))
     shown, more = rows[:PAGE_SIZE], len(rows) > PAGE_SIZE
     chosen = f"show={group}&" if group != "all" else ""
     context = _context(request, live, invoices=shown, group=group)

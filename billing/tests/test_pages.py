@@ -194,6 +194,7 @@ def test_many_invoices_are_read_page_by_page_and_cost_no_more_questions(alice, a
     assert [len(each) for each in rows] == [50, 11]
     assert len({*rows[0], *rows[1]}) == 61
     assert len(re.findall(r'<tr id="invoice-([^"]+)"', page(alice, f"{BILLING}invoices/?show=owed"))) == 1
+    assert page(alice, f"{BILLING}invoices/?before=%00")
 
 
 def test_an_invoice_is_found_by_a_part_of_its_number(alice, bob, charlie, platform_admin, invoice):
