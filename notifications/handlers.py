@@ -182,9 +182,9 @@ _LEVELS = {"info": Level.INFO, "warning": Level.WARNING, "error": Level.ERROR, "
 
 @handler("notify_of_alerts", types=["alert"])
 def notify_of_alert(event: Event, seq: int) -> None:
-    """That an alert fires, the tenant's admins hear; of the platform's own, its admins. That it is over, whoever was
-    told that it fires. One that is acknowledged or silenced has somebody who knows; one that says the same again, with
-    other numbers, is no news unless it became worse."""
+    """That an alert fires, the tenant's admins hear; of the platform's own, its admins. That it is over, those of them
+    who were told that it fires. One that is acknowledged or silenced has somebody who knows; one that says the same
+    again, with other numbers, is no news unless it became worse."""
     facts = event.payload
     metadata = facts.get("metadata") or {}
     if metadata.get("previous") == facts["state"] and not metadata.get("louder"):
@@ -192,13 +192,13 @@ def notify_of_alert(event: Event, seq: int) -> None:
     cause = f"alert:{facts['alertId']}"
     if _is_orphan(event):
         return
+    people = {admin.pk for admin in admins_of(event.tenant)} if event.tenant else _platform_admins()
     if facts["state"] == "firing":
-        people = {admin.pk for admin in admins_of(event.tenant)} if event.tenant else _platform_admins()
         notify(people, _alert_message(event, "alert_firing", "{name} fires", _LEVELS[facts["severity"]]))
     elif facts["state"] == "resolved":
-        people = _told_of(cause)
+        told = _told_of(cause)
         solve(cause, order=facts["version"], by="the alert is over")
-        notify(people, _alert_message(event, "alert_resolved", "{name} is over", Level.SUCCESS))
+        notify(people & told, _alert_message(event, "alert_resolved", "{name} is over", Level.SUCCESS))
 
 
 @handler("notify_of_escalations", types=["alert_escalated"])

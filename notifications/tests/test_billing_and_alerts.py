@@ -10,6 +10,7 @@ from uuid import UUID
 import pytest
 from django.utils import timezone
 
+from accounts.models import User
 from conftest import make_person
 from events.models import Event
 from notifications import mails
@@ -171,6 +172,19 @@ def test_the_platforms_own_alerts_reach_its_admins(alert, handle, alice, platfor
     assert titles(platform_admin) == ["High CPU fires"]
     assert Notification.objects.get().link == "/ops/monitoring/"
     assert titles(alice) == []
+
+
+def test_who_may_see_alerts_no_more_does_not_hear_of_their_end(alert, handle, acme, alice, dave, platform_admin):
+    alert("firing", 1)
+    alert("firing", 1, tenant=None, kind="alert", alertId=str(INVOICE))
+    handle()
+    Membership.objects.with_scopes_disabled().filter(user=dave.user).update(role=Role.TENANT_USER)
+    User.objects.filter(pk=platform_admin.user.pk).update(is_superuser=False, is_staff=False)
+    alert("resolved", 2)
+    alert("resolved", 2, tenant=None, alertId=str(INVOICE))
+    handle()
+    assert titles(alice) == ["High CPU is over", "High CPU fires"]
+    assert titles(dave) == titles(platform_admin) == ["High CPU fires"]
 
 
 def test_an_alert_of_a_company_that_was_deleted_is_not_taken_for_the_platforms(alert, handle, acme, platform_admin):
