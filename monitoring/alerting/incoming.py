@@ -79,7 +79,7 @@ class AlertmanagerAlert(_Lenient):
             message=clean(said, MESSAGE_LENGTH),
             started_at=self.starts_at.astimezone(UTC),
             labels=cut_labels({name: value for name, value in self.labels.items() if name != "alertname"}),
-            link=self.generator_url[:1000],
+            link=self.generator_url[:1000] if self.generator_url.isprintable() else "",
         )
 
 

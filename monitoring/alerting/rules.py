@@ -6,6 +6,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.db.models import F
 from django.utils import timezone
 
 from accounts.actions import Refused
@@ -200,7 +201,7 @@ def _set_policy(policy: EscalationPolicy, fields: Mapping[str, Any]) -> None:
     if others.filter(name=policy.name).exists():
         raise ValidationError({"name": "There is a policy of this name. Take another."})
     if policy.is_default:  # there is one at a time
-        others.filter(is_default=True).update(is_default=False)
+        others.filter(is_default=True).update(is_default=False, version=F("version") + 1)
 
 
 def _check_steps(policy: EscalationPolicy) -> None:

@@ -289,6 +289,13 @@ def test_odd_alerts_are_taken_as_far_as_they_go(acme, alice, clock):
     assert len(said["metadata"]["labels"]["team"]) == 500
 
 
+def test_a_link_that_no_database_stores_costs_the_alert_only_its_link(acme, alice, clock):
+    """Refused, it would come again for ever, and the others of its group with it."""
+    group = webhook(disk("db-1") | {"generatorURL": "http://prometheus.example/\u0000"}, disk("db-2"))
+    assert alice.api_post(ALERTMANAGER, group, tenant="acme").json() == {"open": 2, "resolved": 0}
+    assert "" in [said["metadata"]["link"] for said in said_of_alerts(acme)]
+
+
 @pytest.mark.parametrize(
     ("body", "field"),
     [
@@ -322,3 +329,15 @@ def test_the_api_describes_alerts(client):
     assert parts["AlertIn"]["examples"]
     with scopes_disabled():
         assert Alert.objects.count() == 0
+
+
+def test_another_default_changes_the_one_before_it(acme, alice):
+    """Whoever has its ETag is told so, and changes nothing by mistake."""
+    steps = [{"afterSeconds": 60, "ways": ["in_app"]}]
+    first = alice.api_post(POLICIES, {"name": "First", "steps": steps, "isDefault": True}, tenant="acme")
+    alice.api_post(POLICIES, {"name": "Second", "steps": steps, "isDefault": True}, tenant="acme")
+    address = f"{POLICIES}/{first.json()['id']}"
+    again = alice.api_get(address, tenant="acme", If_None_Match=first["ETag"])
+    assert (again.status_code, again.json()["isDefault"]) == (200, False)
+    stale = change(alice, "patch", address, {"repeatSeconds": 60}, If_Match=first["ETag"])
+    assert stale.status_code == 412
