@@ -20,7 +20,8 @@ from monitoring.alerting.transitions import lock_owner, save_and_say, silence_fo
 from tenants.actions import action
 from tenants.models import Tenant
 
-MATCHERS_AT_MOST = 20
+#: As many as an alert has labels, and its name: it can always be silenced by itself.
+MATCHERS_AT_MOST = 65
 TEXT_LENGTH = 500
 
 

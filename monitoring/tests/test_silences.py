@@ -7,6 +7,7 @@ from django_scopes import scopes_disabled
 
 from events.models import Event
 from monitoring.alerting.actions import acknowledge, raise_alert, resolve_alert
+from monitoring.alerting.incoming import LABELS_KEPT
 from monitoring.alerting.models import Silence
 from monitoring.alerting.silences import InvalidSilence, create_silence, end_expired, end_silence, silence_alert
 from monitoring.tests.conftest import NOON, fresh_alert, raised, said_of_alerts, states_said
@@ -91,6 +92,12 @@ def test_a_silence_of_one_alert_is_about_its_name_and_labels_however_loud_it_get
     raise_alert(acme, raised("db", severity="critical"))
     assert fresh_alert(alert).state == "silenced"
     assert raise_alert(acme, raised("other", name="Disk full")).state == "firing"
+
+
+def test_an_alert_with_as_many_labels_as_there_may_be_is_silenced_by_itself(acme, alice, clock):
+    alert = raise_alert(acme, raised("db", labels={f"label_{number}": "x" for number in range(LABELS_KEPT)}))
+    silence_alert(alert, "Known", LATER, alice.user)
+    assert fresh_alert(alert).state == "silenced"
 
 
 @pytest.mark.parametrize(
