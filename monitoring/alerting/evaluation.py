@@ -6,9 +6,10 @@ who look at the same moment come to one event, for the second finds it done unde
 """
 
 import logging
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -19,7 +20,7 @@ from django_scopes import scopes_disabled
 
 from monitoring.alerting import escalation, silences
 from monitoring.alerting.actions import Raised, TooManyAlerts, end, let_time_pass, open_alert, raise_alert
-from monitoring.alerting.conditions import Course, Kind, Minute, Verdict, advance, minute_of
+from monitoring.alerting.conditions import Course, Kind, Minute, Verdict, advance, minute_of, moment_of
 from monitoring.alerting.messages import DEFAULTS, duration, fill, number
 from monitoring.alerting.models import OPEN, Alert, AlertRule, Source
 from monitoring.alerting.transitions import lock_owner
@@ -92,7 +93,10 @@ def _act(seen: AlertRule, value: float | None, verdict: Verdict, at: datetime) -
     alert = open_alert(rule.tenant, rule.key)
     before = course_of(rule, alert)
     after = advance(before, verdict, rule.pace, at)
-    if after.pending_since != before.pending_since:
+    if before.pending_since and after.is_firing:
+        before = replace(before, pending_since=_wrong_since(rule, before.pending_since, at))
+        after = advance(before, verdict, rule.pace, at)
+    if after.pending_since != rule.pending_since:
         rule.pending_since = after.pending_since
         rule.save(update_fields=["pending_since"])
     if alert is None:
@@ -110,6 +114,21 @@ def course_of(rule: AlertRule, alert: Alert | None) -> Course:
     if alert is None:
         return Course(pending_since=rule.pending_since)
     return Course(fired_at=alert.started_at, clears_at=alert.resolve_due_at, flaps=alert.flaps)
+
+
+def _wrong_since(rule: AlertRule, pending_since: datetime, at: datetime) -> datetime:
+    """From when on it was wrong without a break, by what is stored: while nothing ran, nobody looked."""
+    if rule.kind == Kind.ABSENCE:
+        return pending_since
+    condition, series = rule.condition, (rule.tenant_id, rule.metric)
+    first, last = minute_of(pending_since) + 1, minute_of(at) - 1  # of these two there was a look
+    stored = [one for found, one in _stored([series], first - condition.minutes, last) if found == series]
+    numbers = [one.number for one in stored]
+    for minute in range(last, first - 1, -1):
+        window = slice(bisect_left(numbers, minute - condition.minutes), bisect_right(numbers, minute))
+        if condition.judge(condition.value(stored[window]), is_firing=False) != Verdict.BREACHED:
+            return moment_of(minute + 1)
+    return pending_since
 
 
 def raised_by(rule: AlertRule, value: float | None, at: datetime) -> Raised:

@@ -65,6 +65,28 @@ def test_it_waits_for_as_long_as_it_was_told_also_when_all_was_killed_meanwhile(
     assert fresh(rule).pending_since is None
 
 
+def test_what_was_well_while_nothing_ran_waits_anew(acme, alice, clock):
+    rule = create_rule(acme, alice.user, **BUSY | {"for_seconds": 120})
+    look(clock, 97.0, tenant=acme)
+    record(acme, [measured("cpu_percent", 10.0)])
+    clock.move(minutes=60)  # nothing looks, and nothing comes in
+    look(clock, 97.0, 97.0, tenant=acme)
+    assert states_said(acme) == []
+    assert fresh(rule).pending_since == NOON + timedelta(minutes=61)
+    look(clock, 97.0, tenant=acme)
+    assert states_said(acme) == ["firing"]
+
+
+def test_what_was_wrong_all_the_while_has_waited_also_while_nothing_looked(acme, alice, clock):
+    create_rule(acme, alice.user, **BUSY | {"for_seconds": 600})
+    look(clock, 97.0, tenant=acme)
+    for _ in range(10):
+        record(acme, [measured("cpu_percent", 97.0)])
+        clock.move(minutes=1)
+    look(clock, 97.0, tenant=acme)
+    assert states_said(acme) == ["firing"]
+
+
 def test_without_samples_what_fires_goes_on_firing(acme, alice, clock):
     create_rule(acme, alice.user, **BUSY)
     look(clock, 97.0, None, None, None, None, tenant=acme)
