@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
+from monitoring.alerting.conditions import LARGEST
 from monitoring.alerting.incoming import Moment
 from monitoring.alerting.models import Alert, AlertRule, EscalationPolicy, Silence
 from monitoring.alerting.trial import Trial
@@ -18,8 +19,6 @@ from monitoring.events import AlertMetadata, SeverityName, StateName
 from monitoring.models import wire_time
 
 B = TypeVar("B", bound=BaseModel)
-#: A JSON body has no larger number than a float takes part in arithmetic with.
-LARGEST = 1e18
 PROBLEMS_TOLD = 20
 
 Number = Annotated[float, Field(strict=True, ge=-LARGEST, le=LARGEST, allow_inf_nan=False)]

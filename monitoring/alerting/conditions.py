@@ -9,6 +9,8 @@ from typing import NamedTuple
 from django.db.models import TextChoices
 
 MINUTE = timedelta(minutes=1)
+#: What a rule compares with lies between this and its negative: no sample is beyond it.
+LARGEST = 1e18
 #: What comes back within this is flapping: each time it stays for longer after it is well.
 FLAP_WINDOW = timedelta(hours=1)
 #: How long what flaps is held at least, and how often that is doubled at most (to 16 minutes, of one minute).

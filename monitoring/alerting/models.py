@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from events.ids import new_id
 from events.scoping import TenantManager
-from monitoring.alerting.conditions import Aggregate, Comparison, Condition, Kind, Pace
+from monitoring.alerting.conditions import LARGEST, Aggregate, Comparison, Condition, Kind, Pace
 from monitoring.alerting.messages import check_template
 from tenants.models import Tenant
 
@@ -182,7 +182,11 @@ class AlertRule(models.Model):
 
     def clean(self) -> None:
         """What no single field can tell."""
-        problems = {}
+        problems = {
+            name: f"A number from -{LARGEST:g} to {LARGEST:g}."
+            for name, value in (("threshold", self.threshold), ("recovery", self.recovery))
+            if value is not None and not -LARGEST <= value <= LARGEST
+        }
         if self.kind != Kind.ABSENCE:
             if self.threshold is None:
                 problems["threshold"] = "Say from which value on it fires."

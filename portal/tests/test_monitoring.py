@@ -194,6 +194,8 @@ def test_a_rule_that_can_not_be_says_which_field(acme, alice):
     assert "it would never be over" in page
     page = text(alice.post(f"{PAGE}rules/new/", RULE | {"message": "{nonsense}"}))
     assert "may stand in braces" in page
+    page = text(alice.post(f"{PAGE}rules/new/", RULE | {"threshold": "1e19"}))
+    assert "A number from -1e+18 to 1e+18." in page, "the API could not say another"
     with scopes_disabled():
         assert not AlertRule.objects.exists()
 
