@@ -337,10 +337,11 @@ def _begin_next(subscription: Subscription, last: Period) -> Period:
     """Another month: what was used begins at nothing, and whoever looks on is told so."""
     tenant = subscription.tenant
     period = _begin_period(tenant, subscription.plan, last.ends_at, periods.next_start(last.ends_at, tenant.time_zone))
-    for before in Usage.objects.filter(period=last).select_related("meter").order_by("meter"):
-        usage = Usage(tenant=tenant, period=period, meter=before.meter, version=before.version + 1)
-        usage.save()
-        say_usage(usage)
+    usages = Usage.objects.bulk_create(
+        Usage(tenant=tenant, period=period, meter=before.meter, version=before.version + 1)
+        for before in Usage.objects.filter(period=last).select_related("meter").order_by("meter")
+    )
+    say_usage(*usages)
     return period
 
 

@@ -71,7 +71,7 @@ def lines_of(
 
     `segments` in place of its own show what another plan would cost; `records` are those that count, if not all.
     """
-    found = period.segments.select_related("plan") if segments is None else segments
+    found = period.in_force if segments is None else segments
     return [line for segment in found for line in _lines_of(period, segment, records)]
 
 
@@ -162,8 +162,9 @@ def close(period: Period, now: datetime | None = None) -> Invoice | None:
         with locked(period.tenant) as subscription:
             current_period(subscription, now)  # a fee is owed also for a month in which nothing is used
             current = Period.objects.get(pk=period.pk)
-            if current.closed_at:
+            if current.is_closed:
                 return None
+            current.tenant = subscription.tenant  # read already
             current.closed_at = max(now, timezone.now())  # under the lock: what is recorded later, says a later moment
             current.save(update_fields=["closed_at"])
             invoice, lines = draft_of(current)
@@ -178,11 +179,7 @@ def close(period: Period, now: datetime | None = None) -> Invoice | None:
 def draft_of(period: Period) -> tuple[Invoice, list[InvoiceLine]]:
     """What the period's invoice would say by the records there are now. Not saved."""
     late = not_adjusted(period.tenant)
-    return drafted(period, _last_plan(period), [*lines_of(period), *adjustments(late)])
-
-
-def _last_plan(period: Period) -> Plan:
-    return period.segments.select_related("plan").latest("since").plan
+    return drafted(period, period.in_force[-1].plan, [*lines_of(period), *adjustments(late)])
 
 
 def not_adjusted(tenant: Tenant) -> QuerySet[UsageRecord]:
