@@ -61,9 +61,9 @@ class ReleaseAdmin(ReadOnlyAdmin, ActionAdmin):
     """Secrets show as keyed hashes; not even the sealed text is here."""
 
     list_display = ["short_digest", "tenant", "stack", "stack_version", "created_at"]
-    list_filter = ["tenant"]
     list_select_related = ["tenant", "stack"]
-    search_fields = ["digest"]
+    search_fields = ["digest", "=tenant__slug"]
+    search_help_text = "A digest, or a tenant's slug"
     fields = ["digest", "tenant", "stack", "stack_version", "steps", "parameters", "created_at"]
 
 
@@ -72,9 +72,10 @@ class DeploymentAdmin(ReadOnlyAdmin, ActionAdmin):
     """Read-only, but for what actions can do: cancel and retry."""
 
     list_display = ["title", "tenant", "status", "requester_name", "created_at", "ended_at", "reason"]
-    list_filter = ["status", "tenant"]
+    list_filter = ["status"]
     list_select_related = ["tenant", "release__stack"]
-    search_fields = ["name", "=number", "requester_name"]
+    search_fields = ["name", "=number", "requester_name", "=tenant__slug"]
+    search_help_text = "A name or number, who asked, or a tenant's slug"
     date_hierarchy = "created_at"
     ordering = ["-created_at"]
     exclude = ["idempotency_key", "request_hash"]

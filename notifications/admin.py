@@ -11,7 +11,7 @@ from notifications.models import Habits, Inbox, Mail, Notice, Notification, Pref
 @admin.register(Notice)
 class NoticeAdmin(ReadOnlyAdmin, ActionAdmin):
     list_display = ["title", "tenant", "level", "sender_name", "sent_at"]
-    list_filter = ["level", "tenant"]
+    list_filter = ["level"]
     list_select_related = ["tenant"]
     search_fields = ["title", "message", "sender_name", "tenant__name"]
     date_hierarchy = "sent_at"
@@ -36,7 +36,7 @@ class NotificationAdmin(ReadOnlyAdmin, ActionAdmin):
         *["title", "user", "tenant", "kind", "level"],
         *["created_at", "read_at", "archived_at", "removed_at", "solved_at"],
     ]
-    list_filter = ["kind", "level", "tenant"]
+    list_filter = ["kind", "level"]
     list_select_related = ["user", "tenant"]
     search_fields = ["title", "message", "user__email", "user__name", "tenant__name", "=source"]
     date_hierarchy = "created_at"

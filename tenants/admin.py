@@ -107,12 +107,13 @@ class MemberForm(forms.ModelForm):  # type: ignore[type-arg]
 @admin.register(Membership)
 class MembershipAdmin(ActionAdmin):
     list_display = ["user", "email", "tenant", "role", "created_at"]
-    list_filter = ["role", "tenant"]
+    list_filter = ["role"]
+    raw_id_fields = ["tenant"]
     list_select_related = ["user", "tenant"]
     search_fields = ["user__email", "user__name", "tenant__name"]
 
     def get_form(self, request: HttpRequest, obj: Membership | None = None, change: bool = False, **kwargs: Any) -> Any:
-        return super().get_form(request, obj, change, **kwargs) if obj else MemberForm
+        return super().get_form(request, obj, change, **kwargs if obj else kwargs | {"form": MemberForm})
 
     def get_fields(self, request: HttpRequest, obj: Membership | None = None) -> Any:
         return ["tenant", "user", "role"] if obj else ["tenant", "email", "name", "role"]
@@ -151,7 +152,8 @@ class ApiKeyAdmin(NoDelete):
 
     form = ApiKeyForm
     list_display = ["name", "tenant", "prefix", "scopes", "created", "last_used_at", "expiry_date", "revoked"]
-    list_filter = ["revoked", "tenant"]
+    list_filter = ["revoked"]
+    raw_id_fields = ["tenant"]
     list_select_related = ["tenant"]
     search_fields = ["name", "prefix", "tenant__name"]
     actions = ["revoke"]

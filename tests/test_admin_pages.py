@@ -7,8 +7,12 @@ from decimal import Decimal
 import pytest
 from django.apps import apps
 from django.contrib import admin
+from django.contrib.admin.utils import get_fields_from_path
+from django.contrib.admin.widgets import ForeignKeyRawIdWidget
 from django.db import connection
 from django.db.models import Model
+from django.forms import ModelChoiceField
+from django.http import HttpRequest
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
@@ -179,6 +183,37 @@ def test_every_model_of_ours_is_there_and_searchable_or_shows_elsewhere():
 
 def searchable(model: type[Model]) -> bool:
     return bool(admin.site._registry[model].search_fields)
+
+
+def test_no_filter_and_no_select_lists_every_tenant_or_what_every_tenant_has(platform_admin, rf):
+    """With ten thousand tenants a page would be ten thousand lines longer."""
+    request = rf.get("/")
+    request.user = platform_admin.user
+    assert [name for model in listed() for name in tenants_filtered_by(admin.site._registry[model])] == []
+    assert [name for model in listed() for name in tenants_chosen_from(admin.site._registry[model], request)] == []
+
+
+def grows_with_tenants(model: type[Model] | None) -> bool:
+    return model in (Tenant, User) or (model is not None and any(f.name == "tenant" for f in model._meta.fields))
+
+
+def tenants_filtered_by(one: admin.ModelAdmin) -> list[str]:
+    fields = [(name, get_fields_from_path(one.model, name)[-1]) for name in one.list_filter if isinstance(name, str)]
+    return [f"{one}: {name}" for name, field in fields if grows_with_tenants(field.related_model)]
+
+
+def tenants_chosen_from(one: admin.ModelAdmin, request: HttpRequest) -> list[str]:
+    row = one.model()
+    forms = [one.get_form(request, None)] if one.has_add_permission(request) else []
+    forms += [one.get_form(request, row, change=True)] if one.has_change_permission(request, row) else []
+    forms += [inline.get_formset(request, row).form for inline in one.get_inline_instances(request, row)]
+    return [
+        f"{one}: {name}"
+        for form in forms
+        for name, field in form.base_fields.items()
+        if isinstance(field, ModelChoiceField) and grows_with_tenants(field.queryset.model)
+        if not isinstance(field.widget, ForeignKeyRawIdWidget)
+    ]
 
 
 def test_forms_link_to_the_live_pages(platform_admin):

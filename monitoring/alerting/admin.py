@@ -16,6 +16,7 @@ class OwnedAdmin(ActionAdmin):
     """What belongs to a tenant or, without one, to the platform. Whose it is is said once, when it is made."""
 
     list_select_related = ["tenant"]
+    raw_id_fields = ["tenant"]
     empty_value_display = "—"
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
@@ -26,6 +27,7 @@ class OwnedAdmin(ActionAdmin):
 class AlertRuleAdmin(OwnedAdmin):
     list_display = ["name", "tenant", "metric", "kind", "severity", "enabled"]
     list_filter = ["enabled", "severity", "kind"]
+    raw_id_fields = ["tenant", "policy"]
     search_fields = ["name", "metric", "=tenant__slug"]
     ordering = ["tenant__name", "name"]
     fields = ["tenant", *rules.RULE_FIELDS, "version"]
