@@ -35,7 +35,7 @@ from billing.models import (
     UsageRecord,
 )
 from billing.prices import rounded
-from billing.signals import subscription_changed, usage_changed
+from billing.signals import subscription_changed, threshold_changed, usage_changed
 from events.actors import HasActor
 from tenants import idempotency
 from tenants.models import Tenant
@@ -566,12 +566,12 @@ def _reached(usages: Mapping[str, Usage], limits: Mapping[str, Decimal]) -> dict
 # --- A tenant's own thresholds ----------------------------------------------------------------------------------------
 
 
-def add_threshold(tenant: Tenant, meter: Meter, percent: int) -> Threshold:
+def add_threshold(tenant: Tenant, meter: Meter, percent: int, by: HasActor | None = None) -> Threshold:
     """Tell the tenant at this level too, in percent of what is included: at once, if there is as much by now.
 
     Raises NoSubscription, and Refused where there are as many as a tenant may have.
     """
-    with billing_of(tenant):
+    with billing_of(tenant) as subscription:
         known = Threshold.objects.filter(tenant=tenant)
         threshold = known.filter(meter=meter, percent=percent).first()
         if threshold:
@@ -581,11 +581,24 @@ def add_threshold(tenant: Tenant, meter: Meter, percent: int) -> Threshold:
         threshold = Threshold(tenant=tenant, meter=meter, percent=percent)
         threshold.full_clean()
         threshold.save()
+        _threshold_changed(subscription, threshold, "added", by)
         _say_again(tenant, timezone.now())
         return threshold
 
 
-def remove_threshold(tenant: Tenant, meter: Meter, percent: int) -> None:
+def remove_threshold(tenant: Tenant, meter: Meter, percent: int, by: HasActor | None = None) -> None:
     """Does nothing where there is none. That it was reached in this period stays known: added again it says nothing."""
-    with billing_of(tenant):
-        Threshold.objects.filter(tenant=tenant, meter=meter, percent=percent).delete()
+    with billing_of(tenant) as subscription:
+        threshold = Threshold.objects.filter(tenant=tenant, meter=meter, percent=percent).first()
+        if threshold:
+            threshold.delete()
+            _threshold_changed(subscription, threshold, "removed", by)
+
+
+def _threshold_changed(subscription: Subscription, threshold: Threshold, change: str, by: HasActor | None) -> None:
+    threshold.tenant = subscription.tenant
+    subscription.thresholds_version += 1
+    subscription.save(update_fields=["thresholds_version"])
+    threshold_changed.send(
+        Threshold, threshold=threshold, version=subscription.thresholds_version, change=change, by=by
+    )

@@ -23,11 +23,13 @@ from rest_framework.response import Response
 from accounts.actions import Refused
 from billing import actions
 from billing.actions import BadRecord, Used
-from billing.models import KEY_LENGTH, Meter, Period, Plan, Subscription, Threshold, Usage
+from billing.api_invoices import CURSOR, RecordPage, out
+from billing.models import KEY_LENGTH, Meter, Period, Plan, Subscription, Threshold, Usage, UsageRecord
 from billing.prices import QUANTITY_PLACES
+from billing.reading import RecordRead
 from tenants import idempotency, rates
 from tenants.access import Rule, TenantAPIView
-from tenants.api import Conflict, Problems, Strict, valid
+from tenants.api import Conflict, NewestFirst, Problems, Strict, valid
 from tenants.models import Role
 
 READ = Rule(scope="events:read")
@@ -101,6 +103,12 @@ class UsageBatch(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     records: Annotated[list[RecordIn], Field(min_length=1, max_length=settings.USAGE_BATCH_LIMIT)]
+
+
+class RecordQuery(serializers.Serializer[Any]):
+    meter = serializers.SlugField(max_length=50, required=False)
+    since = serializers.DateTimeField(required=False, help_text="Used at this moment or later.")
+    until = serializers.DateTimeField(required=False, help_text="Used before this moment.")
 
 
 class PlanChangeBody(Strict):
@@ -326,6 +334,57 @@ class UsageView(BillingAPIView):
         return Response({"stored": recorded.stored, "known": recorded.known, "late": recorded.late})
 
 
+RECORDED = {
+    "next": "https://neostack.example/api/billing/usage/records?cursor=cD0yMDI2LTExLTIz",
+    "previous": None,
+    "results": [
+        {
+            "key": "build-1042",
+            "meter": "deployment_minutes",
+            "quantity": "2.5",
+            "at": "2026-11-23T15:04:05.123000Z",
+            "properties": {"branch": "main"},
+            "recordedAt": "2026-11-23T15:04:06.020000Z",
+            "isLate": False,
+        }
+    ],
+}
+
+
+class NewestUsed(NewestFirst):
+    """By when it was used. A whole batch may be of one moment: pages then count from where that begins."""
+
+    ordering = ("-at", "-id")
+    offset_cutoff = 1_000_000
+
+    def is_position(self, text: str) -> bool:
+        try:
+            return datetime.fromisoformat(text).tzinfo is UTC
+        except ValueError:
+            return False
+
+
+class RecordListView(BillingAPIView):
+    rules: ClassVar[dict[str, Rule]] = {"GET": READ}
+
+    @extend_schema(
+        operation_id="billing_usage_records",
+        parameters=[RecordQuery, CURSOR],
+        responses=RecordPage,
+        examples=[OpenApiExample("The newest", RECORDED, response_only=True, status_codes=["200"])],
+    )
+    def get(self, request: Request) -> Response:
+        """The records of usage as they were reported, of every period, the newest first by `at`, 50 a page."""
+        wanted = valid(RecordQuery(data=request.query_params))
+        found = UsageRecord.objects.all()
+        for name, lookup in (("meter", "meter"), ("since", "at__gte"), ("until", "at__lt")):
+            if name in wanted:
+                found = found.filter(**{lookup: wanted[name]})
+        pages = NewestUsed()
+        page = pages.paginate_queryset(found, request, view=self) or []
+        return pages.get_paginated_response([out(RecordRead.of(one)) for one in page])
+
+
 def current_period(tenant_id: Any, at: datetime) -> Period | None:
     """The tenant's period of this moment, as far as it has begun."""
     return Period.objects.filter(tenant=tenant_id, starts_at__lte=at, ends_at__gt=at).first()
@@ -457,7 +516,7 @@ class ThresholdListView(BillingAPIView):
     def post(self, request: Request) -> Response:
         """Be told at this level too; at once, if as much is used by now. Adding it again changes nothing."""
         meter, percent = _threshold(request)
-        added = actions.add_threshold(request.tenant, meter, percent)  # type: ignore[attr-defined]
+        added = actions.add_threshold(request.tenant, meter, percent, by=request.principal)  # type: ignore[attr-defined]
         return Response({"meter": added.meter_id, "percent": added.percent}, status=status.HTTP_201_CREATED)
 
 
@@ -467,7 +526,7 @@ class ThresholdRemoveView(BillingAPIView):
     @extend_schema(request=ThresholdBody, responses=ThresholdList)
     def post(self, request: Request) -> Response:
         """Not be told at this level any more. Removing what is not there changes nothing."""
-        actions.remove_threshold(request.tenant, *_threshold(request))  # type: ignore[attr-defined]
+        actions.remove_threshold(request.tenant, *_threshold(request), by=request.principal)  # type: ignore[attr-defined]
         return Response(thresholds_out(Threshold.objects.order_by("meter", "percent")))
 
 

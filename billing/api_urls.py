@@ -4,6 +4,7 @@ from billing import api, api_invoices
 
 urlpatterns = [
     path("billing/usage", api.UsageView.as_view(), name="api_usage"),
+    path("billing/usage/records", api.RecordListView.as_view(), name="api_usage_records"),
     path("billing/meters", api.MeterListView.as_view(), name="api_meters"),
     path("billing/plans", api.PlanListView.as_view(), name="api_plans"),
     path("billing/subscription", api.SubscriptionView.as_view(), name="api_subscription"),

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from billing.models import Invoice, Kind, Subscription, Usage, wire_time
+from billing.models import Invoice, Kind, Subscription, Threshold, Usage, wire_time
 from billing.money import from_minor
 from events import channels
 from events.catalogue import EventType, register
@@ -124,6 +124,45 @@ class UsageUpdate(EventType):
         known = {"tenant_id": UUID(int=1), "resource": "deployment_minutes"}
         yield cls(**known, version=7, usage=412.5, limit=500, percentage=82.5, threshold=80, reached=[50, 80])
         yield cls(**known, version=8, usage=413, limit=None, percentage=None)
+
+
+ThresholdChange = Literal["added", "removed"]
+
+
+@register
+class UsageThresholdUpdated(EventType):
+    """A tenant wishes to be told at another level, in percent of what is included of a meter, or not at it any more."""
+
+    type: ClassVar[str] = "usage_threshold_updated"
+    endpoint: ClassVar[str | None] = "/api/billing/thresholds"
+
+    tenant_id: UUID
+    version: Annotated[int, Field(ge=1)]
+    change: ThresholdChange
+    resource: str
+    percent: Annotated[int, Field(ge=1)]
+
+    @classmethod
+    def of(cls, threshold: Threshold, version: int, change: ThresholdChange) -> "UsageThresholdUpdated":
+        return cls(
+            tenant_id=threshold.tenant_id,
+            version=version,
+            change=change,
+            resource=threshold.meter_id,
+            percent=threshold.percent,
+        )
+
+    def channels(self) -> Sequence[Channel]:
+        return [channels.tenant(self.tenant_id, Topic.BILLING)]
+
+    def describe(self, who: str) -> str:
+        return f"{who} {self.change} the threshold at {self.percent} % of {self.resource.replace('_', ' ')}"
+
+    @classmethod
+    def samples(cls) -> Iterable["UsageThresholdUpdated"]:
+        known = {"tenant_id": UUID(int=1), "resource": "deployment_minutes", "percent": 90}
+        yield cls(**known, version=1, change="added")
+        yield cls(**known, version=2, change="removed")
 
 
 @register

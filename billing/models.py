@@ -145,6 +145,7 @@ class Subscription(models.Model):
         null=True, blank=True, help_text="When the tenant was suspended because it does not pay, until it has."
     )
     version = models.PositiveBigIntegerField(default=1)
+    thresholds_version = models.PositiveBigIntegerField(default=0, help_text="Of the tenant's own thresholds.")
 
     objects: ClassVar[TenantManager[Subscription]] = TenantManager()
 
@@ -242,6 +243,7 @@ class UsageRecord(models.Model):
         constraints = [models.UniqueConstraint(fields=["tenant", "key"], name="a_usage_key_is_used_once")]
         indexes = [
             models.Index(fields=["period", "meter", "at"], name="usage_of_a_period"),
+            models.Index(fields=["tenant", "at", "id"], name="usage_of_a_tenant"),
             models.Index(fields=["tenant"], condition=Q(is_late=True, adjusted_by=None), name="usage_to_adjust"),
         ]
 

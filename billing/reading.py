@@ -134,7 +134,7 @@ class ProjectedInvoice(Read):
 
 
 class RecordRead(Read):
-    """One record of usage behind a line. `key` is the one it was reported with."""
+    """One record of usage. `key` is the one it was reported with."""
 
     key: str
     meter: str

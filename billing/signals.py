@@ -5,8 +5,16 @@ from decimal import Decimal
 
 from django.dispatch import Signal, receiver
 
-from billing.events import Happened, InvoiceEvent, SubscriptionChange, SubscriptionUpdate, UsageUpdate
-from billing.models import Invoice, Subscription, Usage
+from billing.events import (
+    Happened,
+    InvoiceEvent,
+    SubscriptionChange,
+    SubscriptionUpdate,
+    ThresholdChange,
+    UsageThresholdUpdated,
+    UsageUpdate,
+)
+from billing.models import Invoice, Subscription, Threshold, Usage
 from events.actors import HasActor
 from events.emit import emit
 
@@ -14,6 +22,8 @@ from events.emit import emit
 subscription_changed = Signal()
 #: usage: Usage of the current period, limit: Decimal | None, reached: Sequence[int] (thresholds, in percent)
 usage_changed = Signal()
+#: threshold: Threshold that a tenant has, or had, version: int, change: what happened to it, by: HasActor | None
+threshold_changed = Signal()
 #: invoice: Invoice, event: what happened to it, by: HasActor | None
 invoice_changed = Signal()
 
@@ -29,6 +39,13 @@ def say_what_is_paid_for(
 def say_how_much(usage: Usage, limit: Decimal | None, reached: Sequence[int], **_: object) -> None:
     """By nobody, whoever reported it: what services count all day is no activity of anyone's."""
     emit(UsageUpdate.of(usage, limit, reached))
+
+
+@receiver(threshold_changed)
+def say_at_which_level(
+    threshold: Threshold, version: int, change: ThresholdChange, by: HasActor | None = None, **_: object
+) -> None:
+    emit(UsageThresholdUpdated.of(threshold, version, change), by=by)
 
 
 @receiver(invoice_changed)

@@ -435,7 +435,7 @@ def add_threshold(request: PageRequest) -> HttpResponse:
         return redirect("billing", request.tenant.slug)
     meter, percent = form.cleaned_data["meter"], form.cleaned_data["percent"]
     try:
-        actions.add_threshold(request.tenant, meter, percent)
+        actions.add_threshold(request.tenant, meter, percent, by=request.user)
     except Refused as refused:
         messages.error(request, str(refused))
     else:
@@ -456,7 +456,7 @@ def remove_threshold(request: PageRequest, threshold_id: int) -> HttpResponse:
     found = Threshold.objects.filter(tenant=request.tenant, pk=threshold_id).select_related("meter").first()
     if found:
         try:
-            actions.remove_threshold(request.tenant, found.meter, found.percent)
+            actions.remove_threshold(request.tenant, found.meter, found.percent, by=request.user)
         except Refused as refused:
             return _not_done(request, refused)
         request.session[REMOVED] = {"meter": found.meter_id, "percent": found.percent}

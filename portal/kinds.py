@@ -46,6 +46,7 @@ _KNOWN = [
         "/ops/billing/invoices/{number}/",
     ),
     Kind("subscription_update", "Plan", "billing", "/t/{slug}/billing/"),
+    Kind("usage_threshold_updated", "Threshold", "billing", "/t/{slug}/billing/"),
     Kind("usage_update", "Usage", "billing", "/t/{slug}/billing/", is_done=False),
     Kind("access_changed", "Access", "access", "/t/{slug}/members/"),
     Kind("tenant_updated", "Tenant", "tenant"),

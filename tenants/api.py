@@ -62,7 +62,7 @@ class Conflict(APIException):
 class NewestFirst(CursorPagination):
     """Fifty rows a page, by their `number`. A cursor that is none of ours leads to no page."""
 
-    ordering = "-number"
+    ordering: str | tuple[str, ...] = "-number"
     page_size = 50
 
     def decode_cursor(self, request: Request) -> Any:

@@ -495,6 +495,7 @@ ROWS = [
         API_CHANGE | {"key": 403, "bare_key": 200, "globex_key": 403},
         lambda world: {"records": [used()]},
     ),
+    page("api/billing/usage/records", API_READ | {"globex_key": 200}),
     page("api/billing/meters", API_READ | {"globex_key": 200}),
     page("api/billing/plans", API_READ | {"globex_key": 200}),
     page("api/billing/subscription", API_READ | {"globex_key": 200}),

@@ -1,6 +1,7 @@
 """Usage comes in whole or not at all, each refusal names the record and the field; what is sold and used goes out."""
 
 import json
+from base64 import b64encode
 from decimal import Decimal
 from uuid import uuid4
 
@@ -19,6 +20,7 @@ from tenants import rates
 from tenants.actions import create_api_key
 
 pytestmark = pytest.mark.django_db
+RECORDS = "/api/billing/usage/records"
 USAGE, SUBSCRIPTION, THRESHOLDS = "/api/billing/usage", "/api/billing/subscription", "/api/billing/thresholds"
 GOOD = {"idempotency_key": "a", "meter": "minutes", "quantity": "0.1", "at": "2026-11-14T12:00:00Z"}
 
@@ -141,6 +143,40 @@ def test_more_meters_cost_no_more_queries(acme, bob, subscription):
         actions.record(acme, [used(f"b{number}", meter, 5, person="Ann")])
 
 
+def test_bob_reads_the_records_as_they_were_reported_the_newest_first(acme, bob, subscription):
+    """More of them at one moment than there are on a page: none is left out, none comes twice."""
+    actions.record(acme, [used(f"early-{n}", "disk", day=3) for n in range(2)])
+    actions.record(acme, [used(f"build-{n}", quantity="2.50", branch="main") for n in range(120)])
+    pages, where = [], RECORDS
+    while where:
+        page = bob.api_get(where, tenant="acme").json()
+        pages.append([one["key"] for one in page["results"]])
+        where = (page["next"] or "").removeprefix("http://testserver")
+    assert [len(page) for page in pages] == [50, 50, 22]
+    assert [key for page in pages for key in page] == [
+        *(f"build-{n}" for n in reversed(range(120))),
+        "early-1",
+        "early-0",
+    ]
+    newest = bob.api_get(RECORDS, tenant="acme").json()["results"][0]
+    assert (newest["quantity"], newest["properties"], newest["isLate"]) == ("2.5", {"branch": "main"}, False)
+
+
+def test_records_are_asked_for_by_meter_and_time(acme, globex, bob, subscription):
+    actions.record(acme, [used("a", "disk", day=3), used("b", "minutes", day=3), used("c", "disk", day=5)])
+    for asked, keys in (
+        ("meter=disk", ["c", "a"]),
+        ("meter=nothing", []),
+        ("since=2026-11-05T00:00:00Z", ["c"]),
+        ("meter=disk&until=2026-11-05T00:00:00Z", ["a"]),
+    ):
+        found = bob.api_get(f"{RECORDS}?{asked}", tenant="acme").json()["results"]
+        assert [one["key"] for one in found] == keys
+    assert "since" in problems(bob.api_get(f"{RECORDS}?since=yesterday", tenant="acme"))
+    made_up = b64encode(b"p=0001-01-01T00:00:00+23:59").decode()
+    assert bob.api_get(f"{RECORDS}?cursor={made_up}", tenant="acme").status_code == 404
+
+
 def test_bob_reads_what_is_sold_and_what_acme_has(acme, bob, subscription):
     assert [one["slug"] for one in bob.api_get("/api/billing/meters", tenant="acme").json()["results"]] == [
         *("deployment_minutes", "disk", "minutes", "people", "samples_stored", "seats")
@@ -197,9 +233,16 @@ def test_alice_sets_a_threshold_of_her_own_and_takes_it_back(acme, alice, subscr
     with scope(tenant=acme):
         told = [event.payload["reached"] for event in Event.objects.filter(type="usage_update").order_by("id")]
     assert told == [[50], [65]], "330 of 500 are reached already: she is told at once"
-    assert alice.api_post(f"{THRESHOLDS}/remove", wanted, tenant="acme").json()["results"] == []
+    for _ in range(2):
+        assert alice.api_post(f"{THRESHOLDS}/remove", wanted, tenant="acme").json()["results"] == []
     with scope(tenant=acme):
         assert not Threshold.objects.exists()
+        events = list(Event.objects.filter(type="usage_threshold_updated").order_by("id"))
+    assert [(event.payload["version"], event.summary) for event in events] == [
+        (1, "Alice added the threshold at 65 % of minutes"),
+        (2, "Alice removed the threshold at 65 % of minutes"),
+    ]
+    assert {f"tenant:{acme.pk}:billing", f"tenant:{acme.pk}:activity"} <= set(events[0].channels)
 
 
 def test_thresholds_have_an_end_and_a_meter(acme, alice, subscription, settings):
