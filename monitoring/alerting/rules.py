@@ -8,6 +8,8 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db.models import F
 from django.utils import timezone
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic import ValidationError as Malformed
 
 from accounts.actions import Refused
 from accounts.models import User
@@ -204,7 +206,22 @@ def _set_policy(policy: EscalationPolicy, fields: Mapping[str, Any]) -> None:
         others.filter(is_default=True).update(is_default=False, version=F("version") + 1)
 
 
+class _Step(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    after_seconds: int
+    people: list[str]
+    ways: list[str]
+
+
+_STEPS = TypeAdapter(list[_Step])
+
+
 def _check_steps(policy: EscalationPolicy) -> None:
+    try:
+        _STEPS.validate_python(policy.steps)
+    except Malformed:
+        raise ValidationError({"steps": "Each is after_seconds, and lists of people and of ways."}) from None
     if not 1 <= len(policy.steps) <= STEPS_AT_MOST:
         raise ValidationError({"steps": f"Give 1 to {STEPS_AT_MOST}."})
     after = [step["after_seconds"] for step in policy.steps]

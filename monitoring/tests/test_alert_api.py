@@ -157,6 +157,8 @@ def test_a_rule_is_made_changed_with_its_etag_and_deleted(acme, alice):
         ({"threshold": None}, "threshold"),
         ({"threshold": "90"}, "threshold"),
         ({"windowSeconds": 30}, "windowSeconds"),
+        ({"windowSeconds": None}, "windowSeconds"),
+        ({"message": None}, "message"),
         ({"forSeconds": 100_000}, "forSeconds"),
         ({"kind": "odd"}, "kind"),
         ({"message": "{value!r}"}, "message"),
@@ -221,6 +223,7 @@ def test_who_is_called_is_said_over_http_too(acme, alice):
     here = f"{POLICIES}/{made.json()['id']}"
     assert change(alice, "patch", here, {"repeatSeconds": 3600}, if_match='"1"').json()["repeatSeconds"] == 3600
     assert change(alice, "patch", here, {"repeatSeconds": 5}).json()["errors"][0]["attr"] == "repeatSeconds"
+    assert list(problems(change(alice, "patch", here, {"steps": None}))) == ["steps"]
     rule = alice.api_post(RULES, BUSY | {"policyId": made.json()["id"]}, tenant="acme").json()
     assert rule["policyId"] == made.json()["id"]
     assert change(alice, "delete", here).status_code == 204

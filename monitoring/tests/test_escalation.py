@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from django.core.exceptions import ValidationError
 from django_scopes import scopes_disabled
 
 from conftest import make_person
@@ -106,6 +107,15 @@ def test_a_rule_may_name_another_policy_and_one_that_is_deleted_calls_nobody(acm
     wait(clock, minutes=5)
     assert called(acme) == []
     assert fresh_alert(alert).escalate_at is None
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [None, {}, [1], [{}], [{"after_seconds": "1", "people": [], "ways": ["email"]}]],
+)
+def test_steps_of_another_shape_are_refused_also_where_a_form_takes_any_json(acme, alice, steps):
+    with pytest.raises(ValidationError, match="steps"):
+        create_policy(acme, alice.user, name="Odd", steps=steps)
 
 
 def test_there_is_one_default_and_changes_hold_for_what_is_open(acme, alice, on_call, clock):
