@@ -121,6 +121,11 @@ class Plan(models.Model):
             raise Frozen(f"{self} is published and stays as it is. Make a new version.")
         super().save(*args, **kwargs)
 
+    def clean(self) -> None:
+        others = Plan.objects.filter(slug=self.slug, version=self.version).exclude(pk=self.pk)
+        if others.exists():
+            raise ValidationError({"slug": f"There is an offer {self.slug} already. Make its next version."})
+
     @property
     def is_published(self) -> bool:
         return self.published_at is not None

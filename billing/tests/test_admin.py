@@ -4,7 +4,7 @@ import pytest
 from django.urls import reverse
 
 from billing import payments
-from billing.models import Invoice
+from billing.models import Invoice, Plan
 from billing.tests.paying import fresh, open_invoice, pays_by, taken
 
 pytestmark = pytest.mark.django_db
@@ -49,3 +49,10 @@ def test_what_was_paid_is_given_back_with_a_credit_note(acme, alice, platform_ad
     assert "NS-000001 is refunded. The stack was down" in html
     assert taken() == 0
     assert "CN-000001" in platform_admin.get(URL).content.decode()
+
+
+def test_an_offer_that_there_is_gets_no_other_first_version(platform_admin, plan):
+    form = {"slug": plan.slug, "name": "Another", "description": "", "currency": "EUR", "prices": '{"fee": "9"}'}
+    refused = platform_admin.post(reverse("admin:billing_plan_add"), form)
+    assert "Make its next version." in refused.content.decode()
+    assert Plan.objects.filter(slug=plan.slug).get() == plan
