@@ -30,7 +30,10 @@ OWED = (Status.OPEN, Status.FAILED)
 
 @dataclass(frozen=True, slots=True)
 class Month:
-    """What was invoiced in a month (UTC) in one currency, and what has become of that by now. In minor units."""
+    """What was invoiced in a month (UTC) in one currency, and what has become of that by now. In minor units.
+
+    What was given back of an invoice, all of it or a part, was not earned: `paid` is without it.
+    """
 
     month: datetime
     currency: str
@@ -95,13 +98,23 @@ def months(now: datetime) -> list[Month]:
         .annotate(
             count=Count("pk"),
             invoiced=_sum(~Q(status=Status.VOID)),
-            paid=_sum(Q(status=Status.PAID)),
+            paid=_sum(Q(status__in=(Status.PAID, Status.REFUNDED))),
             owed=_sum(Q(status__in=OWED)),
-            given_back=_sum(Q(status=Status.REFUNDED)),
         )
     )
     found: list[dict[str, Any]] = [{name: value or 0 for name, value in row.items()} for row in rows]
+    given_back = _given_back(issued)
+    for row in found:
+        row["given_back"] = given_back.get((row["month"], row["currency"]), 0)
+        row["paid"] -= row["given_back"]
     return [Month(**row, most=_most(found, row["currency"])) for row in found]
+
+
+def _given_back(issued: QuerySet[Invoice]) -> dict[tuple[datetime, str], int]:
+    """What credit notes gave back of these invoices, by the month and currency of the invoice."""
+    notes = Invoice.objects.filter(kind=Kind.CREDIT_NOTE, credits__in=issued.values("pk"))
+    rows = notes.annotate(month=TruncMonth("credits__issued_at", tzinfo=UTC)).order_by().values("month", "currency")
+    return {(row["month"], row["currency"]): -row["sum"] for row in rows.annotate(sum=Sum("total_minor"))}
 
 
 def _sum(condition: Q) -> Sum:

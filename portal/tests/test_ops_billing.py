@@ -70,6 +70,16 @@ def test_a_months_invoices_add_up_to_what_became_of_them(platform_admin, acme, g
     assert (newest.paid_width, newest.owed_width) == ("80.00%", "20.00%")
 
 
+def test_what_was_given_back_was_not_earned_whenever_that_was(platform_admin, acme):
+    october, november = datetime(2026, 10, 15, tzinfo=UTC), datetime(2026, 11, 15, tzinfo=UTC)
+    kept_in_part = invoice_of(acme, 1, "paid", 10000, october)
+    all_back = invoice_of(acme, 2, "refunded", 500, october)
+    for number, minor, credits in ((3, -3000, kept_in_part), (4, -1000, kept_in_part), (5, -500, all_back)):
+        invoice_of(acme, number, "paid", minor, november, kind="credit_note", credits=credits)
+    (month,) = months(datetime(2026, 11, 20, tzinfo=UTC))
+    assert (month.invoiced, month.paid, month.given_back) == (10500, 6000, 4500)
+
+
 def test_who_has_used_most_of_what_is_included_is_named(platform_admin, acme):
     now = timezone.now()
     meter, _ = Meter.objects.get_or_create(
