@@ -1,22 +1,20 @@
 """Several at the same moment, and one that is killed half-way: real processes, connections and transactions."""
 
-import os
-import subprocess
-import sys
 from collections import Counter
-from contextlib import ExitStack
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
 
 import pytest
-from django.conf import settings
-from django.db import connection
 from django.utils import timezone as clock
 from django_scopes import scope, scopes_disabled
 
-from billing import actions, invoicing
-from billing.models import Crossing, Invoice, Period, Plan, Subscription, Usage, UsageRecord
+from billing import actions, invoicing, payments
+from billing.gateways import local
+from billing.models import Crossing, Invoice, LocalCharge, Period, Plan, Subscription, Usage, UsageRecord
+from billing.tests.paying import fresh, happened, open_invoice, pays_by, taken, tries
+from billing.tests.processes import Process, all_at_once, processes
 from events.models import Event
 from tenants import actions as tenants
 from tenants.models import Tenant
@@ -33,19 +31,11 @@ def now(monkeypatch) -> datetime:
     return REAL_NOW()
 
 
-def process(*arguments: object) -> subprocess.Popen:
-    facts = connection.settings_dict
-    url = f"sqlite:///{facts['NAME']}"
-    if connection.vendor == "postgresql":
-        url = f"postgres://{facts['USER']}:{facts['PASSWORD']}@{facts['HOST']}:{facts['PORT']}/{facts['NAME']}"
-    return subprocess.Popen(
-        [sys.executable, "-m", "billing.tests.recording", *map(str, arguments)],
-        cwd=settings.BASE_DIR,
-        env=os.environ | {"DEBUG": "1", "DJANGO_SETTINGS_MODULE": "neostack.settings", "DATABASE_URL": url},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+@pytest.fixture(scope="module")
+def four(django_db_setup) -> Iterator[list[Process]]:
+    """Processes of their own, for all tests here: each takes a while to start."""
+    with processes(4) as found:
+        yield found
 
 
 @pytest.fixture
@@ -53,19 +43,14 @@ def acmes(acme, meters, plan) -> Subscription:
     return actions.subscribe(acme, plan, at=REAL_NOW() - timedelta(minutes=1))
 
 
-def test_four_processes_at_once_lose_nothing_and_reach_each_threshold_once(acme, acmes, meters):
+def test_four_processes_at_once_lose_nothing_and_reach_each_threshold_once(acme, acmes, meters, four):
     """Nobody is told a threshold that nobody reached, nor of one twice; each repeat counts as the same record."""
     with scope(tenant=acme):
         limit = actions.limit_of(Period.objects.get(), meters["minutes"])
     each = (limit / 30).quantize(Decimal("0.000001"))
-    with ExitStack() as stack:
-        recorders = [stack.enter_context(process(acme.pk, f"p{n}", 10, each)) for n in range(4)]
-        for one in recorders:
-            assert one.stdout.readline() == "ready\n"
-        for one in recorders:
-            one.stdin.write("go\n")
-            one.stdin.flush()
-        assert [one.wait(timeout=120) for one in recorders] == [0] * 4
+    for number, one in enumerate(four):
+        one.begin("record", str(acme.pk), f"p{number}", 10, str(each))
+    assert [one.answer() for one in four] == [None] * 4
     with scope(tenant=acme):
         assert UsageRecord.objects.count() == 40
         assert Usage.objects.get().quantity == each * 40
@@ -91,10 +76,11 @@ def numbers() -> list[str]:
 
 
 def test_a_closing_that_is_killed_half_way_is_finished_by_the_next_and_each_invoice_stands_once(due):
-    with process("close", 3) as killed:
-        assert killed.stdout.readline() == "half-way\n"
+    with processes(1) as (killed,):
+        killed.begin("close_until", 3)
+        assert killed.answer() == "half-way"
         assert numbers() == ["NS-000001", "NS-000002"]
-        killed.kill()
+        killed.popen.kill()
     invoicing.close_what_is_over()
     with scopes_disabled():
         closed = list(Period.objects.filter(closed_at__isnull=False))
@@ -105,12 +91,34 @@ def test_a_closing_that_is_killed_half_way_is_finished_by_the_next_and_each_invo
     assert numbers() == [f"NS-{n:06}" for n in range(1, len(closed) + 1)]
 
 
-def test_two_that_close_at_once_leave_one_invoice_each_and_no_gap(due):
-    assert at_once(*[invoicing.close_what_is_over] * 3) == ["done"] * 3
+def test_four_processes_that_close_at_once_leave_one_invoice_each_and_no_gap(due, four):
+    closed = sum(all_at_once(four, "close"))
     with scopes_disabled():
-        closed = Period.objects.filter(closed_at__isnull=False).count()
+        assert Period.objects.filter(closed_at__isnull=False).count() == closed >= len(due)
         assert Invoice.objects.values("period").distinct().count() == closed
+        told = Event.objects.filter(type="invoice_event", payload__event="created").values_list("payload__number")
+        assert sorted(number for (number,) in told) == numbers()
     assert numbers() == [f"NS-{n:06}" for n in range(1, closed + 1)]
+
+
+def test_four_processes_that_pay_one_invoice_charge_it_once(acme, acmes, four):
+    pays_by(acme, "pays")
+    invoice = open_invoice(acme)
+    outcomes = all_at_once(four, "pay", str(invoice.pk))
+    assert "paid" in outcomes
+    assert LocalCharge.objects.count() == 1
+    assert (fresh(invoice).status, tries(invoice), taken()) == ("paid", ["paid"], 12_840)
+    assert happened(acme) == ["created", "paid"]
+
+
+def test_a_callback_that_four_processes_are_called_with_is_taken_once(acme, acmes, four):
+    pays_by(acme, "calls_back_late")
+    invoice = open_invoice(acme)
+    charge = LocalCharge.objects.get(key=str(payments.pay(invoice).pk))
+    body = local._said(charge, {"id": "call-1", "outcome": "done"})
+    outcomes = all_at_once(four, "take_callback", "local", body.decode(), dict(local.make().signed(body)))
+    assert sorted(outcomes) == [False, False, False, True]
+    assert (fresh(invoice).status, happened(acme)) == ("paid", ["created", "paid"])
 
 
 def test_records_while_the_period_is_closed_are_on_its_invoice_or_on_the_next(due):
