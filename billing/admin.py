@@ -96,20 +96,25 @@ class PlanAdmin(ActionAdmin):
 
 @admin.register(Subscription)
 class SubscriptionAdmin(BillingAdmin):
-    """Read-only, but for what an action can do: let it end with its period."""
+    """Read-only, but for what actions can do: let it end with its period, and begin again."""
 
     list_display = ["tenant", "plan", "started_at", "cancelled_at", "ended_at"]
     list_filter = ["plan__slug"]
     list_select_related = ["tenant", "plan"]
-    actions = ["cancel"]
+    actions = ["cancel", "begin_again"]
 
-    def has_cancel_permission(self, request: HttpRequest) -> bool:
+    def has_operate_permission(self, request: HttpRequest) -> bool:
         return who(request).has_perm("billing.change_subscription")
 
-    @admin.action(description="Cancel: let it end with its period", permissions=["cancel"])
+    @admin.action(description="Cancel: let it end with its period", permissions=["operate"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[Subscription]) -> None:
         for subscription in queryset.select_related("tenant").order_by("pk"):
             actions.cancel(subscription.tenant, by=who(request))
+
+    @admin.action(description="Begin again, where it has ended: by the same plan, from now on", permissions=["operate"])
+    def begin_again(self, request: HttpRequest, queryset: QuerySet[Subscription]) -> None:
+        for subscription in queryset.select_related("tenant", "plan").order_by("pk"):
+            actions.subscribe(subscription.tenant, actions.offered(subscription.plan.slug), by=who(request))
 
 
 @admin.register(Period)

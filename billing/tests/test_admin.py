@@ -1,10 +1,15 @@
 """What the platform's admins do about invoices in the Django admin: each says why, and the tenant reads it."""
 
+from datetime import timedelta
+
 import pytest
 from django.urls import reverse
+from django.utils import timezone
+from django_scopes import scope
 
-from billing import payments
-from billing.models import Invoice, Plan
+from billing import actions, payments
+from billing.models import Invoice, Period, Plan, Subscription
+from billing.tests.conftest import DECEMBER
 from billing.tests.paying import fresh, open_invoice, pays_by, taken
 
 pytestmark = pytest.mark.django_db
@@ -56,3 +61,26 @@ def test_an_offer_that_there_is_gets_no_other_first_version(platform_admin, plan
     refused = platform_admin.post(reverse("admin:billing_plan_add"), form)
     assert "Make its next version." in refused.content.decode()
     assert Plan.objects.filter(slug=plan.slug).get() == plan
+
+
+def test_a_subscription_that_has_ended_begins_again_and_one_that_goes_on_does_not(
+    acme, platform_admin, subscription, monkeypatch
+):
+    """A tenant without one is told to ask the platform's staff for a plan: here they give it."""
+
+    def begin_again() -> str:
+        data = {"action": "begin_again", "_selected_action": [str(acme.pk)]}
+        return platform_admin.post(reverse("admin:billing_subscription_changelist"), data, follow=True).content.decode()
+
+    assert "has a subscription already" in begin_again()
+    actions.cancel(acme)
+    monkeypatch.setattr(timezone, "now", lambda: DECEMBER + timedelta(days=1))
+    actions.begin_what_is_due()
+    platform_admin.client.force_login(
+        platform_admin.user, backend="allauth.account.auth_backends.AuthenticationBackend"
+    )
+    begin_again()
+    with scope(tenant=acme):
+        again = Subscription.objects.get()
+        assert (again.ended_at, again.started_at) == (None, timezone.now())
+        assert Period.objects.latest("starts_at").starts_at == timezone.now()
