@@ -26,7 +26,7 @@ from events.models import Event
 from notifications import mails, preferences
 from notifications.events import TenantNotice
 from notifications.kinds import Pace, Way, names_about
-from notifications.models import Habits, Inbox, Mail, Notice, Notification
+from notifications.models import OF_OPERATIONS, Habits, Inbox, Mail, Notice, Notification
 from notifications.preferences import Wanted
 from notifications.signals import inbox_changed, notified
 from tenants.actions import action
@@ -256,13 +256,24 @@ def follow_access(user: User, tenant: Tenant) -> None:
     What belongs to a tenant they left is deleted; while it is suspended its things are only out of reach.
     """
     locked = Tenant.objects.select_for_update(no_key=True).get(pk=tenant.pk)
-    inbox = _lock(user)
-    theirs = Notification.objects.filter(user=user, tenant=tenant).order_by("number")
-    ids = list(theirs.kept().values_list("pk", flat=True))
     is_member = Membership.objects.filter(user=user, tenant=tenant).exists()
-    if not is_member:
+    _follow(user, Q(tenant=tenant), is_kept=is_member, is_shown=is_member and not locked.is_suspended)
+
+
+@action
+def follow_operations(user: User) -> None:
+    """The same for what is of the platform: who is no platform admin any more loses it."""
+    is_admin = User.objects.select_for_update(no_key=True).get(pk=user.pk).is_platform_admin
+    _follow(user, OF_OPERATIONS, is_kept=is_admin, is_shown=is_admin)
+
+
+def _follow(user: User, which: Q, *, is_kept: bool, is_shown: bool) -> None:
+    inbox = _lock(user)
+    theirs = Notification.objects.filter(which, user=user).order_by("number")
+    ids = list(theirs.kept().values_list("pk", flat=True))
+    if not is_kept:
         theirs.delete()
-    change = Change.RESTORED if is_member and not locked.is_suspended else Change.REMOVED
+    change = Change.RESTORED if is_shown else Change.REMOVED
     for some in _chunks(ids):
         _announce(inbox, change, some)
 

@@ -16,7 +16,7 @@ from django.dispatch import receiver
 from accounts.models import User
 from events.handling import handler
 from events.models import Event
-from notifications.actions import Message, follow_access, notify, solve
+from notifications.actions import Message, follow_access, follow_operations, notify, solve
 from notifications.models import Level, Notification
 from tenants.access import admins_of, roles_of
 from tenants.models import Membership, Role, Tenant
@@ -261,13 +261,15 @@ _MOVES = frozenset({"removed", "suspended", "resumed"})
 
 @handler("notify_of_access", types=["access_changed"])
 def notify_of_access(event: Event, seq: int) -> None:
-    """Who was given a role hears of it; who lost a tenant loses what its events left in their inbox."""
+    """Who was given a role hears of it; who lost a tenant, or the platform, loses what that left in their inbox."""
     user = User.objects.filter(pk=event.payload["userId"]).first()
     reason = event.payload["reason"]
     if user is None:
         return
     if reason in _MOVES and event.tenant:
         follow_access(user, event.tenant)
+    elif reason == "platform_admin_taken":
+        follow_operations(user)
     elif reason in _GIFTS:
         words, has_it_still = _GIFTS[reason]
         if has_it_still(user, event.tenant_id):

@@ -133,13 +133,19 @@ class Mail(models.Model):
         return self.state == Mail.State.WAITING and not self.attempts
 
 
+#: What only platform admins may see: of no tenant, and with a link into their portal.
+OF_OPERATIONS = Q(tenant=None, link__startswith="/ops/")
+
+
 class NotificationQuerySet(models.QuerySet["Notification"]):
     def in_reach(self) -> "NotificationQuerySet":
-        """What each person may see now: of no tenant, or of one they belong to and that is not suspended."""
+        """What each person may see now: of a tenant they belong to and that is not suspended, what leads to the
+        operations portal while they are platform admins, and what is of neither."""
         membership = Membership.objects.with_scopes_disabled().filter(
             user=OuterRef("user"), tenant=OuterRef("tenant"), tenant__suspended_at=None
         )
-        return self.filter(Q(tenant=None) | Exists(membership))
+        of_nobody = Q(tenant=None) & (~OF_OPERATIONS | Q(user__is_superuser=True))
+        return self.filter(of_nobody | Exists(membership))
 
     def of(self, user: User) -> "NotificationQuerySet":
         """Everything of this person's inbox that they may see now, what they removed included."""

@@ -198,6 +198,21 @@ def test_who_leaves_a_tenant_loses_its_notifications_at_once_and_for_good(acme, 
     assert titles(bob) == ["You were added to Acme", "of globex"]
 
 
+def test_who_is_no_platform_admin_any_more_loses_what_was_of_the_platform(bob, platform_admin, tell, handle):
+    accounts.grant_platform_admin(bob.user, by=platform_admin.user)
+    secret = tell(bob, "Acme: payment failed", link="/ops/billing/")
+    tell(bob, "of Bob's own")
+    assert len(titles(bob)) == 2
+    accounts.take_platform_admin(bob.user, by=platform_admin.user)
+    assert titles(bob) == ["of Bob's own"], "before anything is handled"
+    handle()
+    assert emitted("inbox_update")[-1]["removed"] == [str(secret.id)]
+    assert not Notification.objects.filter(pk=secret.pk).exists()
+    accounts.grant_platform_admin(bob.user, by=platform_admin.user)
+    handle()
+    assert titles(bob) == ["You are a platform admin now", "of Bob's own"]
+
+
 def test_while_a_tenant_is_suspended_its_notifications_are_out_of_reach(acme, bob, platform_admin, tell, handle):
     one = tell(bob, "of acme", tenant=acme)
     tenants.suspend(acme, by=platform_admin.user)
