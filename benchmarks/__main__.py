@@ -21,6 +21,8 @@ from tests import services
 
 STAGED = ("latency", "drain", "emit", "pages", "usage", "closing", "alerts")
 OF_EACH_ENGINE = {"latency", "drain"}
+#: What measures the database, so that it is left alone with it.
+ALONE = {"emit", "alerts", "closing"}
 PARTS = (*STAGED, "fanout", *load.PARTS)
 #: SQLite, with one writer at a time, is not asked for more.
 FASTEST_ON_SQLITE = 500
@@ -69,19 +71,22 @@ def measure_stage(it: Stage, parts: set[str], table: Table) -> None:
             table.add(f"page: {name}", it.database, "ms", milliseconds)
     if "usage" in parts:
         table.add("usage records accepted, in batches of 100", it.database, "records/s", invoices.accepted(it))
-    if "closing" in parts:
+    if parts & ALONE:
         with it.only_the_database():
-            table.add(f"closing a month of {invoices.TENANTS:,} tenants", it.database, "s", invoices.closing(it))
+            measure_alone(it, parts, table)
+
+
+def measure_alone(it: Stage, parts: set[str], table: Table) -> None:
     if "emit" in parts:
-        with it.only_the_database():
-            for writers in WRITERS:
-                ratio = asyncio.run(emit_cost.ratio(it, writers))
-                table.add(f"action with emit() / without, {writers} at once", it.database, "x", ratio)
+        for writers in WRITERS:
+            ratio = asyncio.run(emit_cost.ratio(it, writers))
+            table.add(f"action with emit() / without, {writers} at once", it.database, "x", ratio)
     if "alerts" in parts:
-        with it.only_the_database():
-            found = alerting.rates(it)
+        found = alerting.rates(it)
         table.add("alert rules evaluated", it.database, "rules/s", found["evaluated"])
         table.add("alerts fired at once", it.database, "alerts/s", found["fired"])
+    if "closing" in parts:
+        table.add(f"closing a month of {invoices.TENANTS:,} tenants", it.database, "s", invoices.closing(it))
 
 
 def measure_latency(it: Stage, table: Table) -> None:

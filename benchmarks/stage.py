@@ -50,9 +50,8 @@ class Stage:
 
     @contextmanager
     def only_the_database(self) -> Iterator[None]:
-        """Without the product's processes, which would take their share of the cores."""
-        for name in list(self.platform.processes):
-            self.platform.stop(name)
+        """Without the product's processes, which would take their share of the cores. They may be busy: see `end`."""
+        self.platform.end(list(self.platform.processes))
         try:
             yield
         finally:
