@@ -149,3 +149,36 @@ def test_every_target_is_explained():
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     listed = set(re.findall(r"^  make ([a-z-]+)", make("help").stdout, re.MULTILINE))
     assert targets == listed
+
+
+# --- The pages of documentation ---------------------------------------------------------------------------------------
+
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)")
+PATH = re.compile(r"`([a-z][\w-]*(?:/[\w.*-]+)*/[\w-]+\.(?:py|js|html|yml|json))`")
+FUNCTION = re.compile(r"`(\w+)(?:\(\))?` in `([\w/]+\.py)`")
+
+
+def anchors(page: Path) -> set[str]:
+    """What a link may name after its #, as GitHub makes them of headings."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_a_page_of_documentation_names_is_there(page):
+    text = page.read_text()
+    for target, anchor in LINK.findall(text):
+        led = (page.parent / target).resolve() if target else page
+        assert led.exists(), f"{target} is linked and not there"
+        assert not anchor or anchor in anchors(led), f"{target} has no heading {anchor}"
+    missing = [path for path in PATH.findall(text) if not (ROOT / path).exists()]
+    assert missing == []
+    for name, path in FUNCTION.findall(text):
+        defined = re.search(rf"^(?:async )?(?:def|class) {name}\b", (ROOT / path).read_text(), re.MULTILINE)
+        assert defined, f"{path} defines no {name}"
+
+
+def test_every_page_of_documentation_is_found_from_the_readme():
+    linked = {target for target, _ in LINK.findall((ROOT / "README.md").read_text())}
+    assert {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")} <= linked
