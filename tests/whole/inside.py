@@ -13,6 +13,7 @@ from datetime import timedelta
 from decimal import Decimal
 from itertools import pairwise
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import django
@@ -49,6 +50,7 @@ from monitoring.alerting.actions import Raised  # noqa: E402
 from monitoring.alerting.models import OPEN, Alert, Source  # noqa: E402
 from monitoring.models import LatestMetrics  # noqa: E402
 from notifications import actions as notifications  # noqa: E402
+from notifications import unsubscribing as unsubscribing_links  # noqa: E402
 from notifications.actions import Message  # noqa: E402
 from notifications.models import Inbox, Notice, Notification  # noqa: E402
 from realtime import tokens  # noqa: E402
@@ -109,6 +111,11 @@ def notify(person: str, title: str, tenant: str | None = None, about: str = "tes
         tenant=Tenant.objects.get(id=tenant) if tenant else None,
     )
     return next((str(made.id) for made in notifications.notify([UUID(person)], message)), None)
+
+
+def unsubscribing(person: str, kind: str) -> str:
+    """The path that an e-mail of this kind to this person offers, to have no more of them."""
+    return urlsplit(unsubscribing_links.link(User.objects.get(id=person), [kind])).path
 
 
 def ended_tokens(person: str, channels: list[str]) -> str:

@@ -254,6 +254,11 @@ def test_no_state_of_inbox_and_notices_keeps_anybody_out(window, platform, acme,
     page.get_by_role("button", name="Send to everybody").click()
     expect(page.get_by_test_id("error-summary")).to_be_visible(timeout=PATIENCE)
     found["errors"] = violations(page)
+    page.goto(platform.inside.unsubscribing(person=alice.id, kind="alert_firing"))
+    found["unsubscribing"] = violations(page)
+    page.get_by_role("button", name="No more e-mails like this").click()
+    expect(page.get_by_test_id("unsubscribed")).to_be_visible(timeout=PATIENCE)
+    found["unsubscribed"] = violations(page)
     wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
     assert wide <= 0, "it scrolls sideways"
     assert not {state: problems for state, problems in found.items() if problems}
