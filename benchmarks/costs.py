@@ -78,7 +78,7 @@ def _in_redis(url: str) -> dict[str, float]:
 def _of_connections(it: Stage, clients: int) -> dict[str, float]:
     file = it.platform.home / "clients.jsonl"
     (tenant, *_) = it.settle(clients // PEOPLE_OF_A_TENANT, clients, file)
-    engine, web = (psutil.Process(it.platform.pid(name)) for name in ("engine", "web"))
+    engine, gate = (psutil.Process(it.platform.pid(name)) for name in ("engine", "gate"))
     before = engine.memory_info().rss
     with crowd(it.client_url, origin=it.platform.url, clients=file) as everybody:
         assert everybody.open().ready == clients
@@ -88,7 +88,7 @@ def _of_connections(it: Stage, clients: int) -> dict[str, float]:
     # Once more: Redis knows everybody now, as it does when they come back.
     with (
         _cpu(engine) as connecting,
-        _cpu(web) as gate,
+        _cpu(gate) as answering,
         crowd(it.client_url, origin=it.platform.url, clients=file) as everybody,
     ):
         assert everybody.open().ready == clients
@@ -104,7 +104,7 @@ def _of_connections(it: Stage, clients: int) -> dict[str, float]:
         "engine_bytes_a_connection": memory / clients,
         "engine_idle_cpu_us_a_connection_second": idle[0] / clients / IDLE_SECONDS * 1e6,
         "engine_cpu_us_a_connect": connecting[0] / clients * 1e6,
-        "gate_cpu_us_a_connect": gate[0] / clients * 1e6,
+        "gate_cpu_us_a_connect": answering[0] / clients * 1e6,
         "engine_cpu_us_a_delivery": delivering[0] / clients / DELIVERED_EVENTS * 1e6,
     }
 

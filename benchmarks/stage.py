@@ -10,17 +10,26 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from neostack import processes
 from neostack.processes import BASE_DIR
+from tests.services import free_port
 from tests.whole.people import Company, Person, found_company
 from tests.whole.platform import Platform
 
 #: DEBUG off, as in production; but the benchmark speaks plain HTTP.
 PRODUCTION = {"DEBUG": "0", "SECURE_COOKIES": "0", "SECURE_SSL_REDIRECT": "0", "ALLOWED_HOSTS": "localhost"}
+#: Where a stage's environment says at which port its gate shows what it counts.
+GATE_METRICS_PORT = "GATE_METRICS_PORT"
 ENGINES = {"process": "embedded engine", "centrifugo": "Centrifugo", "redis": "Centrifugo on Redis"}
 
 
 def production(platform: Platform) -> None:
-    platform.environ |= PRODUCTION
+    """Settings as production has them, and a gate of its own, which shows its numbers at `GATE_METRICS_PORT`."""
+    gate, metrics = free_port(), str(free_port())
+    told = {"GATE_URL": f"http://127.0.0.1:{gate}/api/realtime/connect", GATE_METRICS_PORT: metrics}
+    platform.environ |= PRODUCTION | told
+    # The others of the platform show no numbers: they would all want the same port.
+    platform.commands["gate"] = ["env", f"METRICS_PORT={metrics}", *processes.gate(host="127.0.0.1", port=gate)]
 
 
 class Stage:

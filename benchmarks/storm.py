@@ -16,7 +16,7 @@ from statistics import median
 import httpx
 
 from benchmarks.loading import Crowd, accepts, crowd, until
-from benchmarks.stage import Stage
+from benchmarks.stage import GATE_METRICS_PORT, Stage
 from neostack import processes
 from tests.whole.people import Person
 
@@ -82,8 +82,9 @@ def _restarted(stage: Stage, everybody: Crowd, clients: int) -> float:
 
 
 def _gate_counters(stage: Stage) -> tuple[float, float]:
-    """Connections the gate was asked about, and its queries, since the web process began."""
-    text = httpx.get(f"{stage.platform.url}/metrics", timeout=20).raise_for_status().text
+    """Connections the gate was asked about, and its queries, since it began."""
+    port = stage.platform.environ[GATE_METRICS_PORT]
+    text = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=20).raise_for_status().text
     return _total(text, "neostack_gate_answers_total"), _total(text, "neostack_gate_database_reads_total")
 
 

@@ -40,8 +40,7 @@ def commands(
     celery = [python, "-m", "celery", "--app", "neostack", "--quiet"]
     found = {
         "web": [
-            *(python, "-m", "uvicorn", "neostack.asgi:application", "--host", host, "--port", str(port)),
-            *("--no-access-log", "--log-level", "warning", "--timeout-graceful-shutdown", "3"),
+            *_uvicorn("neostack.asgi:application", host, port, python),
             # For the engine mounted in it: compressing each frame for each browser costs more than it saves.
             *("--ws-per-message-deflate", "false", "--ws-max-size", "65536"),
         ],
@@ -71,6 +70,18 @@ def commands(
             return {"engine": [str(CENTRIFUGO), "-c", config], **found}
         case _:
             return found
+
+
+def gate(*, host: str, port: int, python: str = sys.executable) -> list[str]:
+    """The command line of a gate of its own, as production has it; elsewhere the one within web does."""
+    return [*_uvicorn("neostack.gate_asgi:application", host, port, python), "--ws", "none", "--lifespan", "off"]
+
+
+def _uvicorn(application: str, host: str, port: int, python: str) -> list[str]:
+    return [
+        *(python, "-m", "uvicorn", application, "--host", host, "--port", str(port)),
+        *("--no-access-log", "--log-level", "warning", "--timeout-graceful-shutdown", "3"),
+    ]
 
 
 def engine_config(local_dir: Path) -> Path:

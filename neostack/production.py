@@ -11,6 +11,7 @@ from neostack import processes
 #: Where containers listen. Centrifugo's API and metrics stand at a port of their own, which no proxy leads to.
 WEB_PORT = 8000
 ENGINE_PORT = 8001
+GATE_PORT = 8002
 ENGINE_INTERNAL_PORT = 9001
 #: Where a process without web pages shows its metrics.
 METRICS_PORT = 9100
@@ -19,7 +20,7 @@ LOCAL_DIR = Path("/var/lib/neostack")
 ENGINE_CONFIG = Path("/etc/centrifugo/engine.json")
 
 #: How many of each run at least. Of two relays one works and one stands by; a second beat would wake everybody twice.
-COPIES = {"web": 2, "relay": 2, "worker": 1, "beat": 1, "runner": 1, "pulse": 1, "centrifugo": 2}
+COPIES = {"web": 2, "gate": 2, "relay": 2, "worker": 1, "beat": 1, "runner": 1, "pulse": 1, "centrifugo": 2}
 
 #: What the proxy leads from outside to which service, the longest prefix first.
 ROUTES = {"/connection/": "centrifugo", "/": "web"}
@@ -43,7 +44,11 @@ SECRET_FILES = (
 
 def commands() -> dict[str, list[str]]:
     """What the containers of our own image run, by service."""
-    return processes.commands(engine="", host="0.0.0.0", port=WEB_PORT, local_dir=LOCAL_DIR, python="python")  # noqa: S104
+    host, python = "0.0.0.0", "python"  # noqa: S104
+    return {
+        **processes.commands(engine="", host=host, port=WEB_PORT, local_dir=LOCAL_DIR, python=python),
+        "gate": processes.gate(host=host, port=GATE_PORT, python=python),
+    }
 
 
 def migrate(engine_config: Path = ENGINE_CONFIG) -> list[str]:
@@ -55,14 +60,15 @@ def environment(
     *,
     site_url: str,
     web: str = f"http://web:{WEB_PORT}",
+    gate: str = f"http://gate:{GATE_PORT}",
     engine: str = f"http://centrifugo:{ENGINE_INTERNAL_PORT}",
     proxies: str,
     local_dir: Path = LOCAL_DIR,
 ) -> dict[str, str]:
     """What every process of ours is told, beside its secrets.
 
-    `web` and `engine` are where the parts find each other, past the proxy. `proxies` are the addresses or networks
-    whose X-Forwarded-For and X-Forwarded-Proto are believed.
+    `web`, `gate` and `engine` are where the parts find each other, past the proxy. `proxies` are the addresses or
+    networks whose X-Forwarded-For and X-Forwarded-Proto are believed.
     """
     return {
         "ENGINE": "centrifugo",
@@ -73,7 +79,7 @@ def environment(
         "ENGINE_API_URL": f"{engine}/engine/api",
         "ENGINE_PORT": str(ENGINE_PORT),
         "ENGINE_CLIENT_URL": "/connection/websocket",
-        "GATE_URL": f"{web}/api/realtime/connect",
+        "GATE_URL": f"{gate}/api/realtime/connect",
         "JWKS_URL": f"{web}/.well-known/jwks.json",
         "METRICS_PORT": str(METRICS_PORT),
         "FORWARDED_ALLOW_IPS": proxies,

@@ -21,7 +21,7 @@ from scripts import make_secrets
 pytestmark = pytest.mark.once
 
 ROOT = Path(__file__).resolve().parent.parent
-OURS = ("web", "relay", "worker", "beat", "runner", "pulse")
+OURS = ("web", "gate", "relay", "worker", "beat", "runner", "pulse")
 SERVICES = {*OURS, "migrate", "centrifugo", "redis", "postgres", "proxy", "prometheus", "grafana"}
 KUBERNETES = ROOT / "deploy/kubernetes"
 #: The oldest and the newest that we say it runs on.
@@ -277,6 +277,17 @@ def test_the_engines_api_is_for_our_pods_and_prometheus_alone(objects):
     assert everybody == {"podSelector": {}, "policyTypes": ["Ingress"]}
 
 
+def test_the_gate_is_for_centrifugo_alone(objects):
+    (rule,) = objects["NetworkPolicy", "gate"]["spec"]["ingress"]
+    assert rule == {
+        "from": [{"podSelector": {"matchLabels": {"app.kubernetes.io/component": "centrifugo"}}}],
+        "ports": [{"port": "gate"}],
+    }
+    (port,) = objects["Service", "gate"]["spec"]["ports"]
+    ports = {one["name"]: one["containerPort"] for one in container_of(objects, "gate")["ports"]}
+    assert (port["port"], ports[port["targetPort"]]) == (production.GATE_PORT, production.GATE_PORT)
+
+
 def test_every_pod_is_nobody_with_a_read_only_root_and_limits(objects):
     for name, workload in workloads(objects).items():
         pod = pod_of(workload)
@@ -297,12 +308,12 @@ def test_what_serves_is_probed_and_what_is_several_is_not_drained_at_once(object
     for name, workload in workloads(objects).items():
         if workload["kind"] != "Job":
             assert {"startupProbe", "livenessProbe"} <= set(container_of(objects, name)), name
-    for name in ("web", "centrifugo"):
+    for name in ("web", "gate", "centrifugo"):
         container, pod = container_of(objects, name), pod_of(workloads(objects)[name])
         assert "readinessProbe" in container
         (_, seconds) = container["lifecycle"]["preStop"]["exec"]["command"]
         assert int(seconds) < pod["terminationGracePeriodSeconds"]
-    for name in ("web", "relay", "centrifugo", "redis-cluster"):
+    for name in ("web", "gate", "relay", "centrifugo", "redis-cluster"):
         budget = objects["PodDisruptionBudget", name]["spec"]["selector"]["matchLabels"]
         assert budget == workloads(objects)[name]["spec"]["template"]["metadata"]["labels"]
 

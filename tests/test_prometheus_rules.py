@@ -22,6 +22,8 @@ MINUTES = 30
 #: A platform that is well, as Prometheus sees it: a value a minute, in promtool's notation.
 WELL = {
     'up{job="web",instance="web:8000"}': "1x30",
+    'up{job="gate",instance="a:9100"}': "1x30",
+    'up{job="gate",instance="b:9100"}': "1x30",
     'up{job="relay",instance="a:9100"}': "1x30",
     'up{job="relay",instance="b:9100"}': "1x30",
     'up{job="worker"}': "1x30",
@@ -69,6 +71,8 @@ FAULTS: list[tuple[dict[str, str | None], set[str]]] = [
     ({'neostack_push_failures_total{part="engine"}': "0+12x30"}, {"PushFails"}),
     ({'up{job="web",instance="web:8000"}': "0x30"}, {"WebDown"}),
     ({'up{job="web",instance="web:8000"}': None}, {"WebNotThere"}),
+    ({'up{job="gate",instance="a:9100"}': "0x30"}, set()),  # the other answers
+    ({'up{job="gate",instance="a:9100"}': "0x30", 'up{job="gate",instance="b:9100"}': None}, {"GateDown"}),
     ({'up{job="worker"}': "0x30"}, {"WorkerDown"}),
     ({'up{job="pulse"}': None}, {"PulseDown"}),
     ({"neostack_looked_seconds_ago": "0+60x30"}, {"FactsOld"}),

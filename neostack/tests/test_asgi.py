@@ -6,7 +6,7 @@ import pytest
 from asgiref.testing import ApplicationCommunicator
 from django.conf import settings
 
-from neostack import asgi
+from neostack import asgi, gate_asgi
 
 ORIGIN = (b"origin", settings.ALLOWED_ORIGINS[0].encode())
 
@@ -45,7 +45,7 @@ async def test_the_engines_server_api_wants_its_key(embedded):
 
 
 async def test_the_gate_wants_its_key(embedded, alone):
-    for application in (embedded, alone):
+    for application in (embedded, alone, gate_asgi.application):
         assert await request(application, "/api/realtime/connect") == 403
         key = (b"x-gate-key", settings.GATE_KEY.encode())
         assert await request(application, "/api/realtime/connect", key) == 200

@@ -1,7 +1,7 @@
 """nginx as the topology's proxy: the routes of neostack/production.py, TLS, WebSockets; and a certificate for it.
 
 Two doors. The outer one is what Traefik is in production. The inner one stands for the service addresses that compose
-and Kubernetes give to several containers of one kind: http://web:8000 and http://centrifugo:9001.
+and Kubernetes give to several containers of one kind: http://web:8000, http://gate:8002 and http://centrifugo:9001.
 """
 
 from collections.abc import Mapping
@@ -33,6 +33,7 @@ http {{
 
     # A copy that refuses connections is left alone for a second; the next request goes to the other one at once.
     upstream web {{ server 127.0.0.1:{web} fail_timeout=1s; server 127.0.0.1:{web2} fail_timeout=1s; keepalive 16; }}
+    upstream gate {{ server 127.0.0.1:{gate} fail_timeout=1s; server 127.0.0.1:{gate2} fail_timeout=1s; keepalive 16; }}
     upstream centrifugo {{
         least_conn;
         server 127.0.0.1:{engine} fail_timeout=1s;
@@ -71,6 +72,7 @@ http {{
         proxy_set_header X-Forwarded-For "";
         proxy_set_header X-Forwarded-Proto "";
         location / {{ proxy_pass http://web; }}
+        location = /api/realtime/connect {{ proxy_pass http://gate; }}
         location /engine/api {{ proxy_pass http://centrifugo-inside; proxy_buffering off; }}
     }}
 }}
@@ -80,7 +82,7 @@ ROUTE = "        location {prefix} {{ proxy_pass http://{service}; proxy_read_ti
 
 
 def nginx_config(home: Path, port: int, ports: Mapping[str, int]) -> str:
-    """`ports` are those of web, web2, engine, engine2, api, api2, and of the inner door (inside)."""
+    """`ports` are those of web, web2, gate, gate2, engine, engine2, api, api2, and of the inner door (inside)."""
     return CONFIG.format(
         port=port,
         body_limit=production.BODY_LIMIT_BYTES,

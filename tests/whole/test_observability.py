@@ -79,7 +79,7 @@ def test_every_board_shows_something_and_every_rule_watches_something(prometheus
     assert all(prometheus.ask(f"({expr}) or vector(0)") for expr in exprs)
     assert prometheus.ask("up == 0") == []
     jobs = {one["metric"]["job"] for one in prometheus.ask("up")}
-    assert jobs == {"web", "relay", "worker", "pulse", "runner", "beat", "centrifugo", "prometheus"}
+    assert jobs == {"web", "gate", "relay", "worker", "pulse", "runner", "beat", "centrifugo", "prometheus"}
     (counted,) = prometheus.ask('count({__name__=~"neostack_.+"})')
     assert int(counted["value"][1]) < SERIES_AT_MOST
 

@@ -1,5 +1,6 @@
-"""Production as plain processes: PostgreSQL, Redis, two Centrifugo nodes, two web, two relays, one of everything else,
-and nginx before them, with TLS. What compose and Kubernetes start as containers (see neostack/production.py).
+"""Production as plain processes: PostgreSQL, Redis, two Centrifugo nodes, two web, two gates, two relays, one of
+everything else, and nginx before them, with TLS. What compose and Kubernetes start as containers (see
+neostack/production.py).
 
 A second process of a part has a 2 after its name: topology.kill("relay2"). "engine" is production's `centrifugo`.
 """
@@ -21,9 +22,9 @@ from tests.whole.proxy import nginx_config, write_certificate
 #: What others need to be there; they start first and end last.
 SERVERS = ("postgres", "redis")
 #: "inside" is the proxy's inner door, "api" is where a node of Centrifugo takes what is published.
-LISTENERS = (*SERVERS, "web", "web2", "engine", "engine2", "api", "api2", "inside")
+LISTENERS = (*SERVERS, "web", "web2", "gate", "gate2", "engine", "engine2", "api", "api2", "inside")
 #: What has no web pages and shows its metrics at a port of its own.
-SCRAPED = ("relay", "relay2", "worker", "beat", "runner", "pulse")
+SCRAPED = ("gate", "gate2", "relay", "relay2", "worker", "beat", "runner", "pulse")
 
 
 class Topology(Platform):
@@ -31,10 +32,7 @@ class Topology(Platform):
 
     def __init__(self, home: Path) -> None:
         self.data = services.directory_for_postgres()
-        self.ports = {
-            name: free_port()
-            for name in ("postgres", "redis", "web", "web2", "engine", "engine2", "inside", "api", "api2")
-        }
+        self.ports = {name: free_port() for name in LISTENERS}
         self.metrics_ports = {name: free_port() for name in SCRAPED}
         super().__init__(home, "centrifugo")
         self.url = f"https://localhost:{self.port}"
@@ -52,6 +50,7 @@ class Topology(Platform):
         told = production.environment(
             site_url=f"https://localhost:{self.port}",
             web=inside,
+            gate=inside,
             engine=inside,
             proxies="127.0.0.1",
             local_dir=self.home,
@@ -75,6 +74,7 @@ class Topology(Platform):
             "proxy": [services.nginx(), "-p", str(self.home), "-e", "stderr", "-c", str(self.home / "nginx.conf")],
             **first,
             "web2": second["web"],
+            **{name: processes.gate(host="127.0.0.1", port=self.ports[name]) for name in ("gate", "gate2")},
             "relay2": second["relay"],
         }
 

@@ -1,0 +1,22 @@
+"""The gate as a process of its own, which is how production runs it: nothing else answers at its port.
+
+Within web it shares a core with the pages: while everybody comes back after a restart, nobody gets a page. It loads
+the models and no addresses, and shows what it counts at METRICS_PORT.
+"""
+
+import os
+
+import django
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "neostack.settings")
+django.setup()
+
+# What follows needs the apps to be ready.
+from events import scraping  # noqa: E402
+from neostack.checks import refuse_unsafe_production  # noqa: E402
+from realtime.gate import Gate  # noqa: E402
+
+refuse_unsafe_production()
+scraping.serve()
+
+application = Gate()
