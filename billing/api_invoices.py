@@ -262,8 +262,7 @@ class MethodView(BillingAPIView):
         if reference := body.get("reference"):
             payments.choose_method(tenant, reference)
             return Response(out(self._read(tenant)))
-        back_to = f"{settings.SITE_URL}/t/{tenant.slug}/"
-        return Response(out(self._read(tenant, url=payments.page_for_method(tenant, back_to))))
+        return Response(out(self._read(tenant, url=payments.page_for_method(tenant))))
 
     def _read(self, tenant: Tenant, url: str | None = None) -> MethodRead:
         name = settings.PAYMENT_GATEWAY

@@ -19,6 +19,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Model, Q, Sum
+from django.urls import reverse
 from django.utils import timezone
 from django_scopes import scope, scopes_disabled
 
@@ -565,12 +566,14 @@ def choose_method(tenant: Tenant, reference: str) -> PaymentMethod:
     return method
 
 
-def page_for_method(tenant: Tenant, back_to: str) -> str:
-    """The gateway's page, where the tenant's people give a card. Raises Refused, NoGateway and Unavailable."""
+def page_for_method(tenant: Tenant) -> str:
+    """The gateway's page, where the tenant's people give a card. It leads them back to the tenant's billing page, which
+    says whether they gave one. Raises Refused, NoGateway and Unavailable."""
     gateway = _gateway()
     if gateway.takes_methods:
         raise Refused("This gateway has no page. Nothing was changed: name one of its means of payment.")
-    return gateway.page_for_method(_customer(tenant).customer, back_to)
+    back_to = settings.SITE_URL + reverse("billing", args=[tenant.slug])
+    return gateway.page_for_method(_customer(tenant).customer, f"{back_to}?card=given", f"{back_to}?card=left")
 
 
 def _gateway() -> gateways.Gateway:
@@ -605,6 +608,14 @@ def unpaid_for_too_long(tenant: Tenant, now: datetime) -> list[Invoice]:
     """What the tenant owes for so long that it is suspended. Not what is being paid at this moment."""
     owed = Invoice.objects.filter(given_up(now), tenant=tenant)
     return list(owed.exclude(payments__status=PaymentStatus.PENDING).order_by("due_at", "number"))
+
+
+def is_suspended_for_debt(tenant: Tenant) -> bool:
+    """Whether it was suspended for what it owes, so that paying that ends it."""
+    if not (tenant.is_suspended and tenant.suspended_reason.startswith(UNPAID)):
+        return False
+    with scope(tenant=tenant):
+        return Subscription.objects.filter(tenant=tenant).exclude(suspended_at=None).exists()
 
 
 def suspend_if_unpaid(tenant: Tenant, now: datetime | None = None) -> bool:

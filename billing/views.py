@@ -3,6 +3,7 @@
 Every member may read them. Paying, changing the plan and thresholds are the tenant admin's.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -44,7 +45,7 @@ from billing.records import records_page
 from events import channels
 from events.channels import Topic
 from events.live import Following, Live
-from tenants.access import TenantRequest, tenant_page
+from tenants.access import TenantRequest, View, tenant_page
 from tenants.models import Role, Tenant
 
 INVOICES_SHOWN = 12
@@ -65,8 +66,17 @@ class PageRequest(TenantRequest):
     live: Live
 
 
-def may_change(request: TenantRequest) -> bool:
+def billing_page(role: Role | None = None) -> Callable[[View], View]:
+    """A page of the tenant that is open, too, while it is suspended for what it owes: there it pays."""
+    return tenant_page(role=role, even_suspended=payments.is_suspended_for_debt)
+
+
+def may_pay(request: TenantRequest) -> bool:
     return request.membership.role == Role.TENANT_ADMIN
+
+
+def may_change(request: TenantRequest) -> bool:
+    return may_pay(request) and not request.tenant.is_suspended
 
 
 def follow(request: PageRequest) -> Following:
@@ -75,7 +85,8 @@ def follow(request: PageRequest) -> Following:
 
 def _context(request: PageRequest, live: Following, **more: Any) -> dict[str, Any]:
     updates = channels.tenant(request.tenant.id, Topic.BILLING)
-    return {"section": "billing", "live": live, "updates": updates, "may_change": may_change(request), **more}
+    may = {"may_change": may_change(request), "may_pay": may_pay(request)}
+    return {"section": "billing", "live": live, "updates": updates, **may, **more}
 
 
 def _subscription(request: PageRequest) -> Subscription | None:
@@ -91,7 +102,7 @@ def _issued(request: PageRequest) -> QuerySet[Invoice]:
 
 
 @require_GET
-@tenant_page()
+@billing_page()
 @never_cache
 def billing(request: PageRequest) -> HttpResponse:
     """What will I owe? The invoice as it grows, the meters that make it, what was invoiced, the plan."""
@@ -102,7 +113,8 @@ def billing(request: PageRequest) -> HttpResponse:
     context = _context(request, live, subscription=subscription, as_of=now)
     context |= {"invoices": newest[:INVOICES_SHOWN], "has_more": len(newest) > INVOICES_SHOWN}
     context |= {"owed": [each for each in newest if each.status in OWED and each.kind == Kind.INVOICE]}
-    context["means"] = _means(request.tenant) if may_change(request) else None
+    context["means"] = _means(request.tenant) if may_pay(request) else None
+    context["card"] = request.GET.get("card") if context["means"] else None
     context |= {"removed": request.session.pop(REMOVED, None), "undo_seconds": settings.UNDO_SHOWN_SECONDS}
     if found := _projection(request, now):
         meters = Meter.objects.in_bulk(list(found.plan.price_list.meters))
@@ -136,7 +148,7 @@ def _sums(found: Projection) -> list[Explained]:
 
 
 @require_GET
-@tenant_page()
+@billing_page()
 @never_cache
 def invoices(request: PageRequest) -> HttpResponse:
     live = follow(request)
@@ -173,7 +185,7 @@ def _invoice(request: PageRequest, number: str) -> Invoice:
 
 
 @require_GET
-@tenant_page()
+@billing_page()
 def invoice_by_id(request: PageRequest, invoice_id: UUID) -> HttpResponse:
     """Links in events and mails carry the id; the page's own address has the number."""
     found = _issued(request).filter(pk=invoice_id).first()
@@ -183,7 +195,7 @@ def invoice_by_id(request: PageRequest, invoice_id: UUID) -> HttpResponse:
 
 
 @require_GET
-@tenant_page()
+@billing_page()
 @never_cache
 def invoice(request: PageRequest, number: str) -> HttpResponse:
     """What is owed, and why: each line says which rule made it and how many records stand behind it."""
@@ -211,7 +223,7 @@ def shown_invoice(found: Invoice) -> dict[str, Any]:
 
 
 @require_GET
-@tenant_page()
+@billing_page()
 @never_cache
 def projected(request: PageRequest) -> HttpResponse:
     """The invoice of the current period, as it would be if nothing more were used."""
@@ -231,7 +243,7 @@ def projected(request: PageRequest) -> HttpResponse:
 
 
 @require_GET
-@tenant_page()
+@billing_page()
 @never_cache
 def invoice_line(request: PageRequest, number: str, position: int) -> HttpResponse:
     live = follow(request)
@@ -242,7 +254,7 @@ def invoice_line(request: PageRequest, number: str, position: int) -> HttpRespon
 
 
 @require_GET
-@tenant_page()
+@billing_page()
 @never_cache
 def projected_line(request: PageRequest, position: int) -> HttpResponse:
     live = follow(request)
@@ -268,7 +280,7 @@ def _records(
 
 
 @require_POST
-@tenant_page(role=Role.TENANT_ADMIN)
+@billing_page(Role.TENANT_ADMIN)
 def pay(request: PageRequest, number: str) -> HttpResponse:
     """Try to collect it now, if it still is what the page showed. Pressed twice, it is paid once."""
     found = _invoice(request, number)
@@ -295,11 +307,17 @@ def _differences(request: PageRequest, found: Invoice) -> list[dict[str, Any]]:
 
 def _say_what_came(request: PageRequest, found: Invoice, payment: Payment | None) -> None:
     if payment is None or payment.status == PaymentStatus.PAID:
-        messages.success(request, f"Invoice {found} is paid.")
+        messages.success(request, f"Invoice {found} is paid.{_is_open_again(request.tenant)}")
     elif payment.status == PaymentStatus.DECLINED:
         messages.error(request, f"{payment.reason} Nothing was charged.")
     else:
         messages.info(request, f"Invoice {found} is being paid. This page says what comes of it.")
+
+
+def _is_open_again(tenant: Tenant) -> str:
+    if tenant.is_suspended and Tenant.objects.filter(pk=tenant.pk, suspended_at=None).exists():
+        return f" {tenant} is open again."
+    return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,16 +340,15 @@ def _means(tenant: Tenant) -> Means | None:
 
 
 @require_POST
-@tenant_page(role=Role.TENANT_ADMIN)
+@billing_page(Role.TENANT_ADMIN)
 def payment_method(request: PageRequest) -> HttpResponse:
     """Choose one where that is ours to take; else the way to the gateway's own page, which takes cards itself."""
-    billing_page = reverse("billing", args=[request.tenant.slug])
     means = _means(request.tenant)
     try:
         if means and means.choices:
             _choose(request, means)
-            return redirect(billing_page)
-        address = payments.page_for_method(request.tenant, request.build_absolute_uri(billing_page))
+            return redirect("billing", request.tenant.slug)
+        address = payments.page_for_method(request.tenant)
     except Refused as refused:
         return _not_done(request, refused)
     except gateways.Unavailable:

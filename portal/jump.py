@@ -33,6 +33,8 @@ class Jump:
 def jump_of(request: HttpRequest) -> Jump | None:
     """The jump dialog of the tenant or of the operations portal this page belongs to; elsewhere there is none."""
     if tenant := getattr(request, "tenant", None):
+        if tenant.is_suspended:
+            return None
         return Jump(reverse("jump", args=[tenant.slug]), "Page, stack, deployment or invoice")
     if getattr(request, "is_operations", False):
         return Jump(reverse("ops_jump"), "Page, tenant, invoice, event id or number")

@@ -11,7 +11,10 @@ from tenants.models import Role
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """`view` is the URL's name, `icon` a picture of the sprite, `key` opens it after `g`; no `role`: any member may."""
+    """`view` is the URL's name, `icon` a picture of the sprite, `key` opens it after `g`; no `role`: any member may.
+
+    `even_suspended`: it is open to people of a tenant that is suspended for what it owes.
+    """
 
     section: str
     title: str
@@ -19,6 +22,7 @@ class Page:
     icon: str
     key: str = ""
     role: Role | None = None
+    even_suspended: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +37,7 @@ TENANT_PAGES = [
     Page("home", "Home", "tenant_home", "home", "h"),
     Page("deployments", "Deployments", "deployments", "deployments", "d"),
     Page("monitoring", "Monitoring", "monitoring", "pulse", "m"),
-    Page("billing", "Billing", "billing", "billing", "b"),
+    Page("billing", "Billing", "billing", "billing", "b", even_suspended=True),
     Page("activity", "Activity", "activity", "activity", "a", Role.TENANT_ADMIN),
     Page("members", "Members", "members", "people", "p", Role.TENANT_ADMIN),
     Page("notices", "Notices", "notices", "notices"),
@@ -76,5 +80,6 @@ def ops_links() -> list[Link]:
 def links_of(request: HttpRequest) -> list[Link]:
     """The menu round this page: the tenant's, the operations portal's, or none."""
     if tenant := getattr(request, "tenant", None):
-        return tenant_links(tenant.slug, request.membership.role)  # type: ignore[attr-defined]
+        links = tenant_links(tenant.slug, request.membership.role)  # type: ignore[attr-defined]
+        return [link for link in links if link.page.even_suspended or not tenant.is_suspended]
     return ops_links() if getattr(request, "is_operations", False) else []

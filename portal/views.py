@@ -11,9 +11,9 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
 from accounts.models import User
-from portal.context import THEMES, tenants_to_open
+from portal.context import THEMES
 from portal.jump import targets
-from tenants.access import TenantRequest, tenant_page
+from tenants.access import TenantRequest, memberships_of, tenant_page
 
 THEME_MAX_AGE_SECONDS = 365 * 86_400
 
@@ -23,12 +23,13 @@ THEME_MAX_AGE_SECONDS = 365 * 86_400
 def home(request: HttpRequest) -> HttpResponse:
     """Where signing in leads: the only tenant's home, a choice of several, or what the person has instead."""
     user = cast(User, request.user)
-    tenants = tenants_to_open(request)
-    if len(tenants) == 1:
-        return redirect("tenant_home", tenants[0].slug)
+    every = [membership.tenant for membership in memberships_of(user)]
+    tenants = [tenant for tenant in every if not tenant.is_suspended]
     if not tenants and user.is_platform_admin:
         return redirect("ops_home")
-    return render(request, "portal/tenants.html", {"tenants": tenants})
+    if len(only := tenants or every) == 1:
+        return redirect("tenant_home", only[0].slug)  # of a suspended one it says why
+    return render(request, "portal/tenants.html", {"tenants": every})
 
 
 @require_POST

@@ -46,9 +46,18 @@ class Standing:
     @cached_property
     def memberships(self) -> Mapping[UUID, Membership]:
         """By the tenant's id; none of a suspended tenant, none of a disabled person."""
-        if not isinstance(self.principal, User):
-            return {}
-        return {m.tenant_id: m for m in memberships_of(self.principal) if not m.tenant.is_suspended}
+        return {id: membership for id, membership in self._held.items() if not membership.tenant.is_suspended}
+
+    @cached_property
+    def _held(self) -> Mapping[UUID, Membership]:
+        """Those of suspended tenants too: they give no access."""
+        return {m.tenant_id: m for m in memberships_of(self.principal)} if isinstance(self.principal, User) else {}
+
+    def why_no_member(self, tenant_id: UUID) -> str:
+        """Why somebody without access is not let in. Who never belonged to a tenant does not learn its name."""
+        if membership := self._held.get(tenant_id):
+            return f"{membership.tenant} is suspended."
+        return "You are not a member of this tenant."
 
     def rule_for(self, holder: Holder, action: Action, template: str) -> str | None:
         """The pattern that gives this holder the channels of a template; the most exact one if there are several."""
@@ -136,15 +145,15 @@ def _reason(action: Action, channel: Channel, standing: Standing) -> str:
     if not principal.is_active:
         return "This account is disabled. A platform admin can enable it."
     if channel.tenant_id:
-        return _tenant_reason(action, channel, standing)
+        return _tenant_reason(action, channel, channel.tenant_id, standing)
     if channel.user_id not in (None, principal.id):
         return "This belongs to somebody else."
     return f"You can't {_VERBS[action]} this: it is for platform admins."
 
 
-def _tenant_reason(action: Action, channel: Channel, standing: Standing) -> str:
-    membership = standing.memberships.get(channel.tenant_id) if channel.tenant_id else None
+def _tenant_reason(action: Action, channel: Channel, tenant_id: UUID, standing: Standing) -> str:
+    membership = standing.memberships.get(tenant_id)
     if membership is None:
-        return "You are not a member of this tenant."
+        return standing.why_no_member(tenant_id)
     what = f"{_VERBS[action]} {_CONTENT[channel.kind]}"
     return f"Your role in {membership.tenant} can't {what}. {standing.who_can_grant(membership)} can change that."

@@ -141,12 +141,15 @@ class TenantRequest(HttpRequest):
     membership: Membership
 
 
-def tenant_page(*, role: Role | None = None) -> Callable[[View], View]:
+def tenant_page(
+    *, role: Role | None = None, even_suspended: Callable[[Tenant], bool] | None = None
+) -> Callable[[View], View]:
     """Open a page at /t/{slug}/... to the tenant's members, or only to those of a role, inside the tenant's scope.
 
     `slug` is taken from the URL and not passed on. The view finds `request.tenant` and `request.membership`.
+    `even_suspended` says of which suspended tenants it is open too: where it may end the suspension.
     """
-    rule = Rule(role=role)
+    rule = Rule(role=role, even_suspended=even_suspended is not None)
 
     def decorate(view: View) -> View:
         @wraps(view)
@@ -154,12 +157,13 @@ def tenant_page(*, role: Role | None = None) -> Callable[[View], View]:
             if not request.user.is_authenticated:
                 return redirect_to_login(request.get_full_path())
             try:
-                request.membership = membership_of(request.user, slug)
+                request.membership = membership_of(request.user, slug, even_suspended=True)
             except NoSuchTenant:
                 return not_found()
-            except TenantSuspended as suspended:
-                return render(request, "tenants/suspended.html", {"tenant": suspended.tenant}, status=403)
-            request.tenant = request.membership.tenant
+            tenant = request.membership.tenant
+            if tenant.is_suspended and not (even_suspended and even_suspended(tenant)):
+                return render(request, "tenants/suspended.html", {"tenant": tenant}, status=403)
+            request.tenant = tenant
             if not rule.admits(request.membership.role):
                 return _role_needed(request, rule)
             with scope(tenant=request.tenant):

@@ -102,8 +102,9 @@ class Gateway(Protocol):
     def open_customer(self, tenant_id: str, name: str) -> str:
         """The gateway's name of a tenant, made if there is none. Raises Unavailable."""
 
-    def page_for_method(self, customer: str, back_to: str) -> str:
-        """Where a person gives this customer's means of payment, and comes back from. Raises Unavailable."""
+    def page_for_method(self, customer: str, given: str, left: str) -> str:
+        """Where a person gives this customer's means of payment. They come back to the address `given`, or, if they
+        gave none, to `left`. Raises Unavailable."""
 
 
 @cache

@@ -107,7 +107,7 @@ class LocalGateway:
     def open_customer(self, tenant_id: str, name: str) -> str:
         return f"local_{tenant_id}"
 
-    def page_for_method(self, customer: str, back_to: str) -> str:
+    def page_for_method(self, customer: str, given: str, left: str) -> str:
         raise NotImplementedError("The local gateway has no page: name one of its means of payment.")
 
     def signed(self, body: bytes) -> dict[str, str]:

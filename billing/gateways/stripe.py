@@ -203,14 +203,14 @@ class StripeGateway:
 
         return _or_unavailable(make)
 
-    def page_for_method(self, customer: str, back_to: str) -> str:
+    def page_for_method(self, customer: str, given: str, left: str) -> str:
         def make() -> str:
             wanted: Any = {
                 "mode": "setup",
                 "customer": customer,
                 "payment_method_types": ["card"],
-                "success_url": back_to,
-                "cancel_url": back_to,
+                "success_url": given,
+                "cancel_url": left,
             }
             return self._client.v1.checkout.sessions.create(wanted).url or ""
 

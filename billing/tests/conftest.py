@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -30,6 +31,12 @@ def now(monkeypatch) -> datetime:
     now = datetime(2026, 11, 15, 12, tzinfo=UTC)
     monkeypatch.setattr(timezone, "now", lambda: now)
     return now
+
+
+@pytest.fixture(autouse=True)
+def keys_sign_by_the_real_clock(monkeypatch) -> None:
+    """They were made when these tests began, not in that November."""
+    monkeypatch.setattr("realtime.keys.timezone", SimpleNamespace(now=lambda: datetime.now(UTC)))
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """What nobody pays is collected by schedule, tried again, ends access at last, and gives it back when it is paid."""
 
+import html
 from datetime import timedelta
 
 import pytest
@@ -111,6 +112,86 @@ def test_a_schedule_that_stood_still_for_weeks_tries_and_tells_before_it_suspend
         assert (len(tries(invoice)), is_suspended(acme)) == (so_many, False)
     jump(7)
     assert (len(tries(invoice)), is_suspended(acme)) == (4, True)
+
+
+@pytest.fixture
+def suspended(acme, alice, bob, invoice, wait) -> Invoice:
+    """What acme is suspended for; its people sign in again, weeks later."""
+    pays_by(acme, "declines")
+    for _ in range(3):
+        wait(14)
+    for person in (alice, bob):
+        person.client.force_login(person.user, backend="allauth.account.auth_backends.AuthenticationBackend")
+    return fresh(invoice)
+
+
+def text_of(response) -> str:
+    return " ".join(html.unescape(response.content.decode()).split())
+
+
+def test_alice_finds_what_is_owed_pays_it_in_the_browser_and_is_back(acme, alice, suspended):
+    assert alice.get("/").url == "/t/acme/"
+    closed = alice.get("/t/acme/")
+    assert closed.status_code == 403
+    assert "Look and pay" in text_of(closed)
+    assert "Invoice NS-000001</a> over €128.40" in text_of(closed)
+
+    billing = alice.get("/t/acme/billing/")
+    assert (billing.status_code, "Acme is suspended" in text_of(billing)) == (200, True)
+    assert "The card was declined." in text_of(billing)
+    assert "Change plan" not in text_of(billing)
+    assert "/t/acme/deployments/" not in text_of(billing), "what is closed is not offered"
+    alice.post("/t/acme/billing/payment-method/", {"reference": "pays"})
+    address = f"/t/acme/billing/invoices/{suspended.number}/"
+    assert "Pay €128.40" in text_of(alice.get(address))
+    paid = alice.post(f"{address}pay/", {"version": suspended.version}, follow=True)
+    assert "Invoice NS-000001 is paid. Acme is open again." in text_of(paid)
+    assert "Acme is suspended" not in text_of(paid)
+    assert "/t/acme/deployments/" in text_of(paid)
+    assert alice.get("/t/acme/").status_code == 200
+
+
+def test_what_is_not_for_paying_stays_closed(alice, suspended):
+    for path in ("deployments/", "billing/plan/", "activity/", "jump/"):
+        assert alice.get(f"/t/acme/{path}").status_code == 403
+    for path in ("plan/cancel/", "plan/change/", "thresholds/"):
+        assert alice.post(f"/t/acme/billing/{path}").status_code == 403
+
+
+def test_bob_sees_what_is_owed_and_who_can_pay_it(bob, suspended):
+    closed = bob.get("/t/acme/")
+    assert closed.status_code == 403
+    assert "Alice can pay this" in text_of(closed)
+    page = text_of(bob.get(f"/t/acme/billing/invoices/{suspended.number}/"))
+    assert "Alice can pay this" in page
+    assert "/pay/" not in page
+    assert bob.post(f"/t/acme/billing/invoices/{suspended.number}/pay/").status_code == 403
+    assert bob.post("/t/acme/billing/payment-method/").status_code == 403
+
+
+def test_a_strangers_suspended_tenant_does_not_exist(charlie, acme, suspended):
+    charlie.client.force_login(charlie.user, backend="allauth.account.auth_backends.AuthenticationBackend")
+    assert charlie.get("/t/acme/billing/").status_code == 404
+
+
+@pytest.mark.parametrize("reason", ["Mined coins", "Unpaid: since May"])
+def test_who_is_suspended_for_something_else_is_offered_no_way_to_pay(acme, alice, platform_admin, invoice, reason):
+    """Not either if staff give the schedule's own words as a reason: paying would not end it."""
+    tenants.suspend(acme, platform_admin.user, reason=reason)
+    assert alice.get("/t/acme/billing/").status_code == 403
+    closed = text_of(alice.get("/t/acme/"))
+    assert reason in closed
+    assert "pay" not in closed.replace("Unpaid", "")
+    assert alice.post(f"/t/acme/billing/invoices/{invoice.number}/pay/").status_code == 403
+
+
+def test_while_the_bank_has_not_answered_the_page_says_so(acme, alice, suspended):
+    pays_by(acme, "calls_back")
+    alice.post(f"/t/acme/billing/invoices/{suspended.number}/pay/", {"version": suspended.version})
+    assert "the bank has not answered yet" in text_of(alice.get("/t/acme/"))
+    assert alice.get("/t/acme/billing/").status_code == 200
+    assert call_back() == 1
+    assert alice.get("/t/acme/").status_code == 200
 
 
 def test_a_tenant_that_staff_let_in_again_is_not_suspended_for_the_same_debt(acme, platform_admin, invoice, wait):

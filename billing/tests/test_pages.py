@@ -4,10 +4,9 @@ import html
 import json
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from django.db import connection
@@ -25,12 +24,6 @@ from conftest import Person
 pytestmark = pytest.mark.django_db
 BILLING = "/t/acme/billing/"
 AFTER_GRACE = DECEMBER + timedelta(hours=2)
-
-
-@pytest.fixture(autouse=True)
-def keys_sign_by_the_real_clock(monkeypatch):
-    """They were made when these tests began, not in the November of the others."""
-    monkeypatch.setattr("realtime.keys.timezone", SimpleNamespace(now=lambda: datetime.now(UTC)))
 
 
 @pytest.fixture
@@ -240,6 +233,12 @@ def test_a_declined_payment_says_why_and_when_it_is_tried_again(alice, acme, inv
 def test_a_means_of_payment_that_there_is_not_is_refused(alice, acme, subscription, local_gateway):
     assert alice.post(f"{BILLING}payment-method/", {"reference": "gold"}).status_code == 409
     assert "What the test gateway does" in page(alice)
+
+
+def test_who_comes_back_from_the_gateways_page_reads_what_came_of_it(alice, acme, subscription, local_gateway):
+    assert "has the card" in page(alice, f"{BILLING}?card=given")
+    assert "No card was given. Nothing was changed" in page(alice, f"{BILLING}?card=left")
+    assert 'data-testid="card"' not in page(alice, f"{BILLING}?card=gold")
 
 
 def test_without_a_gateway_nothing_is_offered_and_nothing_charged(alice, acme, invoice, settings):

@@ -128,15 +128,18 @@ def test_a_refund_goes_to_the_charge_and_once(acme, alice, platform_admin, invoi
         assert Refund.objects.get().status == "done"
 
 
-def test_people_give_cards_on_stripes_page_and_the_webhook_brings_their_name(acme, alice, stub, subscription):
-    url = payments.page_for_method(acme, "https://app.example.com/t/acme/")
+def test_people_give_cards_on_stripes_page_and_the_webhook_brings_their_name(acme, alice, stub, subscription, settings):
+    url = payments.page_for_method(acme)
     assert url.startswith("https://checkout.stripe.example/")
+    sent = stub.asked[-1][2]
+    back_to = f"{settings.SITE_URL}/t/acme/billing/"
+    assert (sent["success_url"], sent["cancel_url"]) == (f"{back_to}?card=given", f"{back_to}?card=left")
     customer = stub.of("customer")[0]["id"]
     setup = {"id": "seti_1", "object": "setup_intent", "status": "succeeded", "customer": customer}
     assert send(event("setup_intent.succeeded", setup | {"payment_method": "pm_new"})).status_code == 200
     with scope(tenant=acme):
         assert PaymentMethod.objects.get().reference == "pm_new"
-    assert payments.page_for_method(acme, "https://app.example.com/t/acme/")
+    assert payments.page_for_method(acme)
     assert len(stub.of("customer")) == 1
 
 

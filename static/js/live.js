@@ -324,6 +324,7 @@ export class Live {
       for (const catchUp of this.catchUps) await catchUp(fresh);
       const { channels } = JSON.parse(fresh.getElementById("live-config").textContent);
       this.lastReload = { at: Date.now(), channels, users: new Set() };
+      this.followWhatWasGiven(channels);
       for (const freshness of this.freshness.values()) freshness.polled(Date.now());
     } catch (error) {
       if (error instanceof AccessEnded) this.end(error.message);
@@ -331,6 +332,20 @@ export class Live {
       throw error;
     } finally {
       this.showState();
+    }
+  }
+
+  /** What was denied, when this page was rendered or later, and is not any more. */
+  followWhatWasGiven(channels) {
+    for (const [name, position] of Object.entries(channels)) {
+      if (!this.freshness.get(name)?.denial) continue;
+      delete this.denials[name];
+      const known = this.client.getSubscription(name);
+      if (known) known.subscribe();
+      else {
+        this.tokens.channels.push(name);
+        this.subscribe(name, position);
+      }
     }
   }
 

@@ -33,7 +33,7 @@ from accounts.models import User  # noqa: E402
 from billing import actions as billing  # noqa: E402
 from billing import invoicing, payments  # noqa: E402
 from billing.actions import Used  # noqa: E402
-from billing.models import Period  # noqa: E402
+from billing.models import Invoice, Period  # noqa: E402
 from deployments import actions as deployments  # noqa: E402
 from deployments.models import ACTIVE, Deployment, Stack  # noqa: E402
 from events import channels, databases  # noqa: E402
@@ -309,6 +309,13 @@ def close_period(tenant: str) -> str:
     invoice = invoicing.close(period, period.ends_at + timedelta(hours=2))
     assert invoice
     return str(invoice.number)
+
+
+def suspend_for_debt(tenant: str) -> None:
+    """Let what the tenant owes be due for a year and tried for the last time, and the schedule find it."""
+    long_ago = timezone.now() - timedelta(days=365)
+    Invoice.objects.filter(tenant_id=tenant).update(due_at=long_ago, next_try_at=None, tries=4)
+    payments.suspend_if_unpaid(Tenant.objects.get(id=tenant))
 
 
 def choose_method(tenant: str, method: str) -> None:

@@ -76,11 +76,19 @@ def test_an_invoice_is_issued_fails_and_is_paid_and_everybody_sees_it(window, pl
     row = operations.get_by_test_id("failed-row").filter(has_text=number)
     expect(row).to_contain_text("Acme")
 
-    # Paid: everywhere.
+    # Not paid for too long: everything is closed but what she owes. The pages that she has open say so.
+    platform.inside.suspend_for_debt(tenant=billed.id)
+    for each in (hers, page):
+        expect(each.get_by_test_id("standing")).to_contain_text(f"Invoice {number}", timeout=PATIENCE)
+        expect(each.get_by_test_id("live-mark")).to_have_text("No access: Acme is suspended.", timeout=PATIENCE)
+    assert not looked_at(hers)
+    assert "Look and pay" in alice.get(billed.path).text
+
+    # Paid: everywhere, and she is back.
     platform.inside.choose_method(tenant=billed.id, method="pays")
-    live(page)
     page.get_by_role("button", name=re.compile("^Pay ")).click()
     expect(page.get_by_test_id("status").first).to_have_text("Paid", timeout=PATIENCE)
+    expect(live(hers).get_by_test_id("standing")).to_have_count(0)
     expect(status_of(hers, number)).to_have_text("Paid", timeout=PATIENCE)
     expect(hers.get_by_test_id("owed")).to_have_count(0)
     expect(bar).to_contain_text("1 gone", timeout=PATIENCE)
