@@ -28,7 +28,7 @@ from accounts.models import User
 from billing import gateways, payments, reading
 from billing.gateways import BadCallback, Unavailable, UnknownGateway
 from billing.models import Invoice, InvoiceLine, Kind, Payment, PaymentMethod, PaymentStatus, Status
-from billing.money import minor_per_unit
+from billing.money import exact_minor
 from billing.reading import InvoiceDetail, InvoiceRead, PaymentRead, ProjectedInvoice, Read, RecordRead
 from tenants import rates
 from tenants.access import ApiKeyAuthentication, Rule, TenantAPIView, api_not_found, principal_of
@@ -333,10 +333,10 @@ class VoidView(StaffInvoiceView):
 
 def _minor(amount: Decimal, currency: str) -> int:
     """Raises ValidationError for a fraction of a minor unit, and for nothing."""
-    minor = amount * minor_per_unit(currency)
-    if minor <= 0 or minor != int(minor):
-        raise serializers.ValidationError({"amount": f"Give an amount of {currency} above nothing, without fractions."})
-    return int(minor)
+    try:
+        return exact_minor(amount, currency)
+    except ValueError as problem:
+        raise serializers.ValidationError({"amount": str(problem)}) from None
 
 
 # --- What gateways call -----------------------------------------------------------------------------------------------

@@ -34,6 +34,14 @@ def to_minor(amount: Fraction | Decimal, currency: str) -> int:
     return rounded if exact >= 0 else -rounded
 
 
+def exact_minor(amount: Decimal, currency: str) -> int:
+    """What somebody wrote, in minor units. Raises ValueError for a fraction of one, and for nothing or less."""
+    minor = amount * minor_per_unit(currency)
+    if minor <= 0 or minor != int(minor):
+        raise ValueError(f"Give an amount of {currency} above nothing, without fractions.")
+    return int(minor)
+
+
 def from_minor(minor: int, currency: str) -> Decimal:
     """Whole units with all the currency's decimals: 12840 of EUR is 128.40."""
     per_unit = minor_per_unit(currency)

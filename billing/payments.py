@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 from uuid import UUID
 
 from django.conf import settings
@@ -81,6 +81,15 @@ class NoGateway(Refused):
 
 class NotRefundable(Refused):
     code = "not_refundable"
+
+
+class StaleInvoice(Refused):
+    """What was asked for was asked of an invoice as it is no more."""
+
+    code = "stale_version"
+
+    def __init__(self, now: Invoice) -> None:
+        super().__init__(f"Invoice {now} was changed since you looked at it. Nothing was done: look again.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,7 +280,7 @@ def take_by_hand(invoice: Invoice, note: str, by: HasActor) -> Payment:
     Raises NotPayable, also while a gateway is asked for it.
     """
     with locked(invoice) as it:
-        _check_owed(it.invoice)
+        check_voidable(it.invoice)
         payment: Payment = Payment.objects.create(
             tenant=it.tenant,
             invoice=it.invoice,
@@ -286,16 +295,22 @@ def take_by_hand(invoice: Invoice, note: str, by: HasActor) -> Payment:
         return payment
 
 
-def void(invoice: Invoice, reason: str, by: HasActor) -> Invoice:
-    """Give up an invoice that is not paid. It keeps its number. Raises NotPayable, also while it is being paid."""
+def void(invoice: Invoice, reason: str, by: HasActor, *, expected_version: int | None = None) -> Invoice:
+    """Give up an invoice that is not paid. It keeps its number.
+
+    Raises NotPayable, also while it is being paid, and StaleInvoice if it is no longer as the caller saw it.
+    """
     with locked(invoice) as it:
-        _check_owed(it.invoice)
+        if expected_version not in (None, it.invoice.version):
+            raise StaleInvoice(it.invoice)
+        check_voidable(it.invoice)
         it.invoice.move_to(Status.VOID, reason[:REASON_MAX])
         _save_and_tell(it, "voided", by)
         return it.invoice
 
 
-def _check_owed(invoice: Invoice) -> None:
+def check_voidable(invoice: Invoice) -> None:
+    """Raises NotPayable unless it is owed and nobody is being asked for it."""
     _check_payable(invoice)
     if invoice.status == Status.PAID:
         raise NotPayable(f"Invoice {invoice} is paid. Nothing was changed.")
@@ -306,14 +321,19 @@ def _check_owed(invoice: Invoice) -> None:
 # --- Giving back ------------------------------------------------------------------------------------------------------
 
 
-def refund(invoice: Invoice, purpose: str, by: HasActor, minor: int | None = None) -> Refund:
+def refund(
+    invoice: Invoice, purpose: str, by: HasActor, minor: int | None = None, *, seen_left: int | None = None
+) -> Refund:
     """Give back what was paid, or so many minor units of it. A credit note says so once the money has gone.
 
-    Two at the same time are one, if they give back as much. Raises NotRefundable.
+    Two at the same time are one, if they give back as much. Raises NotRefundable; StaleInvoice if there is not as much
+    left as the caller saw (`seen_left`, in minor units), so that nobody gives the same part back twice.
     """
     with transaction.atomic(durable=True), locked(invoice) as it:
         payment = _refundable(it.invoice)
         found: Refund | None = payment.refunds.filter(status=RefundStatus.PENDING).first()
+        if not found and seen_left not in (None, left_of(payment)):
+            raise StaleInvoice(it.invoice)
         wanted = minor or (found.amount_minor if found else left_of(payment))
         if found and found.amount_minor != wanted:
             raise NotRefundable(f"{shown(found.amount_minor, found.currency)} are being given back: wait for that.")
@@ -324,10 +344,18 @@ def refund(invoice: Invoice, purpose: str, by: HasActor, minor: int | None = Non
     return ask_to_give_back(found, by)
 
 
+def left_to_refund(invoice: Invoice) -> int:
+    """In minor units. Raises NotRefundable if that is nothing: it never was paid, was given back, or is about to be."""
+    payment = _refundable(invoice)
+    if left := left_of(payment):
+        return left
+    raise NotRefundable(f"All of invoice {invoice} is being given back already. Nothing more was given back.")
+
+
 def _refundable(invoice: Invoice) -> Payment:
     """The payment that paid it. Raises NotRefundable."""
     if invoice.kind == Kind.INVOICE and invoice.status == Status.PAID:
-        paid = invoice.payments.select_for_update().filter(status=PaymentStatus.PAID)
+        paid = invoice.payments.filter(status=PaymentStatus.PAID)
         if found := paid.exclude(refunds__is_surplus=True).first():
             return found  # type: ignore[no-any-return]
     words = f"is {invoice.get_status_display().lower()}" if invoice.status != Status.PAID else "came to nothing"
@@ -340,13 +368,21 @@ def left_of(payment: Payment) -> int:
     return payment.amount_minor - (gone or 0)
 
 
-def _new_refund(payment: Payment, minor: int, purpose: str, *, is_surplus: bool = False) -> Refund:
+def _new_refund(
+    payment: Payment,
+    minor: int,
+    purpose: str,
+    *,
+    is_surplus: bool = False,
+    status: RefundStatus = RefundStatus.PENDING,
+) -> Refund:
     created: Refund = payment.refunds.create(
         tenant_id=payment.tenant_id,
         amount_minor=minor,
         currency=payment.currency,
         purpose=purpose[:REASON_MAX],
         is_surplus=is_surplus,
+        status=status,
         created_at=timezone.now(),
         ask_at=timezone.now(),
     )
@@ -470,10 +506,38 @@ def _take_refund(gateway: str, told: Told) -> bool:
     refunds = Refund.objects.select_related("payment__invoice__tenant").filter(payment__gateway=gateway)
     refund = refunds.filter(pk__in=_ids(told.key)).first()
     if refund is None:
-        return _nobodys(gateway, told)
+        return _learn_of_refund(gateway, told)
     _check_sum(refund, told)
     settle_refund(refund, told.answer)
     return True
+
+
+def _learn_of_refund(gateway: str, told: Told) -> bool:
+    """Somebody gave money back on the gateway's own pages. It is written down as if it had been asked for here, once it
+    has gone: what is not decided yet is told again when it is. Several events may tell of one refund.
+    """
+    payments = Payment.objects.select_related("invoice__tenant").filter(gateway=gateway).exclude(reference="")
+    payment = payments.filter(reference=told.charge).first()
+    if payment is None or told.answer.outcome != Outcome.DONE:
+        return _nobodys(gateway, told)
+    with locked(payment.invoice) as it:
+        payment = it.invoice.payments.get(pk=payment.pk)
+        if payment.refunds.filter(reference=told.answer.reference).exists():
+            return False
+        if payment.status == PaymentStatus.PENDING:
+            raise BadCallback(f"{told.event_id} gives back what has not been paid yet.")  # it is told again
+        _check_part(payment, told)
+        refund = _new_refund(
+            payment,
+            told.minor,
+            f"Given back at {gateway.capitalize()}.",
+            is_surplus=payment.refunds.filter(is_surplus=True).exists(),
+            status=RefundStatus.DONE,
+        )
+        refund.reference = told.answer.reference
+        _given_back(it, refund, None)
+        refund.save()
+        return True
 
 
 def _take_method(gateway: str, told: Told) -> bool:
@@ -498,9 +562,20 @@ def _ids(key: str) -> list[UUID]:
 
 def _check_sum(asked: Asked, told: Told) -> None:
     if (told.minor, told.currency) != (asked.amount_minor, asked.currency):
-        problem = f"{told.event_id} is about {told.minor} {told.currency}, not {asked.amount_minor} {asked.currency}."
-        logger.error("%s Nothing was changed: see %s.", problem, asked.pk)
-        raise BadCallback(problem)
+        _refuse(asked, told, f"not {asked.amount_minor} {asked.currency}")
+
+
+def _check_part(payment: Payment, told: Told) -> None:
+    """Of what was paid, nobody gives back more than is left, nor in another currency."""
+    left = payment.amount_minor - _given(payment)
+    if told.currency != payment.currency or not 0 < told.minor <= left:
+        _refuse(payment, told, f"and of {payment.currency} there are {left} left")
+
+
+def _refuse(asked: Asked, told: Told, difference: str) -> NoReturn:
+    problem = f"{told.event_id} is about {told.minor} {told.currency}, {difference}."
+    logger.error("%s Nothing was changed: see %s.", problem, asked.pk)
+    raise BadCallback(problem)
 
 
 # --- Asking again -----------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from django import forms
 from django.conf import settings
 from django.contrib import messages
 from django.db.models import QuerySet
-from django.http import Http404, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
@@ -34,10 +34,12 @@ from billing.models import (
     PaymentMethod,
     PaymentStatus,
     Plan,
+    RefundStatus,
     Status,
     Subscription,
     Threshold,
 )
+from billing.money import shown
 from billing.offers import offer
 from billing.projection import Projection, period_at, preview, projection
 from billing.records import PAGE_SIZE as RECORDS_SHOWN
@@ -211,13 +213,19 @@ def invoice(request: PageRequest, number: str) -> HttpResponse:
 
 def shown_invoice(found: Invoice) -> dict[str, Any]:
     """What the tenant's page and the platform's say of an invoice."""
-    tries = list(found.payments.all())
+    tries = list(found.payments.prefetch_related("refunds"))
+    notes = list(found.credit_notes.exclude(status=Status.DRAFT))
+    given_back = -sum(note.total_minor for note in notes)
+    paid = found.total_minor if found.kind == Kind.INVOICE else 0
+    is_going_back = any(refund.status == RefundStatus.PENDING for each in tries for refund in each.refunds.all())
     return {
         "invoice": found,
         "zone": found.period.zone if found.period else "UTC",
         "payments": tries,
         "is_being_paid": any(each.status == PaymentStatus.PENDING for each in tries),
-        "credit_notes": found.credit_notes.exclude(status=Status.DRAFT),
+        "credit_notes": notes,
+        "given_back": shown(given_back, found.currency) if given_back and found.status == Status.PAID else "",
+        "may_refund": found.status == Status.PAID and paid > given_back and not is_going_back,
         "is_owed": found.kind == Kind.INVOICE and found.status in OWED,
     }
 
@@ -285,7 +293,7 @@ def pay(request: PageRequest, number: str) -> HttpResponse:
     """Try to collect it now, if it still is what the page showed. Pressed twice, it is paid once."""
     found = _invoice(request, number)
     back = reverse("invoice", args=[request.tenant.slug, number])
-    if found.version != _version(request):
+    if found.version != version_in(request):
         return _not_done(request, _changed(found), back, _differences(request, found))
     try:
         payment = payments.pay(found, by=request.user)
@@ -300,6 +308,7 @@ def _changed(found: Invoice) -> Refused:
 
 
 def _differences(request: PageRequest, found: Invoice) -> list[dict[str, Any]]:
+    """What the form's page said, and what is so now."""
     seen = dict(Status.choices).get(request.POST.get("seen_status", ""), "")
     now = found.get_status_display()
     return [{"what": "Status", "seen": seen, "now": now, "differs": seen != now}]
@@ -396,7 +405,7 @@ def change_plan(request: PageRequest) -> HttpResponse:
     try:
         if wanted is None:
             raise Refused("This plan is not offered any more. Nothing was changed: choose another.")
-        actions.change_plan(request.tenant, wanted, by=request.user, expected_version=_version(request))
+        actions.change_plan(request.tenant, wanted, by=request.user, expected_version=version_in(request))
     except Refused as refused:
         return _not_done(request, refused)
     messages.success(request, f"{request.tenant} is on {wanted.name} from now on.")
@@ -407,7 +416,7 @@ def change_plan(request: PageRequest) -> HttpResponse:
 @tenant_page(role=Role.TENANT_ADMIN)
 def cancel_plan(request: PageRequest) -> HttpResponse:
     try:
-        actions.cancel(request.tenant, by=request.user, expected_version=_version(request))
+        actions.cancel(request.tenant, by=request.user, expected_version=version_in(request))
     except Refused as refused:
         return _not_done(request, refused)
     return redirect("billing", request.tenant.slug)
@@ -420,7 +429,7 @@ def _published(id: str) -> Plan | None:
         return None
 
 
-def _version(request: PageRequest) -> int:
+def version_in(request: HttpRequest) -> int:
     """The version that the form was made for; 0, which nothing has, if it says none."""
     text = request.POST.get("version", "")
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else 0

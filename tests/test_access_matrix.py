@@ -394,6 +394,11 @@ ROWS = [
     page("ops/", PLATFORM_ADMINS),
     page("ops/billing/", PLATFORM_ADMINS),
     page("ops/billing/invoices/<slug:number>/", PLATFORM_ADMINS),
+    # It is void: nobody has paid it, and nobody owes it any more.
+    page("ops/billing/invoices/<slug:number>/refund/", PLATFORM_ADMINS | {"ada": 409}),
+    page("ops/billing/invoices/<slug:number>/refund/", PLATFORM_ADMINS | {"ada": 409}, "POST", {"reason": "Sorry"}),
+    page("ops/billing/invoices/<slug:number>/void/", PLATFORM_ADMINS | {"ada": 409}),
+    page("ops/billing/invoices/<slug:number>/void/", PLATFORM_ADMINS | {"ada": 409}, "POST", {"reason": "Sorry"}),
     page("ops/deployments/", PLATFORM_ADMINS),
     page("ops/deployments/<uuid:deployment_id>/", PLATFORM_ADMINS),
     page("ops/deployments/<uuid:deployment_id>/log/", PLATFORM_ADMINS),

@@ -61,7 +61,10 @@ class GiveBack:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What a gateway called to say about the charge or the refund of this key, or of a customer's new method."""
+    """What a gateway called to say about the charge or the refund of this key, or of a customer's new method.
+
+    A refund that we did not ask for has no key; `charge` is the gateway's own id of what it gives back.
+    """
 
     event_id: str
     about: Literal["charge", "refund", "method"]
@@ -69,6 +72,7 @@ class Told:
     answer: Answer
     minor: int = 0
     currency: str = ""
+    charge: str = ""
 
 
 class Unavailable(Exception):

@@ -62,6 +62,7 @@ class _Refund(BaseModel):
     amount: int
     currency: str
     status: str | None
+    payment_intent: str | None = None
     metadata: dict[str, str] | None = {}
     failure_reason: str | None = None
 
@@ -271,11 +272,12 @@ def _said(event_id: str, thing: _Intent | _Refund | _Setup) -> Told | None:
             return None
         return Told(event_id, "method", thing.customer, Answer(Outcome.DONE, thing.payment_method))
     about: Literal["charge", "refund"] = "charge" if isinstance(thing, _Intent) else "refund"
-    key = (thing.metadata or {}).get("payment" if about == "charge" else "refund")
-    if not key:
+    key = (thing.metadata or {}).get("payment" if about == "charge" else "refund", "")
+    charge = (thing.payment_intent or "") if isinstance(thing, _Refund) else ""
+    if not key and not charge:
         return None  # somebody's else, in the same Stripe account
     currency = thing.currency.upper()
-    return Told(event_id, about, key, thing.answer, _from_stripe(thing.amount, currency), currency)
+    return Told(event_id, about, key, thing.answer, _from_stripe(thing.amount, currency), currency, charge)
 
 
 def _to_stripe(minor: int, currency: str) -> int:

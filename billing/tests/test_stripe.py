@@ -4,6 +4,7 @@ import json
 import time
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import stripe
@@ -14,7 +15,7 @@ from django_scopes import scope
 from billing import gateways, payments
 from billing.gateways.stripe import StripeGateway
 from billing.models import GatewayEvent, Invoice, Payment, PaymentMethod, Refund
-from billing.tests.paying import fresh, happened, open_invoice, tries
+from billing.tests.paying import fresh, happened, open_invoice, told, tries
 from billing.tests.stripe_stub import StripeStub
 
 pytestmark = pytest.mark.django_db
@@ -263,3 +264,77 @@ def test_only_post_is_taken_and_only_for_gateways_in_use(stub, settings):
 def test_the_gateway_keeps_to_the_port(stub):
     gateway: gateways.Gateway = StripeGateway("sk_test_1", SECRET)
     assert (gateway.name, gateway.default_method, gateway.takes_methods) == ("stripe", None, False)
+
+
+# --- What was given back in Stripe's dashboard ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def paid(acme, alice, invoice) -> Payment:
+    return payments.pay(invoice, by=alice.user)
+
+
+def given_back(payment: Payment, amount: int, id: str = "re_1", **more: Any) -> dict[str, Any]:
+    known = {"id": id, "object": "refund", "amount": amount, "currency": "eur", "status": "succeeded"}
+    return known | {"payment_intent": payment.reference, "metadata": {}} | more
+
+
+def tell(refund: dict[str, Any], kind: str = "refund.created") -> int:
+    """What we answer to it."""
+    return int(send(event(kind, refund, f"evt_{uuid4().hex}")).status_code)
+
+
+def test_a_part_that_was_given_back_at_stripe_has_a_credit_note_and_the_invoice_stays_paid(acme, invoice, paid):
+    refund = given_back(paid, 1_000)
+    for kind in ("refund.created", "refund.updated", "refund.updated"):
+        assert tell(refund, kind) == 200
+    with scope(tenant=acme):
+        known = Refund.objects.select_related("credit_note").get()
+    assert (known.status, known.reference, known.purpose) == ("done", "re_1", "Given back at Stripe.")
+    assert (known.credit_note.number, known.credit_note.total_minor) == ("CN-000001", -1_000)
+    assert fresh(invoice).status == "paid"
+    assert [(said["event"], said["kind"]) for said in told(acme)[-1:]] == [("created", "credit_note")]
+
+
+def test_all_that_was_given_back_at_stripe_makes_the_invoice_refunded(acme, invoice, paid):
+    tell(given_back(paid, 1_000))
+    tell(given_back(paid, 11_840, "re_2"))
+    assert fresh(invoice).status == "refunded"
+    assert happened(acme)[-3:] == ["created", "created", "refunded"]
+    with scope(tenant=acme):
+        assert Payment.objects.get().status == "refunded"
+
+
+def test_what_stripe_has_not_given_back_yet_is_learnt_when_it_has(acme, invoice, paid):
+    assert tell(given_back(paid, 1_000, status="pending")) == 200
+    with scope(tenant=acme):
+        assert not Refund.objects.exists()
+    tell(given_back(paid, 1_000), "refund.updated")
+    with scope(tenant=acme):
+        assert Refund.objects.get().status == "done"
+
+
+def test_what_was_not_ours_or_is_more_than_was_paid_changes_nothing(acme, invoice, paid):
+    assert tell(given_back(paid, 1_000, payment_intent="pi_of_another_shop")) == 200
+    assert tell(given_back(paid, 12_841)) == 400
+    assert tell(given_back(paid, 100, currency="usd")) == 400
+    with scope(tenant=acme):
+        assert not Refund.objects.exists()
+    assert fresh(invoice).status == "paid"
+
+
+def test_what_is_given_back_before_we_know_that_it_was_paid_is_told_again(acme, invoice, pending):
+    assert tell(given_back(pending, 1_000)) == 400
+    send(event("payment_intent.succeeded", intent(pending, "succeeded"), "evt_paid"))
+    assert tell(given_back(pending, 1_000)) == 200
+    with scope(tenant=acme):
+        assert Refund.objects.get().amount_minor == 1_000
+
+
+def test_ours_is_not_learnt_a_second_time(acme, platform_admin, invoice, paid):
+    refund = payments.refund(invoice, "Sorry", by=platform_admin.user, minor=1_000)
+    known = given_back(paid, 1_000, refund.reference)
+    tell(known | {"metadata": {"refund": str(refund.pk)}})
+    tell(known, "refund.updated")
+    with scope(tenant=acme):
+        assert Refund.objects.count() == 1

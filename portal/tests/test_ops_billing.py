@@ -8,7 +8,10 @@ import pytest
 from django.utils import timezone
 from django_scopes import scopes_disabled
 
+from billing import actions as billing
+from billing import payments
 from billing.models import Crossing, Invoice, Meter, Period
+from billing.tests.paying import fresh, open_invoice, pays_by, taken
 from portal.ops.billing import months
 
 pytestmark = pytest.mark.django_db
@@ -97,6 +100,93 @@ def test_who_has_used_most_of_what_is_included_is_named(platform_admin, acme):
     text = page(platform_admin)
     assert "80 % of Deployment minutes" in text
     assert "50 % of Deployment minutes" not in text
+
+
+# --- Giving back, giving up -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def owed(acme, settings) -> Invoice:
+    """€128.40, which acme has to pay."""
+    settings.PAYMENT_GATEWAY = "local"
+    billing.ensure_subscribed(acme)
+    return open_invoice(acme)
+
+
+@pytest.fixture
+def paid(owed) -> Invoice:
+    payments.pay(owed)
+    return fresh(owed)
+
+
+def of(invoice: Invoice, step: str = "") -> str:
+    return f"/ops/billing/invoices/{invoice.number}/{step}"
+
+
+def sent(person, url: str, form: dict[str, object]) -> tuple[int, str]:
+    response = person.post(url, form, follow=True)
+    return response.status_code, " ".join(html.unescape(response.content.decode()).split())
+
+
+def test_a_part_is_given_back_then_the_rest(platform_admin, alice, paid):
+    assert "€128.40</strong> left" in page(platform_admin, of(paid, "refund/"))
+    form = {"amount": "28.40", "reason": "Two seats too many", "left": "12840"}
+    status, text = sent(platform_admin, of(paid, "refund/"), form)
+    assert (status, fresh(paid).status, taken()) == (200, "paid", 10_000)
+    assert "€28.40 were given back. Credit note CN-000001 says so." in text
+    hers = page(alice, f"/t/acme/billing/invoices/{paid.number}/")
+    assert "€28.40 of it given back" in hers
+    assert "CN-000001" in hers
+    sent(platform_admin, of(paid, "refund/"), {"amount": "100", "reason": "Sorry", "left": "10000"})
+    assert (fresh(paid).status, taken()) == ("refunded", 0)
+    assert platform_admin.get(of(paid, "refund/")).status_code == 409
+    assert "refund/" not in page(platform_admin, of(paid))
+
+
+def test_a_form_that_is_sent_twice_gives_back_once_and_says_the_difference(platform_admin, paid):
+    form = {"amount": "28.40", "reason": "Two seats too many", "left": "12840"}
+    sent(platform_admin, of(paid, "refund/"), form)
+    status, text = sent(platform_admin, of(paid, "refund/"), form)
+    assert (status, taken()) == (409, 10_000)
+    assert "changed since you looked at it" in text
+    assert re.search("Left to give back</th><td>€128.40</td><td><strong>€100.00", text)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"amount": "128.41"}, {"amount": "0"}, {"amount": "0.001"}, {"amount": "-1"}, {"reason": ""}]
+)
+def test_what_can_not_be_given_back_is_refused(platform_admin, paid, wrong):
+    form = {"amount": "1", "reason": "Sorry", "left": "12840"} | wrong
+    _, text = sent(platform_admin, of(paid, "refund/"), form)
+    assert "Nothing was given back" in text
+    assert taken() == 12_840
+
+
+def test_what_nobody_has_paid_is_not_given_back_and_what_is_paid_not_given_up(platform_admin, owed):
+    assert platform_admin.get(of(owed, "refund/")).status_code == 409
+    payments.pay(owed)
+    assert platform_admin.get(of(owed, "void/")).status_code == 409
+    assert fresh(owed).status == "paid"
+
+
+def test_an_invoice_is_given_up_with_a_reason_in_a_second_step(platform_admin, alice, owed):
+    assert of(owed, "void/") in page(platform_admin, of(owed))
+    assert "This can't be undone." in page(platform_admin, of(owed, "void/"))
+    form = {"version": owed.version, "seen_status": "open"}
+    assert "The invoice is owed as before." in sent(platform_admin, of(owed, "void/"), form | {"reason": " "})[1]
+    status, text = sent(platform_admin, of(owed, "void/"), form | {"reason": "They are friends"})
+    assert (status, fresh(owed).status) == (200, "void")
+    assert "nobody owes it any more" in text
+    assert "They are friends" in page(alice, f"/t/acme/billing/invoices/{owed.number}/")
+
+
+def test_who_has_not_seen_that_it_failed_gives_nothing_up(platform_admin, acme, owed):
+    form = {"version": owed.version, "seen_status": "open", "reason": "They are friends"}
+    pays_by(acme, "declines")
+    payments.pay(owed)
+    status, text = sent(platform_admin, of(owed, "void/"), form)
+    assert (status, fresh(owed).status) == (409, "failed")
+    assert re.search("Status</th><td>Open</td><td><strong>Failed", text)
 
 
 def test_any_tenants_invoice_can_be_opened(platform_admin, alice, acme):
