@@ -74,6 +74,11 @@ class Message:
         """Whether its mail keeps the quiet hours of somebody with these habits."""
         return self.ways is None and not (self.is_urgent and habits.urgent_anyway)
 
+    @property
+    def waits_in_storms(self) -> bool:
+        """Whether its mail may come with the hourly digest to who gets many like it."""
+        return self.ways is None and not self.is_urgent
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -98,6 +103,8 @@ def notify(people: Iterable[UUID], message: Message) -> list[Notification]:
     wanted = _wanted(told, message)
     inboxes = _lock_all({person for person in told if wanted[person].in_app})
     paces = {person: wanted[person].pace for person in told if wanted[person].pace != Pace.OFF}
+    if message.waits_in_storms:
+        paces = mails.calmed(paces, message.kind)
     mailed = mails.plan(paces, message.source, message.waits_for_quiet) if paces else {}
     made = [_notification(message, inbox.user_id, mailed.get(inbox.user_id), inbox) for inbox in inboxes]
     by_mail_only = sorted(person for person in mailed if not wanted[person].in_app)

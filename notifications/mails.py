@@ -20,7 +20,7 @@ from zoneinfo import ZoneInfo
 from django.conf import settings
 from django.core.mail import EmailMessage, get_connection
 from django.db import OperationalError, connection
-from django.db.models import F, Q
+from django.db.models import Count, F, Q
 from django.utils import timezone
 from prometheus_client import Counter
 
@@ -38,6 +38,9 @@ for _outcome in (Mail.State.SENT, Mail.State.WAITING, Mail.State.FAILED, Mail.St
 
 #: Between two tries to keep what the mail server answered, while the database is away: seconds.
 _KEEPING_WAITS = (0.2, 1.0, 3.0, 10.0, 0.0)
+
+#: Of one kind a person gets so many mails at once within this time; what comes then waits for the hourly digest.
+STORM_MAILS, STORM = 5, timedelta(minutes=10)
 
 # --- Planning: in the transaction that notifies -----------------------------------------------------------------------
 
@@ -71,6 +74,17 @@ def plan(paces: Mapping[UUID, Pace], source: UUID, waits_for_quiet: Callable[[Ha
             else:
                 since[person] = max(mail.window, now)  # it is on its way already: the next one
     return found
+
+
+def calmed(paces: Mapping[UUID, Pace], kind: str) -> dict[UUID, Pace]:
+    """The same, but hourly for whoever wants it at once and just got STORM_MAILS mails of this kind."""
+    at_once = [person for person, pace in paces.items() if pace == Pace.NOW]
+    if not at_once:
+        return dict(paces)
+    lately = Mail.objects.filter(user__in=at_once, window__gt=timezone.now() - STORM, key__startswith="event:")
+    counted = lately.filter(notifications__kind=kind).values("user").annotate(mails=Count("pk"))
+    stormed = counted.filter(mails__gte=STORM_MAILS).values_list("user", flat=True)
+    return {**paces, **dict.fromkeys(stormed, Pace.HOURLY)}
 
 
 def _slot(pace: Pace, now: datetime, source: UUID, habits: Habits, waits_for_quiet: bool) -> Slot:

@@ -97,6 +97,7 @@ class Mail(models.Model):
         ]
         indexes = [
             models.Index(fields=["due_at"], name="mails_to_send", condition=Q(state__in=["waiting", "sending"])),
+            models.Index(fields=["user", "window"], name="mails_of_a_person"),
             models.Index(fields=["ended_at"], name="mails_ended", condition=Q(ended_at__isnull=False)),
         ]
 

@@ -160,6 +160,28 @@ def test_the_hourly_digests_of_a_quiet_night_are_one(bob, tell, at):
     assert Mail.objects.get().window == datetime(2026, 11, 25, 7, tzinfo=UTC)
 
 
+def test_in_a_storm_what_follows_the_first_mails_of_a_kind_is_one_at_the_end_of_the_hour(bob, alice, tell, at):
+    at(NOON)
+    for number in range(mails.STORM_MAILS):
+        tell(bob, f"web #{number} failed", kind=KIND)
+    tell(bob, "db #1 failed", kind=KIND)
+    tell(bob, "db #2 failed", kind=KIND)
+    tell(bob, "The invoice", kind="invoice_created")
+    tell(bob, "The fire", kind=KIND, is_urgent=True)
+    tell(bob, "The page", kind=KIND, ways=frozenset({Way.EMAIL}))
+    tell(alice, "web #1 failed", kind=KIND)
+    assert mails.send_due(10) == mails.STORM_MAILS + 4
+    at(NOON + mails.STORM)
+    tell(bob, "web #9 failed", kind=KIND)
+    assert mails.send_due(10) == 1
+    at(NOON.replace(hour=13, minute=0))
+    assert mails.send_due(10) == 1
+    body = django_mail.outbox[-1].body
+    assert "db #1 failed" in body
+    assert "db #2 failed" in body
+    assert "web" not in body
+
+
 @pytest.mark.parametrize("people", [1, 20])
 def test_mailing_many_costs_few_more_queries_than_mailing_one(acme, people, django_assert_max_num_queries):
     members = [make_person(f"P{n}", f"p{n}@acme.example").user for n in range(people)]
