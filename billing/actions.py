@@ -35,6 +35,7 @@ from billing.models import (
     UsageRecord,
 )
 from billing.prices import rounded
+from billing.schedules import each
 from billing.signals import subscription_changed, threshold_changed, usage_changed
 from events.actors import HasActor
 from tenants import idempotency
@@ -213,8 +214,7 @@ def subscribe_everybody() -> None:
     """For tenants that were there before billing was, and whatever a handler may have missed."""
     with scopes_disabled():
         tenants = list(Tenant.objects.filter(subscription=None))
-    for tenant in tenants:
-        ensure_subscribed(tenant)
+    each(tenants, ensure_subscribed)
 
 
 def _check_offer(plan: Plan, known: Subscription | None) -> None:
@@ -347,15 +347,17 @@ def _begin_next(subscription: Subscription, last: Period) -> Period:
 
 @scopes_disabled()
 def begin_what_is_due() -> int:
-    """Begin the periods whose time has come, for the tenants of which nobody has used anything since."""
+    """Begin the periods whose time has come, for the tenants of which nobody has used anything since. Of how many."""
     now = timezone.now()
     over = Period.objects.filter(closed_at=None, ends_at__lte=now, tenant__subscription__ended_at=None)
     followed = Period.objects.filter(tenant=OuterRef("tenant"), starts_at__gte=OuterRef("ends_at"))
     tenants = Tenant.objects.filter(pk__in=over.filter(~Exists(followed)).values("tenant"))
-    for tenant in tenants:
-        with suppress(NoSubscription), billing_of(tenant) as subscription:
-            current_period(subscription, now)
-    return len(tenants)
+    return each(tenants, _begin_current)
+
+
+def _begin_current(tenant: Tenant) -> None:
+    with suppress(NoSubscription), billing_of(tenant) as subscription:
+        current_period(subscription, timezone.now())
 
 
 # --- Usage ------------------------------------------------------------------------------------------------------------

@@ -11,7 +11,8 @@ from django.utils import timezone
 from django_scopes import scopes_disabled
 
 from billing.models import Invoice, Kind, Payment, PaymentStatus, Status
-from billing.payments import OWED, collect, each, given_up, suspend_if_unpaid
+from billing.payments import OWED, collect, given_up, suspend_if_unpaid
+from billing.schedules import each
 from tenants.models import Tenant
 
 

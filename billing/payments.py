@@ -8,17 +8,16 @@ Everything of one tenant happens under the locks of its row and of its subscript
 """
 
 import logging
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Model, Q, Sum
+from django.db.models import Q, Sum
 from django.urls import reverse
 from django.utils import timezone
 from django_scopes import scope, scopes_disabled
@@ -42,12 +41,11 @@ from billing.models import (
     Subscription,
 )
 from billing.money import shown
+from billing.schedules import each
 from billing.signals import invoice_changed
 from events.actors import HasActor
 from tenants import actions as tenants
 from tenants.models import Tenant
-
-R = TypeVar("R", bound=Model)
 
 logger = logging.getLogger("billing.payments")
 
@@ -589,24 +587,6 @@ def ask_again(now: datetime | None = None) -> int:
     refunds = Refund.objects.filter(status=RefundStatus.PENDING, ask_at__lte=now).order_by("ask_at")
     asked = each(payments.select_related("invoice__tenant"), ask)
     return asked + each(refunds.select_related("payment__invoice__tenant"), ask_to_give_back)
-
-
-def each(rows: Iterable[R], do: Callable[[R], object]) -> int:
-    """Do it to every row, each by itself: what goes wrong with one is logged, and the others go on.
-
-    Gateways may be slow, and whoever runs the schedule has other work: what is left after ASKING_AT_MOST_SECONDS waits
-    for the next run. Returns how many went well.
-    """
-    went_well, until = 0, time.monotonic() + settings.ASKING_AT_MOST_SECONDS
-    for row in rows:
-        if time.monotonic() > until:
-            break
-        try:
-            do(row)
-            went_well += 1
-        except Exception:
-            logger.exception("Not done: %s of %s %s.", do.__name__, type(row).__name__, row.pk)
-    return went_well
 
 
 def _not_now(asked: Payment | Refund, problem: Unavailable) -> None:

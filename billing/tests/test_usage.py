@@ -118,6 +118,23 @@ def test_a_new_month_begins_at_nothing_and_everybody_is_told(acme, subscription,
     assert told(acme)[-1]["usage"] == 1, "of the month before nothing is said any more"
 
 
+def test_a_tenant_whose_month_cannot_begin_holds_no_other_back(acme, globex, plan, subscription, monkeypatch, caplog):
+    actions.subscribe(globex, plan, DECEMBER - timedelta(days=5))
+    monkeypatch.setattr(timezone, "now", lambda: DECEMBER + timedelta(minutes=1))
+    begin = actions.current_period
+
+    def fails_for_acme(of, now):
+        if of.pk == acme.pk:
+            raise RuntimeError("Something is wrong with acme")
+        return begin(of, now)
+
+    monkeypatch.setattr(actions, "current_period", fails_for_acme)
+    assert actions.begin_what_is_due() == 1
+    assert "Something is wrong with acme" in caplog.text
+    monkeypatch.setattr(actions, "current_period", begin)
+    assert actions.begin_what_is_due() == 1
+
+
 def test_who_has_cancelled_can_begin_again_and_keeps_what_was_used_before(acme, subscription, monkeypatch):
     actions.cancel(acme)
     monkeypatch.setattr(timezone, "now", lambda: DECEMBER + timedelta(days=9))
