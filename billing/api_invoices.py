@@ -30,7 +30,7 @@ from billing.gateways import BadCallback, Unavailable, UnknownGateway
 from billing.models import Invoice, InvoiceLine, Kind, Payment, PaymentMethod, PaymentStatus, Status
 from billing.money import exact_minor
 from billing.reading import InvoiceDetail, InvoiceRead, PaymentRead, ProjectedInvoice, Read, RecordRead
-from tenants import rates
+from tenants import idempotency, rates
 from tenants.access import ApiKeyAuthentication, Rule, TenantAPIView, api_not_found, principal_of
 from tenants.api import Conflict, NewestById, NewestFirst, Strict, valid
 from tenants.etags import with_etag
@@ -302,15 +302,28 @@ class StaffInvoiceView(APIView):
 
 
 class RefundView(StaffInvoiceView):
-    @extend_schema(request=RefundBody, responses={200: RefundRead, 202: RefundRead, 409: NOT_REFUNDABLE})
+    @extend_schema(
+        parameters=[
+            OpenApiParameter(
+                idempotency.HEADER,
+                str,
+                OpenApiParameter.HEADER,
+                description="The same key again answers with the same refund, and gives nothing more back.",
+            )
+        ],
+        request=RefundBody,
+        responses={200: RefundRead, 202: RefundRead, 409: NOT_REFUNDABLE},
+    )
     def post(self, request: Request, invoice_id: UUID) -> Response:
         """Give back what was paid, or a part of it; a credit note says so. For platform admins.
 
-        Asking again while the first is under way is the same refund. 202: the gateway has not decided yet.
+        Asking again while the first is under way is the same refund. Give an Idempotency-Key, so that it is the same
+        afterwards, too. 202: the gateway has not decided yet.
         """
+        key = idempotency.key_of(request)
         body, invoice = valid(RefundBody(data=request.data)), self.invoice(invoice_id)
         minor = _minor(body["amount"], invoice.currency) if "amount" in body else None
-        refund = payments.refund(invoice, body["reason"], request.user, minor)  # type: ignore[arg-type]
+        refund = payments.refund(invoice, body["reason"], request.user, minor, key=key)  # type: ignore[arg-type]
         found = RefundRead(
             id=refund.pk,
             status=refund.status,

@@ -555,6 +555,7 @@ class Refund(Asked):
     status = models.CharField(max_length=10, choices=RefundStatus.choices, default=RefundStatus.PENDING)
     is_surplus = models.BooleanField(default=False, help_text="The invoice was not owed any more when it was paid.")
     purpose = models.CharField(max_length=300, help_text="Why, in words for people.")
+    key = models.CharField(max_length=255, blank=True, help_text="The Idempotency-Key of who asked for it.")
     credit_note = models.ForeignKey(Invoice, on_delete=models.RESTRICT, null=True, blank=True, related_name="+")
 
     objects: ClassVar[TenantManager[Refund]] = TenantManager()
@@ -566,6 +567,7 @@ class Refund(Asked):
                 fields=["payment"], condition=Q(status=RefundStatus.PENDING), name="one_refund_at_a_time"
             ),
             models.CheckConstraint(condition=Q(amount_minor__gt=0), name="a_refund_gives_something_back"),
+            models.UniqueConstraint(fields=["payment", "key"], condition=~Q(key=""), name="a_refund_is_asked_for_once"),
         ]
         indexes = [models.Index(fields=["ask_at"], condition=Q(status=RefundStatus.PENDING), name="refunds_to_ask_for")]
 

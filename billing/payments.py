@@ -45,6 +45,7 @@ from billing.schedules import each
 from billing.signals import invoice_changed
 from events.actors import HasActor
 from tenants import actions as tenants
+from tenants import idempotency
 from tenants.models import Tenant
 
 logger = logging.getLogger("billing.payments")
@@ -79,6 +80,12 @@ class NoGateway(Refused):
 
 class NotRefundable(Refused):
     code = "not_refundable"
+
+
+class KeyInUse(Refused):
+    """The Idempotency-Key was used before, for another sum."""
+
+    code = idempotency.CONFLICT
 
 
 class StaleInvoice(Refused):
@@ -320,14 +327,23 @@ def check_voidable(invoice: Invoice) -> None:
 
 
 def refund(
-    invoice: Invoice, purpose: str, by: HasActor, minor: int | None = None, *, seen_left: int | None = None
+    invoice: Invoice,
+    purpose: str,
+    by: HasActor,
+    minor: int | None = None,
+    *,
+    key: str = "",
+    seen_left: int | None = None,
 ) -> Refund:
     """Give back what was paid, or so many minor units of it. A credit note says so once the money has gone.
 
-    Two at the same time are one, if they give back as much. Raises NotRefundable; StaleInvoice if there is not as much
-    left as the caller saw (`seen_left`, in minor units), so that nobody gives the same part back twice.
+    Two at the same time are one, if they give back as much; and two with the same `key`, whenever they come. Raises
+    NotRefundable; KeyInUse; StaleInvoice if there is not as much left as the caller saw (`seen_left`, in minor units),
+    so that nobody gives the same part back twice.
     """
     with transaction.atomic(durable=True), locked(invoice) as it:
+        if known := _known_refund(it.invoice, key, minor):
+            return known
         payment = _refundable(it.invoice)
         found: Refund | None = payment.refunds.filter(status=RefundStatus.PENDING).first()
         if not found and seen_left not in (None, left_of(payment)):
@@ -338,8 +354,19 @@ def refund(
         if not found and not 0 < wanted <= left_of(payment):
             most = shown(left_of(payment), payment.currency)
             raise NotRefundable(f"Nothing was given back: of invoice {it.invoice} there are {most} left.")
-        found = found or _new_refund(payment, wanted, purpose)
+        found = found or _new_refund(payment, wanted, purpose, key=key)
     return ask_to_give_back(found, by)
+
+
+def _known_refund(invoice: Invoice, key: str, minor: int | None) -> Refund | None:
+    """What this key asked for before. Raises KeyInUse."""
+    known: Refund | None = Refund.objects.filter(payment__invoice=invoice, key=key).first() if key else None
+    if known and minor not in (None, known.amount_minor):
+        raise KeyInUse(
+            f"This Idempotency-Key was used to give back {shown(known.amount_minor, known.currency)}. "
+            "Nothing more was given back: use a new key for a new refund."
+        )
+    return known
 
 
 def left_to_refund(invoice: Invoice) -> int:
@@ -373,6 +400,7 @@ def _new_refund(
     *,
     is_surplus: bool = False,
     status: RefundStatus = RefundStatus.PENDING,
+    key: str = "",
 ) -> Refund:
     created: Refund = payment.refunds.create(
         tenant_id=payment.tenant_id,
@@ -381,6 +409,7 @@ def _new_refund(
         purpose=purpose[:REASON_MAX],
         is_surplus=is_surplus,
         status=status,
+        key=key,
         created_at=timezone.now(),
         ask_at=timezone.now(),
     )

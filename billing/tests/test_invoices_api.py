@@ -191,6 +191,19 @@ def test_the_platforms_admin_refunds_and_nobody_else_finds_it(alice, charlie, st
     assert [(note["number"], note["amount"]) for note in found["creditNotes"]] == [("CN-000001", "-8.50")]
 
 
+def test_who_lost_the_answer_asks_again_with_the_same_key_and_gives_back_once(alice, platform_admin, november):
+    alice.api_post(f"{URL}/{november.pk}/pay", tenant="acme")
+    url, header = f"{URL}/{november.pk}/refund", {"Idempotency-Key": "ticket-7"}
+    body = {"reason": "The stack was down", "amount": "8.50"}
+    first, again = (platform_admin.api_post(url, body, **header) for _ in range(2))
+    assert (first.status_code, first.json()) == (again.status_code, again.json())
+    assert error(platform_admin.api_post(url, body | {"amount": "9.00"}, **header))[:2] == (409, "idempotency_conflict")
+    assert platform_admin.api_post(url, body, **{"Idempotency-Key": "\t"}).status_code == 400
+    rest = [platform_admin.api_post(url, {"reason": "All"}, **{"Idempotency-Key": "ticket-8"}) for _ in range(2)]
+    assert [(each.status_code, each.json()["creditNote"]) for each in rest] == [(200, "CN-000002")] * 2
+    assert fresh(november).status == "refunded"
+
+
 def test_the_platforms_admin_gives_an_invoice_up(platform_admin, november):
     answer = platform_admin.api_post(f"{URL}/{november.pk}/void", {"reason": "Issued by mistake"})
     assert (answer.json()["status"], fresh(november).reason) == ("void", "Issued by mistake")
