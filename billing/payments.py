@@ -431,9 +431,11 @@ def ask_to_give_back(refund: Refund, by: HasActor | None = None) -> Refund:
 
 
 def settle_refund(refund: Refund, answer: Answer, by: HasActor | None = None) -> Refund:
-    """Store what became of a refund. What is decided stays so."""
+    """Store what became of a refund. What is decided stays so; that money came back later is only said."""
     with locked(refund.payment.invoice) as it:
         refund = Refund.objects.select_for_update().select_related("payment").get(pk=refund.pk)
+        if refund.status == RefundStatus.DONE and answer.outcome == Outcome.REFUSED:
+            return _came_back(refund, answer.reason)
         if refund.status != RefundStatus.PENDING:
             return refund
         refund.reference = refund.reference or answer.reference
@@ -446,6 +448,15 @@ def settle_refund(refund: Refund, answer: Answer, by: HasActor | None = None) ->
             _ask_later(refund)
         refund.save()
         return refund
+
+
+def _came_back(refund: Refund, why: str) -> Refund:
+    """The tenant is owed it all the same, so its credit note stands: staff give it back another way."""
+    if not refund.reason:
+        refund.reason = f"The money came back: {why}"[:REASON_MAX]
+        refund.save(update_fields=["reason"])
+        logger.error("Refund %s had gone and came back: %s. Give it back another way.", refund.pk, why)
+    return refund
 
 
 def _given_back(it: Locked, refund: Refund, by: HasActor | None) -> None:

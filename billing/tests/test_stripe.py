@@ -296,6 +296,18 @@ def test_a_part_that_was_given_back_at_stripe_has_a_credit_note_and_the_invoice_
     assert [(said["event"], said["kind"]) for said in told(acme)[-1:]] == [("created", "credit_note")]
 
 
+def test_money_that_a_bank_sends_back_later_is_said_on_the_invoice(acme, alice, invoice, paid, caplog):
+    refund = payments.refund(invoice, "Sorry", by=alice.user, minor=1_000)
+    back = {"status": "failed", "failure_reason": "expired_or_canceled_card", "metadata": {"refund": str(refund.pk)}}
+    for _ in range(2):
+        assert tell(given_back(paid, 1_000, refund.reference, **back), "refund.failed") == 200
+    assert len([said for said in caplog.messages if "had gone and came back" in said]) == 1
+    with scope(tenant=acme):
+        known = Refund.objects.select_related("credit_note").get()
+    assert (known.status, known.credit_note.total_minor) == ("done", -1_000)
+    assert "The money came back" in alice.client.get(f"/t/acme/billing/invoices/{invoice.number}/").text
+
+
 def test_all_that_was_given_back_at_stripe_makes_the_invoice_refunded(acme, invoice, paid):
     tell(given_back(paid, 1_000))
     tell(given_back(paid, 11_840, "re_2"))
