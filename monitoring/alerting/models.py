@@ -110,9 +110,16 @@ class EscalationPolicy(models.Model):
         return self.name
 
     def next_at(self, step: int, since: datetime, now: datetime) -> datetime | None:
-        """When step number `step` (from 0) comes, of an alert that has waited `since`; None for none."""
-        if step < len(self.steps):
-            return since + timedelta(seconds=self.steps[step]["after_seconds"])
+        """When step number `step` (from 0) comes, of an alert that has waited `since`; None for none.
+
+        `now` is when the step before it was taken. Later ones are counted from there, not from `since`: were several
+        overdue after an outage, they would be taken at once, and nobody had the time that each is to give.
+        """
+        after = [one["after_seconds"] for one in self.steps]
+        if step == 0 and after:
+            return since + timedelta(seconds=after[0])
+        if step < len(after):
+            return now + timedelta(seconds=after[step] - after[step - 1])
         if self.steps and self.repeat_seconds:
             return now + timedelta(seconds=self.repeat_seconds)
         return None

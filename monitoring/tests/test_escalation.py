@@ -82,11 +82,18 @@ def test_nobody_is_called_about_what_is_over(acme, on_call, clock):
     assert called(acme) == []
 
 
-def test_after_hours_of_standing_still_each_step_is_taken_once_and_no_repeat_is_made_up_for(acme, on_call, clock):
+def test_after_hours_of_standing_still_each_step_comes_once_and_gives_time_to_act(acme, on_call, clock):
     raise_alert(acme, raised())
     clock.move(hours=6)
-    assert [escalate_due() for _ in range(4)] == [1, 1, 0, 0]
+    assert [escalate_due() for _ in range(3)] == [1, 0, 0]
+    wait(clock, minutes=9)
+    assert [step for _, step in called(acme)] == [1]
+    wait(clock, minutes=1)
     assert [step for _, step in called(acme)] == [1, 2]
+    wait(clock, minutes=59)
+    assert len(called(acme)) == 2, "no repeat is made up for"
+    wait(clock, minutes=1)
+    assert [step for _, step in called(acme)] == [1, 2, 3]
 
 
 def test_who_left_is_not_called_and_somebody_always_is(acme, alice, dora, on_call, clock):
