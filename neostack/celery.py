@@ -4,24 +4,31 @@ from typing import Any
 
 from celery import Celery
 from celery.signals import after_task_publish, beat_init, task_failure, worker_init, worker_ready, worker_shutdown
-from kombu.transport import redis as redis_broker
-from kombu.transport import sqlalchemy as database_broker
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "neostack.settings")
-
-# Without Redis messages wait in a database, which is looked at this often. Its option of the same name is of no use:
-# it reaches create_engine(), which refuses it.
-database_broker.Transport.polling_interval = 0.1  # seconds
-
-# Nothing is kept in Redis of a message that was taken, to be given back if the worker dies: each only wakes somebody,
-# and comes again by itself. A worker that lost Redis amid that bookkeeping ended of it: kombu 5.7 keeps channels whose
-# connection it has dropped, and stumbles over their messages.
-redis_broker.Channel.ack_emulation = False
-redis_broker.Channel.do_restore = False
 
 app = Celery("neostack")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+
+
+@worker_init.connect(weak=False)
+def suit_the_broker(**_: Any) -> None:
+    """What kombu has no options for. Here and not above: each brings a library that other processes need not load."""
+    if app.conf.broker_url.startswith("sqla+"):
+        from kombu.transport import sqlalchemy as database_broker
+
+        # Messages wait in a database, which is looked at this often. Its option of the same name is of no use: it
+        # reaches create_engine(), which refuses it.
+        database_broker.Transport.polling_interval = 0.1  # seconds
+    else:
+        from kombu.transport import redis as redis_broker
+
+        # Nothing is kept in Redis of a message that was taken, to be given back if the worker dies: each only wakes
+        # somebody, and comes again by itself. A worker that lost Redis amid that bookkeeping ended of it: kombu 5.7
+        # keeps channels whose connection it has dropped, and stumbles over their messages.
+        redis_broker.Channel.ack_emulation = False
+        redis_broker.Channel.do_restore = False
 
 
 @worker_init.connect(weak=False)
