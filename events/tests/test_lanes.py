@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from events import cursors, numbering, pushing, relay
-from events.channels import Topic, tenant
+from events.channels import ADMIN_EVENTS, Topic, tenant
 from events.cursors import PUSH
 from events.emit import emit
 from events.engine_client import EngineAway
@@ -57,8 +57,10 @@ def expect_all_in_order(engine: EngineStub) -> None:
     assert {name: engine.seqs(name) for name in logged} == logged
 
 
-def test_channels_are_spread_over_all_lanes():
-    assert {lane_of(name) for name in CHANNELS} == set(range(LANES))
+def test_channels_are_spread_over_the_lanes_and_the_platforms_own_has_one_to_itself():
+    many = [tenant(UUID(int=number), Topic.DASHBOARD).name for number in range(1, 100)]
+    assert {lane_of(name) for name in many} == set(range(1, LANES))
+    assert lane_of(ADMIN_EVENTS.name) == 0
 
 
 def test_side_by_side_each_channel_keeps_its_order(engine, small_batches):
