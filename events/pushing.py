@@ -20,6 +20,7 @@ from uuid import UUID
 
 import orjson
 from django.db import connection, transaction
+from django.db.models import Min
 from django.utils import timezone
 
 from events import databases, engine_client, generations, metrics, numbering
@@ -118,6 +119,8 @@ class Pusher:
         self._stuck = StuckChannels(engine_takes_something)
         # Up to here it may have been pushed before: by the one who had the lease, and after each doubt by ourselves.
         self._unsure_to = min(numbering.look().newest, lease.position + AHEAD * BATCH)
+        # Only who holds the lease adds to these, so that whether one is due need not be asked all the time.
+        self._disconnect_at = _next_disconnect()
 
     @property
     def is_done(self) -> bool:
@@ -263,6 +266,20 @@ class Pusher:
             Push.objects.create(first_seq=first, last_seq=last, outcomes=outcomes)
             DeadLetter.objects.bulk_create(letters, ignore_conflicts=True)
             DueDisconnect.objects.bulk_create(disconnects)
+        if disconnects:
+            self._disconnect_at = _next_disconnect()
+
+    def disconnect_again(self) -> None:
+        """End once more the connections whose second disconnect is due. Raises EngineAway, when they stay due."""
+        if self._disconnect_at is None or timezone.now() < self._disconnect_at:
+            return
+        due = list(DueDisconnect.objects.filter(due_at__lte=timezone.now())[:BATCH])
+        commands = [engine_client.disconnect_command(str(disconnect)) for disconnect in due]
+        for disconnect, reply in zip(due, send(commands), strict=True):
+            if "error" in reply:
+                raise EngineAway(f"The engine did not disconnect {disconnect}: {_reason(reply)}")
+        DueDisconnect.objects.filter(pk__in=[disconnect.pk for disconnect in due]).delete()
+        self._disconnect_at = _next_disconnect()
 
 
 def _count(outcomes: Iterable[Outcomes]) -> None:
@@ -270,16 +287,6 @@ def _count(outcomes: Iterable[Outcomes]) -> None:
     found = Counter("accepted" if isinstance(one, int) else one for of_entry in outcomes for one in of_entry.values())
     for outcome, number in found.items():
         metrics.PUBLICATIONS.labels(outcome).inc(number)
-
-
-def disconnect_again() -> None:
-    """End once more the connections whose second disconnect is due. Raises EngineAway, when they stay due."""
-    due = list(DueDisconnect.objects.filter(due_at__lte=timezone.now())[:BATCH])
-    commands = [engine_client.disconnect_command(str(disconnect)) for disconnect in due]
-    for disconnect, reply in zip(due, send(commands), strict=True):
-        if "error" in reply:
-            raise EngineAway(f"The engine did not disconnect {disconnect}: {_reason(reply)}")
-    DueDisconnect.objects.filter(pk__in=[disconnect.pk for disconnect in due]).delete()
 
 
 def send(commands: list[Command]) -> list[Reply]:
@@ -344,6 +351,11 @@ def _items(entry: Numbered, log_id: UUID) -> Iterator[Item]:
         yield Item(entry, channel, engine_client.publish_command(channel, entry.data, entry.seq, log_id))
     for user_id, generation in entry.revokes:
         yield Item(entry, None, engine_client.disconnect_command(f"{user_id}.{generation - 1}"))
+
+
+def _next_disconnect() -> datetime | None:
+    due: datetime | None = DueDisconnect.objects.aggregate(next=Min("due_at"))["next"]
+    return due
 
 
 def _due_disconnects(entries: list[Numbered]) -> list[DueDisconnect]:

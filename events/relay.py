@@ -21,7 +21,6 @@ logger = logging.getLogger("events.relay")
 STANDBY_SECONDS = 0.5
 FIRST_WAIT_SECONDS = 0.1
 LONGEST_WAIT_SECONDS = 5.0
-DISCONNECT_LOOK_SECONDS = 0.1
 #: What is behind a gap in the ids waits so long for the transaction in between. Noting a hole takes longer than that
 #: transaction mostly does, and each later look has to look at it.
 GAP_PATIENCE_SECONDS = 0.005
@@ -39,7 +38,6 @@ class Drain:
         self._gap_since = 0.0
         self._failures = 0
         self._push_not_before = 0.0
-        self._disconnects_not_before = 0.0
 
     @property
     def newest(self) -> int:
@@ -77,18 +75,13 @@ class Drain:
     def _push(self, numbered: pushing.Rows) -> int:
         try:
             pushed = self.pusher.push(numbered) if self.newest > self.lease.position else 0
-            self._disconnect_again()
+            self.pusher.disconnect_again()
         except (EngineAway, GenerationsAway) as error:
             metrics.PUSH_FAILURES.labels("engine" if isinstance(error, EngineAway) else "redis").inc()
             self._back_off(str(error))
             return 0
         self._failures, self.waits_for = 0, ""
         return pushed
-
-    def _disconnect_again(self) -> None:
-        if time.monotonic() >= self._disconnects_not_before:
-            pushing.disconnect_again()
-            self._disconnects_not_before = time.monotonic() + DISCONNECT_LOOK_SECONDS
 
     def _back_off(self, error: str) -> None:
         wait = backoff(self._failures)
