@@ -121,6 +121,11 @@ def _take(wanted: Q, seconds: float) -> Lease | None:
     return Lease(cursor.name, fence, seconds, cursor.position, cursor.attempts)
 
 
+def pass_over(names: Sequence[str], position: int) -> None:
+    """Move those of the cursors that nobody holds to `position`: what is up to there is none of their business."""
+    Cursor.objects.filter(_free(), name__in=names, position__lt=position).update(position=position, updated_at=Now())
+
+
 def ensure(name: str, position: int = 0) -> None:
     """Create the cursor at this position, unless it exists."""
     Cursor.objects.get_or_create(name=name, defaults={"position": position})

@@ -21,6 +21,8 @@ from events.models import Cursor, DeadLetter, Entry, Event, Handled
 logger = logging.getLogger("events.handlers")
 
 Function = Callable[[Event, int], None]
+#: Who is further behind than so many entries looks by itself whether one is of its types.
+GLANCE = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +69,27 @@ def get(name: str) -> Handler:
 
 
 def with_work() -> list[Handler]:
-    """The handlers whose cursor is behind the log and whose next try is not in the future."""
+    """The handlers for which something may wait, and whose next try is not in the future.
+
+    The cursors of those for which nothing came go to the end of the log right here: waking each of them, to find that
+    out by itself, was most of what a worker did.
+    """
     newest = log.newest_seq()
-    waiting = Cursor.objects.filter(Q(position__gte=newest) | Q(next_try_at__gt=Now()))
-    idle = set(waiting.values_list("name", flat=True))
-    return [found for found in all_handlers() if found.cursor not in idle]
+    due = Q(next_try_at=None) | Q(next_try_at__lte=Now())
+    behind = dict(Cursor.objects.filter(due, position__lt=newest).values_list("name", "position"))
+    came = {position: _types_between(position, newest) for position in set(behind.values())}
+    waiting = [found for found in all_handlers() if found.cursor in behind]
+    busy = [found for found in waiting if not came[behind[found.cursor]].isdisjoint(found.types)]
+    cursors.pass_over([found.cursor for found in waiting if found not in busy], newest)
+    return busy
+
+
+def _types_between(position: int, newest: int) -> set[str]:
+    """The types of the entries after `position`; of all there are, where looking would take long."""
+    if newest - position > GLANCE:
+        return {name for found in all_handlers() for name in found.types}
+    entries = Entry.objects.filter(seq__gt=position, seq__lte=newest).order_by()
+    return set(entries.values_list("type", flat=True).distinct())
 
 
 def start_cursors() -> None:
@@ -102,7 +120,7 @@ def _handle_next(handler: Handler, lease: Lease) -> bool:
     """Call the handler for the next event of its types. Returns whether to go on. Raises LeaseLost."""
     lease.renew()
     newest = log.newest_seq()
-    unread = Entry.objects.filter(seq__gt=lease.position, seq__lte=newest, event__type__in=handler.types)
+    unread = Entry.objects.filter(seq__gt=lease.position, seq__lte=newest, type__in=handler.types)
     entry = unread.select_related("event").order_by("seq").first()
     if entry is None:
         if newest > lease.position:

@@ -195,6 +195,32 @@ def test_a_wake_up_numbers_and_wakes_only_those_who_have_work(seen, happen, monk
     assert woken == ["see"]
 
 
+@pytest.mark.parametrize("glance", [0, 1, 100])
+def test_who_has_nothing_to_do_with_what_came_is_not_woken_for_it(seen, happen, acme, monkeypatch, glance):
+    woken = []
+    monkeypatch.setattr(tasks.run_handler, "apply_async", lambda names, expires: woken.extend(names))
+    monkeypatch.setattr(handling, "GLANCE", glance)
+    handler("others", types=["test_taken_away"])(lambda event, seq: None)
+    handling.start_cursors()
+    happen(2)
+    tasks.wake_handlers()
+    is_seen_at_once = glance == 100
+    assert woken == (["see"] if is_seen_at_once else ["others", "see"])
+    assert Cursor.objects.get(name="handler:others").position == (2 if is_seen_at_once else 0)
+
+
+def test_the_cursor_of_who_is_at_work_is_left_alone(seen, happen, acme):
+    lease = cursors.take("handler:see", 60)
+    with transaction.atomic():
+        emit(TakenAway(user_id=acme.id, generation=2))
+    numbering.number()
+    assert handling.with_work() == []
+    assert Cursor.objects.get(name="handler:see").position == 0
+    lease.release()
+    assert handling.with_work() == []
+    assert Cursor.objects.get(name="handler:see").position == 1
+
+
 def test_a_name_belongs_to_one_handler(seen):
     with pytest.raises(TypeError, match="see"):
         handler("see", types=["test_happened"])(lambda event, seq: None)
