@@ -48,7 +48,7 @@ def _call(alert: Alert, now: datetime) -> None:
     people = _people(alert.tenant, step["people"])
     alert.escalation_step += 1
     alert.escalate_at = alert.policy.next_at(alert.escalation_step, alert.waiting_since, now)
-    alert.called, alert.called_at = [str(person) for person in people], now
+    alert.called, alert.called_at = [str(person.pk) for person in people], now
     alert.version += 1
     alert.save()
     alert_escalated.send(Alert, alert=alert, people=people, ways=step["ways"], step=alert.escalation_step)

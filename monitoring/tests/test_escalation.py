@@ -1,17 +1,19 @@
 """While an alert fires and nobody acknowledges it, people are called, step by step, and again."""
 
 from datetime import timedelta
+from importlib import import_module
 
 import pytest
+from django.apps import apps
 from django.core.exceptions import ValidationError
 from django_scopes import scopes_disabled
 
 from conftest import make_person
 from monitoring.alerting.actions import acknowledge, let_time_pass, raise_alert, resolve_alert
 from monitoring.alerting.escalation import escalate_due
-from monitoring.alerting.models import EscalationPolicy
+from monitoring.alerting.models import Alert, EscalationPolicy
 from monitoring.alerting.rules import create_policy, create_rule, delete_policy, update_policy
-from monitoring.tests.conftest import calls, fresh_alert, raised
+from monitoring.tests.conftest import calls, fresh_alert, raised, said_of_alerts
 from tenants.actions import remove_member
 from tenants.models import Membership, Role
 
@@ -72,6 +74,23 @@ def test_acknowledging_ends_it_and_it_begins_anew_when_that_lapses(acme, alice, 
     assert len(called(acme)) == 1
     wait(clock, minutes=5)
     assert called(acme)[1:] == [(["Dora"], 1)]
+
+
+def test_an_alert_has_the_ids_of_those_called_last(acme, alice, dora, on_call, clock):
+    alert = raise_alert(acme, raised())
+    wait(clock, minutes=5)
+    assert fresh_alert(alert).called == [str(dora.user.pk)]
+    acknowledge(alert, alice.user)
+    assert said_of_alerts(acme)[-1]["metadata"]["called"] == [str(dora.user.pk)]
+
+
+def test_names_that_were_stored_before_become_the_ids_of_whoever_alone_is_called_so(acme, alice, dora, clock):
+    alert = raise_alert(acme, raised())
+    make_person("Dora", "dora@globex.example")
+    with scopes_disabled():
+        Alert.objects.filter(pk=alert.pk).update(called=["Alice", "Dora", "Gone"], called_at=clock.now)
+        import_module("monitoring.migrations.0005_called_by_id").name_by_id(apps, None)
+    assert fresh_alert(alert).called == [str(alice.user.pk)]
 
 
 def test_nobody_is_called_about_what_is_over(acme, on_call, clock):

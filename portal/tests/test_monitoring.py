@@ -9,11 +9,14 @@ import pytest
 from django.utils import timezone
 from django_scopes import scopes_disabled
 
+from accounts.models import User
 from monitoring.actions import Measured, record
 from monitoring.alerting import actions, rules, silences
 from monitoring.alerting.actions import Raised
+from monitoring.alerting.escalation import escalate_due
 from monitoring.alerting.models import Alert, AlertRule, Silence, Source, State
 from portal.alerts import standing, verdict
+from tenants.models import Membership
 
 pytestmark = pytest.mark.django_db
 PAGE = "/t/acme/monitoring/"
@@ -23,6 +26,16 @@ WORDS = json.loads((Path(__file__).parent / "alerts.json").read_text())
 def raised(tenant, key: str = "disk", severity: str = "error", name: str = "Disk is full") -> Alert:
     said = Raised(Source.API, key, name, severity, "97 % of /data", started_at=timezone.now(), labels={"host": key})
     return actions.raise_alert(tenant, said)
+
+
+def called_about(alert: Alert) -> Alert:
+    """Its tenant's admins are called at once."""
+    steps = [{"after_seconds": 0, "people": [], "ways": ["in_app"]}]
+    rules.create_policy(alert.tenant, None, name="At once", steps=steps, is_default=True)
+    actions.resolve_alert(alert.tenant, alert.key)
+    again = raised(alert.tenant, key=alert.key)
+    assert escalate_due() == 1
+    return again
 
 
 def query_of(redirect, name: str) -> str:
@@ -243,16 +256,22 @@ def test_a_tenants_alert_is_not_the_platforms_to_acknowledge(acme, platform_admi
 
 
 def test_ada_sees_who_is_called_and_whose_samples_have_stopped(acme, alice, platform_admin):
-    alert = raised(acme)
+    alert = called_about(raised(acme))
     record(acme, [Measured("load_1m", 1.0, timezone.now() - timedelta(minutes=5))])
-    with scopes_disabled():
-        Alert.objects.filter(pk=alert.pk).update(
-            called=[str(alice.user.pk)], called_at=timezone.now(), escalation_step=1
-        )
     page = text(platform_admin.get("/ops/monitoring/"))
     assert "samples of 1 have stopped" in page
     calls = page[page.index('id="calls"') :]
     assert "Alice" in calls[: calls.index("</section>")]
+    assert "<dt>Called</dt><dd>Alice," in text(alice.get(f"{PAGE}alerts/{alert.pk}/"))
+
+
+def test_who_was_called_and_is_nobody_any_more_is_somebody(acme, alice, platform_admin):
+    called_about(raised(acme))
+    Membership.objects.with_scopes_disabled().filter(user=alice.user).delete()
+    User.objects.filter(pk=alice.user.pk).delete()
+    page = text(platform_admin.get("/ops/monitoring/"))
+    calls = page[page.index('id="calls"') :]
+    assert "somebody" in calls[: calls.index("</section>")]
 
 
 def test_the_platforms_own_silence_is_ended_by_the_platforms_admins_alone(acme, alice, platform_admin):
