@@ -23,7 +23,7 @@ from tenants.models import Role, Tenant
 
 OVER_SHOWN = 8
 #: At these the page reads its lists anew: few people have it open, and they change seldom.
-REREAD_TYPES = "alert alert_rule_updated silence_updated"
+REREAD_TYPES = "alert alert_escalated alert_rule_updated silence_updated"
 NO_ID = UUID(int=0)
 
 

@@ -10,6 +10,7 @@ from django.utils import timezone
 from django_scopes import scopes_disabled
 
 from accounts.models import User
+from events.models import Event
 from monitoring.actions import Measured, record
 from monitoring.alerting import actions, rules, silences
 from monitoring.alerting.actions import Raised
@@ -263,6 +264,25 @@ def test_ada_sees_who_is_called_and_whose_samples_have_stopped(acme, alice, plat
     calls = page[page.index('id="calls"') :]
     assert "Alice" in calls[: calls.index("</section>")]
     assert "<dt>Called</dt><dd>Alice," in text(alice.get(f"{PAGE}alerts/{alert.pk}/"))
+
+
+def test_after_a_call_the_page_reads_anew_who_was_called_and_its_forms_are_about_what_is_now(acme, alice):
+    alert = raised(acme)
+    before = text(alice.get(f"{PAGE}alerts/{alert.pk}/"))
+    assert 'data-module="alerts" data-rereads="alert_escalated"' in before
+    assert "alert_escalated" in text(alice.get(PAGE)).split('data-rereads="')[1].split('"')[0]
+    steps = [{"after_seconds": 0, "people": [], "ways": ["in_app"]}]
+    with scopes_disabled():
+        Alert.objects.update(policy=rules.create_policy(acme, None, name="At once", steps=steps))
+        Alert.objects.update(escalate_at=timezone.now())
+    escalate_due()
+    with scopes_disabled():
+        told = Event.objects.get(type="alert_escalated").payload
+    assert (told["alertId"], told["version"]) == (str(alert.pk), alert.version + 1), "what the page's script waits for"
+    stale = {"version": alert.version, "seen_state": "firing"}
+    assert alice.post(f"{PAGE}alerts/{alert.pk}/acknowledge/", stale).status_code == 409
+    now = stale | {"version": told["version"]}
+    assert alice.post(f"{PAGE}alerts/{alert.pk}/acknowledge/", now).status_code == 302
 
 
 def test_who_was_called_and_is_nobody_any_more_is_somebody(acme, alice, platform_admin):
