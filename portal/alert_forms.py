@@ -46,7 +46,7 @@ class RuleForm(forms.Form):
     aggregate = forms.ChoiceField(choices=Aggregate.choices, label="Of the window, the")
     comparison = forms.ChoiceField(choices=Comparison.choices, label="Is")
     threshold = forms.FloatField(
-        required=False, help_text="In the series’ unit; of a rate of change, that unit a minute."
+        required=False, help_text="In the series’ unit, of a counter a second; of a rate of change, that a minute."
     )
     recovery = forms.FloatField(
         required=False, label="Over when back at", help_text="Empty: at the threshold. Further away, it flaps less."

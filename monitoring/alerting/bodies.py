@@ -68,7 +68,8 @@ RULE = {
 
 
 class RuleBody(Wire):
-    """What a rule looks for. `threshold` in the metric's unit, of a change that unit a minute; an absence has none."""
+    """What a rule looks for. `threshold` in the metric's unit, of a counter that unit a second, of a change that a
+    minute; an absence has none."""
 
     model_config = example(**RULE)
 

@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 
 from django_scopes import scopes_disabled
 
-from monitoring.alerting.conditions import Course, Kind, Minute, advance, minute_of, moment_of
-from monitoring.alerting.evaluation import message_of, unit_of
+from monitoring.alerting.conditions import LOOK_BACK, Course, History, Kind, Minute, advance, minute_of, moment_of
+from monitoring.alerting.evaluation import COLUMNS, message_of, unit_of
 from monitoring.alerting.models import AlertRule
 from monitoring.models import MinuteRollup, PlatformMinute
 
@@ -66,14 +66,15 @@ def try_out(rule: AlertRule, now: datetime, span: timedelta = SPAN) -> Trial:
 
 def _run(rule: AlertRule, minutes: Sequence[Minute], trial: Trial) -> None:
     condition, pace, course = rule.condition, rule.pace, Course()
-    numbers = [minute.number for minute in minutes]
+    numbers, history = [minute.number for minute in minutes], History.of(minutes)
     for number in range(minute_of(trial.since) + 1, minute_of(trial.until) + 1):
         at = min(moment_of(number + 1), trial.until)  # the end of the minute, when all of it is known
-        known = bisect_left(numbers, number + 1)
         if condition.kind == Kind.ABSENCE:
+            known = bisect_left(numbers, number + 1)
             value = (at - moment_of(numbers[known - 1] + 1)).total_seconds() if known else None
         else:
-            value = condition.value(minutes[bisect_left(numbers, number - condition.minutes) : known])
+            look = minute_of(at) if history.is_counter else number  # a counter's minute is known when it is over
+            value = condition.value(history.within(condition, look))
         trial.points.append((at, value))
         before = course
         course = advance(before, condition.judge(value, before.is_firing), pace, at)
@@ -91,10 +92,10 @@ def _note(rule: AlertRule, trial: Trial, value: float, at: datetime, *, is_new: 
 
 
 def _minutes(rule: AlertRule, trial: Trial) -> list[Minute]:
-    first = minute_of(trial.since) - rule.condition.minutes
+    first = minute_of(trial.since) - rule.condition.minutes - LOOK_BACK
     model = MinuteRollup if rule.tenant_id else PlatformMinute
     owner = {"tenant": rule.tenant_id} if rule.tenant_id else {}
     rows = model._default_manager.filter(
         name=rule.metric, minute__gte=first, minute__lte=minute_of(trial.until), **owner
     ).order_by("minute")
-    return [Minute(*row) for row in rows.values_list("minute", "count", "sum", "min", "max")]
+    return [Minute(*row) for row in rows.values_list(*(COLUMNS if rule.tenant_id else COLUMNS[:-1]))]
