@@ -132,6 +132,24 @@ def test_alice_silences_says_why_and_undoes_it(acme, alice):
     assert fresh(alert).state == State.FIRING
 
 
+def test_who_silences_what_has_changed_or_is_over_gets_the_difference(acme, alice):
+    alert = raised(acme)
+    page = text(alice.get(f"{PAGE}alerts/{alert.pk}/"))
+    form = page[page.index('id="silence"') :]
+    assert f'name="version" value="{alert.version}"' in form
+    assert "data-live-lock" in form
+    seen = {"version": alert.version, "seen_state": "firing", "reason": "Being moved", "lasts_hours": "4"}
+    actions.acknowledge(alert, alice.user)
+    answer = alice.post(f"{PAGE}alerts/{alert.pk}/silence/", seen)
+    assert answer.status_code == 409
+    assert "Acknowledged" in answer.content.decode()
+    actions.resolve_alert(acme, alert.key)
+    over = seen | {"version": fresh(alert).version}
+    assert alice.post(f"{PAGE}alerts/{alert.pk}/silence/", over).status_code == 409
+    with scopes_disabled():
+        assert not Silence.objects.exists()
+
+
 def test_a_silence_can_be_ended(acme, alice):
     alert = raised(acme)
     silence = silences.silence_alert(alert, "Being moved", timezone.now() + timedelta(hours=1), alice.user)
