@@ -75,7 +75,7 @@ class Condition:
     threshold  the average, least or greatest of the last `window`, in the metric's unit
     change     how much a minute's average rose (below zero: fell) from the first to the last minute with samples in the
                window, divided by the minutes between: the metric's unit a minute
-    absence    the seconds since the newest sample
+    absence    the seconds since the newest sample or, where that is later, since the rule has been watching
 
     Of a counter the first two look at how much it rises a second: see `History`.
     """

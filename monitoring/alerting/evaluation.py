@@ -204,7 +204,10 @@ class Facts:
         """What the rule compares at this moment. None: there is nothing to compare."""
         series = (rule.tenant_id, rule.metric)
         if rule.kind == Kind.ABSENCE:
-            return max(0.0, (at - self.newest.get(series, rule.watched_since)).total_seconds())
+            newest = self.newest.get(series, rule.watched_since)
+            if rule.pk not in self.alerts:  # what fires goes on until a sample comes
+                newest = max(newest, rule.watched_since)
+            return max(0.0, (at - newest).total_seconds())
         condition, history = rule.condition, self.histories.get(series)
         return condition.value(history.within(condition, minute_of(at))) if history else None
 
