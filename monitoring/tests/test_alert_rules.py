@@ -21,6 +21,7 @@ from tenants.actions import resume, suspend
 
 pytestmark = pytest.mark.django_db
 BUSY = {"name": "CPU is busy", "metric": "cpu_percent", "threshold": 90.0, "window_seconds": 60, "severity": "error"}
+SILENT = {"name": "Silent", "metric": "cpu_percent", "kind": "absence", "window_seconds": 600}
 
 
 def look(clock, *values: float | None, tenant=None) -> None:
@@ -232,6 +233,24 @@ def test_tenants_have_rules_of_their_own_and_a_suspended_one_rests(acme, globex,
     assert (states_said(acme), states_said(globex)) == (["firing"], [])
 
 
+def test_after_a_suspension_an_absence_waits_as_long_as_ever(acme, alice, clock):
+    create_rule(acme, alice.user, **SILENT | {"window_seconds": 180, "for_seconds": 60})
+    record(acme, [measured("cpu_percent", 1.0)])
+    clock.move(minutes=4)
+    evaluate_all()
+    suspend(acme, by=None)
+    clock.move(hours=2)
+    resume(acme, by=None)
+    look(clock, None, None, None, None, None, tenant=acme)
+    assert states_said(acme) == []
+    look(clock, None, tenant=acme)
+    assert states_said(acme) == ["firing"]
+    suspend(acme, by=None)
+    resume(acme, by=None)
+    evaluate_all()
+    assert states_said(acme) == ["firing"], "what fired goes on"
+
+
 def test_several_windows_on_metrics_of_the_same_names_do_not_mix(acme, globex, clock):
     """Globex looks at its CPU for longer: acme's minutes are not counted twice for that."""
     change = {"kind": "change", "threshold": 1.0}
@@ -332,6 +351,30 @@ def test_a_trial_says_when_there_is_too_little_to_tell(acme, clock):
     trial = try_out(rule, clock.now)
     assert trial.summary == "It would have fired once in the last day. There is less than an hour of samples."
     assert trial.firings[0].until is None
+
+
+@pytest.mark.parametrize("days", [None, 2])
+def test_a_trial_of_an_absence_says_that_it_fires_where_nothing_came_all_day(acme, alice, clock, days):
+    """No sample ever, or none since two days ago."""
+    if days:
+        record(acme, [measured("cpu_percent", 1.0)])
+        clock.move(days=days)
+    trial = try_out(rules.checked_rule(acme, SILENT), clock.now)
+    assert (trial.summary, trial.has_enough) == ("It would have fired once in the last day.", True)
+    assert trial.firings[0].until is None
+    create_rule(acme, alice.user, **SILENT)
+    clock.move(minutes=11)
+    evaluate_all()
+    assert states_said(acme) == ["firing"]
+
+
+def test_a_trial_of_an_absence_goes_on_from_what_came_before_the_day(acme, clock):
+    record(acme, [measured("cpu_percent", 1.0)])
+    clock.move(hours=30)
+    record(acme, [measured("cpu_percent", 1.0)])
+    clock.move(hours=1)
+    trial = try_out(rules.checked_rule(acme, SILENT), clock.now)
+    assert [bool(one.until) for one in trial.firings] == [True, False], "until the sample, and again"
 
 
 def test_a_trial_of_an_absence(acme, clock):
