@@ -6,7 +6,7 @@ the tenant's row before that.
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -18,13 +18,15 @@ from django.utils import timezone
 from django_scopes import scope, scopes_disabled
 
 from accounts.actions import Refused
+from monitoring import counters
+from monitoring.counters import Risen
 from monitoring.models import (
     COUNT_INTERVAL,
     COUNTER,
     EMIT_INTERVAL,
-    GAUGE,
     ROLLUPS,
     LatestMetrics,
+    Measured,
     MinuteRollup,
     PlatformMinute,
     Rollup,
@@ -34,21 +36,6 @@ from monitoring.signals import metrics_due, samples_counted
 from tenants.models import Tenant
 
 PRUNE_CHUNK = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """A value as it was measured; `at` knows its zone, `value` is finite, `name` is that of the series."""
-
-    name: str
-    value: float
-    at: datetime
-    unit: str = ""
-    kind: str = GAUGE
-
-    @property
-    def identity(self) -> tuple[str, datetime, float]:
-        return (self.name, self.at, self.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +69,10 @@ def record(tenant: Tenant, samples: Sequence[Measured]) -> Recorded:
         latest = _locked(tenant)
         _check_series(latest, samples)
         new = _not_stored(tenant, samples)
-        _store(tenant, new)
+        risen = counters.risen(latest, new)
+        _store(tenant, new, risen)
         for rollup in ROLLUPS:
-            _roll_up(rollup, tenant, new)
+            _roll_up(rollup, tenant, new, risen)
         latest.uncounted += len(new)
         if _keep_newest(latest, new):
             _say_now_or_later(latest)
@@ -137,40 +125,64 @@ def _not_stored(tenant: Tenant, samples: Sequence[Measured]) -> Collection[Measu
     return wanted.values()
 
 
-def _store(tenant: Tenant, samples: Iterable[Measured]) -> None:
+def _store(tenant: Tenant, samples: Iterable[Measured], risen: Risen) -> None:
     Sample.objects.bulk_create(
-        [Sample(tenant=tenant, name=one.name, at=one.at, value=one.value, unit=one.unit) for one in samples]
+        [
+            Sample(
+                tenant=tenant,
+                name=one.name,
+                at=one.at,
+                value=one.value,
+                unit=one.unit,
+                increase=risen.amounts.get(one.identity),
+            )
+            for one in samples
+        ]
     )
+    if risen.later:
+        Sample.objects.bulk_update([row for row, _ in risen.later], ["increase"], batch_size=PRUNE_CHUNK)
 
 
-def _roll_up(model: type[Rollup], tenant: Tenant, samples: Iterable[Measured]) -> None:
+@dataclass(slots=True)
+class _Added:
+    """What one period of one series gets: values of new samples, and how much its counter rose more."""
+
+    values: list[float] = field(default_factory=list)
+    increase: float | None = None
+
+
+def _roll_up(model: type[Rollup], tenant: Tenant, samples: Iterable[Measured], risen: Risen) -> None:
     """Add samples, none of which was counted before, to the roll-ups of their periods."""
-    values: dict[tuple[str, int], list[float]] = defaultdict(list)
+    added: dict[tuple[str, int], _Added] = defaultdict(_Added)
     for sample in samples:
-        values[sample.name, model.period_of(sample.at)].append(sample.value)
-    wanted = {"name__in": {name for name, _ in values}, f"{model.PERIOD}__in": {period for _, period in values}}
+        added[sample.name, model.period_of(sample.at)].values.append(sample.value)
+    for name, at, amount in risen.changes():
+        one = added[name, model.period_of(at)]
+        one.increase = amount + (one.increase or 0.0)
+    wanted = {"name__in": {name for name, _ in added}, f"{model.PERIOD}__in": {period for _, period in added}}
     known = model._default_manager.filter(tenant=tenant, **wanted)
     rollups = {(rollup.name, rollup.period): rollup for rollup in known}
-    changed = [_with(rollups.get(key), model, tenant, *key, found) for key, found in values.items()]
+    changed = [_with(rollups.get(key), model, tenant, key, found) for key, found in added.items()]
     model._default_manager.bulk_create(
         changed,
         update_conflicts=True,
         unique_fields=["tenant", "name", model.PERIOD],
-        update_fields=["count", "sum", "min", "max"],
+        update_fields=["count", "sum", "min", "max", "increase"],
     )
 
 
-def _with(
-    known: Rollup | None, model: type[Rollup], tenant: Tenant, name: str, period: int, values: list[float]
-) -> Rollup:
-    both = [*values, known.min, known.max] if known else values
+def _with(known: Rollup | None, model: type[Rollup], tenant: Tenant, key: tuple[str, int], added: _Added) -> Rollup:
+    both = [*added.values, known.min, known.max] if known else added.values
+    increases = [one.increase for one in (known, added) if one and one.increase is not None]
+    name, period = key
     return model(
         tenant=tenant,
         name=name,
-        count=len(values) + (known.count if known else 0),
-        sum=sum(values) + (known.sum if known else 0.0),
+        count=len(added.values) + (known.count if known else 0),
+        sum=sum(added.values) + (known.sum if known else 0.0),
         min=min(both),
         max=max(both),
+        increase=sum(increases) if increases else None,
         **{model.PERIOD: period},
     )
 

@@ -1,4 +1,4 @@
-"""What this app does on the demo's creation."""
+"""What this app does when a tenant is back, and on the demo's creation."""
 
 import os
 from functools import partial
@@ -9,12 +9,20 @@ from django.conf import settings
 from django.db import transaction
 from django.dispatch import receiver
 
+from monitoring.alerting.rules import watch_anew
 from tenants.actions import create_api_key, revoke_api_key
-from tenants.models import ApiKey
-from tenants.signals import demo_created
+from tenants.events import Change
+from tenants.models import ApiKey, Tenant
+from tenants.signals import demo_created, tenant_changed
 
 DEMO_AGENT = "Agent on this machine"
 DEMO_TENANT = "acme"
+
+
+@receiver(tenant_changed)
+def miss_nothing_of_its_suspension(tenant: Tenant, change: Change, **_: object) -> None:
+    if change == Change.RESUMED:
+        watch_anew(tenant)
 
 
 @receiver(demo_created)

@@ -1,6 +1,7 @@
 """Metrics: raw samples for a day, roll-ups of minutes and hours for a month, of days for a year; the newest of each."""
 
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
@@ -29,6 +30,21 @@ COUNT_INTERVAL = timedelta(minutes=1)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A value as it was measured; `at` knows its zone, `value` is finite, `name` is that of the series."""
+
+    name: str
+    value: float
+    at: datetime
+    unit: str = ""
+    kind: str = GAUGE
+
+    @property
+    def identity(self) -> tuple[str, datetime, float]:
+        return (self.name, self.at, self.value)
+
+
 class Sample(models.Model):
     """One measured value. The same name, moment and value sent again is the same sample, so sending again is safe."""
 
@@ -38,6 +54,7 @@ class Sample(models.Model):
     at = models.DateTimeField(db_index=True, help_text="When it was measured, by the sender's clock.")
     value = models.FloatField()
     unit = models.CharField(max_length=UNIT_LENGTH, blank=True)
+    increase = models.FloatField(null=True, blank=True, help_text="Of a counter: over the sample before.")
 
     objects: ClassVar[TenantManager["Sample"]] = TenantManager()
 
@@ -67,6 +84,7 @@ class Rollup(models.Model):
     sum = models.FloatField()
     min = models.FloatField()
     max = models.FloatField()
+    increase = models.FloatField(null=True, blank=True, help_text="How much a counter rose. See `counters`.")
 
     class Meta:
         abstract = True
@@ -152,7 +170,9 @@ class PlatformMinute(Rollup):
 
     PERIOD, SECONDS = "minute", 60
 
-    tenant = None  # type: ignore[assignment]  # how Django takes a field of an abstract model away
+    # How Django takes a field of an abstract model away. There are no counters among the figures.
+    tenant = None  # type: ignore[assignment]
+    increase = None  # type: ignore[assignment]
     minute = models.PositiveBigIntegerField(db_index=True, help_text="Minutes since 1970 began, UTC.")
 
     objects: ClassVar[models.Manager["PlatformMinute"]] = models.Manager()

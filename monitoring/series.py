@@ -42,15 +42,15 @@ Point = tuple[int, float | None, float | None, float | None]
 class Series:
     """`points` of every name stand at the same moments, `step` seconds apart; the last step may still go on.
 
-    A counter's are how much it rose a second, in `unit`; `peaks` has its greatest value in each step, and in the one
-    before the first: what they were made of.
+    A counter's are how much it rose a second, in `unit`; `rises` has how much it rose in each step, and in the one
+    before the first: what they were made of. It is None where there was no sample.
     """
 
     names: list[str]
     unit: dict[str, str]
     step: int
     points: dict[str, list[Point]]
-    peaks: dict[str, list[float | None]]
+    rises: dict[str, list[float | None]]
 
 
 def recent(tenant: Tenant, names: Sequence[str] | None, span: str) -> Series:
@@ -71,24 +71,25 @@ def series(tenant: Tenant, names: Sequence[str] | None, since: datetime, until: 
         latest = LatestMetrics.objects.filter(pk=tenant.pk).first()
         known = latest.metrics if latest else {}
         wanted = sorted(known) if names is None else list(dict.fromkeys(names))
-        # One step more at the front: a counter's first rise needs what was before it.
+        # One step more at the front: a counter's first rise needs to know that something was before it.
         if step < MinuteRollup.SECONDS:
             found = _of_samples(wanted, first - step, last, step)
         else:
             found = _of_rollups(_longest_within(step), wanted, first - step, last, step)
     grid = range(first, last + step, step)
     counters = [name for name in wanted if known.get(name, {}).get("kind") == COUNTER]
-    peaks = {name: [found[name].get(t, _nothing(t))[3] for t in (first - step, *grid)] for name in counters}
-    points = {name: [found[name].get(t, _nothing(t)) for t in grid] for name in wanted if name not in peaks}
-    rises: dict[str, list[Point]] = {
-        name: [(t, rate, rate, rate) for t, rate in zip(grid, rates(peaks[name], step), strict=True)] for name in peaks
+    rises = {name: [found[name].get(t, _nothing(t))[4] for t in (first - step, *grid)] for name in counters}
+    points: dict[str, list[Point]] = {
+        name: [found[name].get(t, _nothing(t))[:4] for t in grid] for name in wanted if name not in rises
     }
+    for name, risen in rises.items():
+        points[name] = [(t, rate, rate, rate) for t, rate in zip(grid, rates(risen, step), strict=True)]
     return Series(
         names=wanted,
-        unit={name: per_second(unit) if name in peaks else unit for name, unit in _units(known, wanted)},
+        unit={name: per_second(unit) if name in rises else unit for name, unit in _units(known, wanted)},
         step=step,
-        points=points | rises,
-        peaks=peaks,
+        points=points,
+        rises=rises,
     )
 
 
@@ -100,34 +101,36 @@ def per_second(unit: str) -> str:
     return f"{unit}/s"
 
 
-def rates(peaks: Sequence[float | None], step: int) -> list[float | None]:
-    """How fast a counter rose in each step but the first, per second. One that fell has begun anew, at 0.
+def rates(rises: Sequence[float | None], step: int) -> list[float | None]:
+    """How fast a counter rose in each step but the first, per second.
 
     Of the last step, which may still go on, nothing can be said; after a gap the rise is that of the whole gap.
     `static/js/chart.js` says the same: monitoring/tests/rates.json holds the two to each other.
     """
     found: list[float | None] = []
-    before, steps = peaks[0], 1
-    for peak in peaks[1:]:
-        if peak is None:
+    steps = 0 if rises[0] is None else 1  # since the last sample; 0 while none is known
+    for rise in rises[1:]:
+        if rise is None:
             found.append(None)
-            steps += 1
-            continue
-        found.append(None if before is None else (peak - before if peak >= before else peak) / (steps * step))
-        before, steps = peak, 1
+            steps += steps > 0
+        else:
+            found.append(rise / (steps * step) if steps else None)
+            steps = 1
     return [*found[:-1], None]
 
 
-def _nothing(t: int) -> Point:
-    return (t, None, None, None)
+#: A point, and how much a counter rose in it.
+Step = tuple[int, float | None, float | None, float | None, float | None]
+Found = dict[str, dict[int, Step]]
+
+
+def _nothing(t: int) -> Step:
+    return (t, None, None, None, None)
 
 
 def _longest_within(step: int) -> type[Rollup]:
     """The longest roll-up that `step` is made of whole ones of."""
     return next(model for model in (DayRollup, HourRollup, MinuteRollup) if step % model.SECONDS == 0)
-
-
-Found = dict[str, dict[int, Point]]
 
 
 def _of_samples(names: Iterable[str], first: int, last: int, step: int) -> Found:
@@ -136,13 +139,13 @@ def _of_samples(names: Iterable[str], first: int, last: int, step: int) -> Found
     rows = (
         Sample.objects.filter(name__in=names, at__gte=begins, at__lt=ends)
         .values("name", start=TruncMinute("at", tzinfo=UTC), second=ExtractSecond("at") - ExtractSecond("at") % step)
-        .annotate(average=Avg("value"), least=Min("value"), greatest=Max("value"))
-        .values_list("name", "start", "second", "average", "least", "greatest")
+        .annotate(average=Avg("value"), least=Min("value"), greatest=Max("value"), risen=Sum("increase"))
+        .values_list("name", "start", "second", "average", "least", "greatest", "risen")
     )
     found: Found = defaultdict(dict)
-    for name, start, second, *values in rows.order_by():
+    for name, start, second, average, least, greatest, risen in rows.order_by():
         t = int(start.timestamp()) + int(second)
-        found[name][t] = (t, *values)
+        found[name][t] = (t, average, least, greatest, risen or 0.0)
     return found
 
 
@@ -153,11 +156,11 @@ def _of_rollups(model: type[Rollup], names: Iterable[str], first: int, last: int
     rows = (
         model._default_manager.filter(name__in=names, **within)
         .values("name", start=F(model.PERIOD) - F(model.PERIOD) % (step // model.SECONDS))
-        .annotate(total=Sum("sum"), samples=Sum("count"), least=Min("min"), greatest=Max("max"))
-        .values_list("name", "start", "total", "samples", "least", "greatest")
+        .annotate(total=Sum("sum"), samples=Sum("count"), least=Min("min"), greatest=Max("max"), risen=Sum("increase"))
+        .values_list("name", "start", "total", "samples", "least", "greatest", "risen")
     )
     found: Found = defaultdict(dict)
-    for name, start, total, samples, least, greatest in rows.order_by():
+    for name, start, total, samples, least, greatest, risen in rows.order_by():
         t = start * model.SECONDS
-        found[name][t] = (t, total / samples, least, greatest)
+        found[name][t] = (t, total / samples, least, greatest, risen or 0.0)
     return found

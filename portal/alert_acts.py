@@ -20,6 +20,7 @@ from accounts.models import User
 from deployments.rows import number_in
 from monitoring.alerting import actions, silences
 from monitoring.alerting.models import Alert, Silence, State
+from monitoring.alerting.transitions import StaleVersion
 from portal import alerts
 from portal.alert_forms import AcknowledgeForm, SilenceForm
 from portal.changed import Difference, not_done
@@ -121,7 +122,8 @@ def resolve(request: Any, place: Place, alert_id: UUID) -> HttpResponse:
 
 
 def silence(request: Any, place: Place, alert_id: UUID) -> HttpResponse:
-    """Quiet for a while, with a reason that others will read. A form that can't be comes back filled in."""
+    """Quiet for a while, with a reason that others will read. A form that can't be comes back filled in, and is about
+    what the page shows by then."""
     live = request.live.follow()
     found, form = place.found(alert_id), SilenceForm(request.POST)
     if form.is_valid():
@@ -139,7 +141,14 @@ def silence(request: Any, place: Place, alert_id: UUID) -> HttpResponse:
 def _silenced(request: Any, found: Alert, form: SilenceForm) -> Silence:
     given = form.cleaned_data
     until = form.until(timezone.now())
-    return silences.silence_alert(found, given["reason"], until, request.user, ends_on_resolve=given["ends_on_resolve"])
+    return silences.silence_alert(
+        found,
+        given["reason"],
+        until,
+        request.user,
+        ends_on_resolve=given["ends_on_resolve"],
+        expected_version=_seen_version(request),
+    )
 
 
 def end_silence(request: Any, place: Place, silence_id: UUID) -> HttpResponse:
@@ -162,7 +171,7 @@ def _acting(request: Any, place: Place, alert_id: UUID, act: Callable[[Alert], H
 def _refused(request: Any, place: Place, found: Alert, why: Refused) -> HttpResponse:
     """409: it is over, somebody else was quicker, or its source decides."""
     differences: tuple[Difference, ...] = ()
-    if isinstance(why, actions.StaleVersion):
+    if isinstance(why, StaleVersion):
         seen = dict(State.choices).get(request.POST.get("seen_state", ""), "")
         differences = (Difference("State", seen, why.now.get_state_display()),)
     return not_done(request, place.section, str(why), place.alert(found.pk), differences)

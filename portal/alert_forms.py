@@ -33,7 +33,7 @@ class SilenceForm(forms.Form):
 
 
 class RuleForm(forms.Form):
-    """A rule in minutes. What can't be is said by the rule itself, and put at its field."""
+    """A rule in minutes, and parts of them. What can't be is said by the rule itself, and put at its field."""
 
     name = forms.CharField(max_length=100)
     metric = forms.CharField(
@@ -46,19 +46,19 @@ class RuleForm(forms.Form):
     aggregate = forms.ChoiceField(choices=Aggregate.choices, label="Of the window, the")
     comparison = forms.ChoiceField(choices=Comparison.choices, label="Is")
     threshold = forms.FloatField(
-        required=False, help_text="In the series’ unit; of a rate of change, that unit a minute."
+        required=False, help_text="In the series’ unit, of a counter a second; of a rate of change, that a minute."
     )
     recovery = forms.FloatField(
         required=False, label="Over when back at", help_text="Empty: at the threshold. Further away, it flaps less."
     )
-    window = forms.IntegerField(
+    window = forms.FloatField(
         min_value=1,
         max_value=1440,
         initial=5,
         label="Window, minutes",
         help_text="Of an absence: how long nothing came.",
     )
-    lasting = forms.IntegerField(
+    lasting = forms.FloatField(
         min_value=0, max_value=1440, initial=0, label="For, minutes", help_text="It has to be so for this long first."
     )
     severity = forms.ChoiceField(choices=Severity.choices, initial=Severity.WARNING)
@@ -79,8 +79,8 @@ class RuleForm(forms.Form):
     def values(self) -> dict[str, Any]:
         """As `monitoring.alerting.rules` takes them."""
         given = dict(self.cleaned_data)
-        given["window_seconds"] = given.pop("window") * MINUTE_SECONDS
-        given["for_seconds"] = given.pop("lasting") * MINUTE_SECONDS
+        given["window_seconds"] = round(given.pop("window") * MINUTE_SECONDS)
+        given["for_seconds"] = round(given.pop("lasting") * MINUTE_SECONDS)
         if given["kind"] == Kind.ABSENCE:
             given["threshold"] = given["recovery"] = None
         return given
@@ -94,5 +94,11 @@ class RuleForm(forms.Form):
 
 def _initial(rule: AlertRule) -> dict[str, Any]:
     unchanged = (field for field in rules.RULE_FIELDS if field in RuleForm.base_fields)
-    minutes = {"window": rule.window_seconds // MINUTE_SECONDS, "lasting": rule.for_seconds // MINUTE_SECONDS}
+    minutes = {"window": _minutes(rule.window_seconds), "lasting": _minutes(rule.for_seconds)}
     return {name: getattr(rule, name) for name in unchanged} | minutes
+
+
+def _minutes(seconds: int) -> float:
+    """So exact that the seconds are found again: whoever saves a rule changes only what they change."""
+    whole, rest = divmod(seconds, MINUTE_SECONDS)
+    return whole if not rest else round(seconds / MINUTE_SECONDS, 4)

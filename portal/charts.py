@@ -272,7 +272,8 @@ class Charts:
             "step": self._series.step,
             "size": len(times),
             "values": {name: [_short(average) for _, average, _, _ in found] for name, found in points.items()},
-            "peaks": self._series.peaks,
+            "rises": self._series.rises,
+            "counted": {one.name: one.number for one in self.now.figures if one.name in self._series.rises},
             "charts": [
                 {
                     "id": chart.id,

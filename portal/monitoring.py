@@ -23,7 +23,7 @@ from tenants.models import Role, Tenant
 
 OVER_SHOWN = 8
 #: At these the page reads its lists anew: few people have it open, and they change seldom.
-REREAD_TYPES = "alert alert_rule_updated silence_updated"
+REREAD_TYPES = "alert alert_escalated alert_rule_updated silence_updated"
 NO_ID = UUID(int=0)
 
 
@@ -52,7 +52,7 @@ def _alerts(tenant: Tenant, now: Now) -> dict[str, Any]:
     found = place.alerts.filter(OPEN).order_by("-id")[: alerts.PAGE_SIZE]
     over = place.alerts.filter(state=State.RESOLVED).order_by("-id")[:OVER_SHOWN]
     firing, tally = alerts.tally(place.alerts)
-    units = {figure.name: figure.unit for figure in now.figures}
+    units = {figure.name: figure.chart_unit for figure in now.figures}
     of_rules = place.alerts.filter(OPEN, rule__isnull=False).values_list("rule", flat=True)
     return {
         "alerts": [alerts.row(alert, place.alert(alert.pk)) for alert in found],

@@ -27,22 +27,18 @@ from monitoring.alerting.models import (
     Severity,
     Silence,
     Source,
+    State,
 )
 from monitoring.alerting.signals import alert_changed
 from monitoring.alerting.silences import end_with_its_alerts
-from monitoring.alerting.transitions import lock_owner, locked, plan_escalation, save_and_say, silence_for
+from monitoring.alerting.transitions import lock_owner, locked, locked_open, plan_escalation, save_and_say, silence_for
 from tenants.actions import action
 from tenants.models import Tenant
 
 #: What a source outside ends is over at once, unless it flaps.
 NO_HOLD = timedelta(0)
-
-
-class NotOpen(Refused):
-    code = "not_open"
-
-    def __init__(self, alert: Alert) -> None:
-        super().__init__(f"{alert.name} is resolved. Nothing was changed.")
+#: What these say may come late, and in another order than it was.
+OUTSIDE = (Source.ALERTMANAGER, Source.API)
 
 
 class ItsSourceDecides(Refused):
@@ -66,19 +62,6 @@ class TooManyAlerts(Refused):
         )
 
 
-class StaleVersion(Refused):
-    """`now` is the alert as it is."""
-
-    code = "stale_version"
-
-    def __init__(self, now: Alert, seen: int) -> None:
-        super().__init__(
-            f"{now.name} has changed since you opened this page: it is {now.get_state_display().lower()} now. "
-            "Nothing was changed."
-        )
-        self.now, self.seen = now, seen
-
-
 @dataclass(frozen=True, slots=True)
 class Raised:
     """What a source says of something that fires. `key` identifies it there, `started_at` this time of its firing."""
@@ -94,6 +77,10 @@ class Raised:
     link: str = ""
     rule: AlertRule | None = None
 
+    def is_late_after(self, known: Alert) -> bool:
+        """Whether it is this firing again, or one before it: of our own, clocks are put back."""
+        return self.started_at == known.started_at or (self.source in OUTSIDE and self.started_at < known.started_at)
+
 
 # --- What sources say -------------------------------------------------------------------------------------------------
 
@@ -102,58 +89,86 @@ class Raised:
 def raise_alert(tenant: Tenant | None, raised: Raised) -> Alert:
     """Open an alert, or bring the open one of this key up to date. Said again it changes nothing.
 
-    A firing that had been resolved stays so, however late it is repeated: a new one has another `started_at`. Raises
+    A firing that had been resolved stays so, however late it is repeated: a new one has a later `started_at`. Raises
     TooManyAlerts, and Tenant.DoesNotExist for one that was deleted.
     """
     lock_owner(tenant)
     if known := open_alert(tenant, raised.key):
         return _said_again(known, raised)
-    last = Alert.objects.filter(tenant=tenant, key=raised.key[:KEY_LENGTH]).order_by("-id").first()
-    if last and last.started_at == raised.started_at:
+    last = _last(tenant, raised.key)
+    if last and raised.is_late_after(last):
         return last
     return _opened(tenant, raised, last)
 
 
 @action
 def resolve_alert(
-    tenant: Tenant | None, key: str, started_at: datetime | None = None, at: datetime | None = None
+    tenant: Tenant | None, key: str, firing: Raised | None = None, at: datetime | None = None
 ) -> Alert | None:
     """Its source says that it is over; one that flaps stays open a while longer. None: nothing of this key is open.
 
-    With `started_at`, only that firing: a late word about an earlier one ends nothing.
+    With `firing`, that one and those before it: a late word about an earlier one ends nothing. Where it was not heard
+    of it is kept as one that is over, so that it does not begin when it is.
     """
     lock_owner(tenant)
-    alert = open_alert(tenant, key)
-    if alert is None or (started_at and started_at < alert.started_at):
+    alert, now = open_alert(tenant, key), at or timezone.now()
+    if alert is None:
+        return _over_unheard(tenant, firing, now) if firing else None
+    if firing and firing.started_at < alert.started_at:
         return None
-    now = at or timezone.now()
+    alert.started_at = firing.started_at if firing else alert.started_at
     hold = held(NO_HOLD, alert.flaps)
     if not hold:
         return end(alert, now)
-    if alert.resolve_due_at is None:
-        alert.resolve_due_at = now + hold
-        alert.save(update_fields=["resolve_due_at"])
+    alert.resolve_due_at = alert.resolve_due_at or now + hold
+    alert.save(update_fields=["resolve_due_at", "started_at"])
     return alert
 
 
 def _said_again(alert: Alert, raised: Raised) -> Alert:
+    if alert.resolve_due_at and raised.source in OUTSIDE and raised.is_late_after(alert):
+        return alert  # that firing is over, and stays so
+    is_another = raised.source == Source.ALERTMANAGER and raised.started_at > alert.started_at
     said = (raised.severity, raised.message[:MESSAGE_LENGTH])
     if alert.resolve_due_at:
         alert.resolve_due_at = None
         alert.save(update_fields=["resolve_due_at"])
-    if (alert.severity, alert.message) != said:
+    if (alert.severity, alert.message) != said or is_another:
         alert.is_louder = Severity.values.index(raised.severity) > Severity.values.index(alert.severity)
         alert.severity, alert.message = said
         alert.value = raised.value
+        alert.started_at = raised.started_at if is_another else alert.started_at
         save_and_say(alert, timezone.now())
     return alert
 
 
 def _opened(tenant: Tenant | None, raised: Raised, last: Alert | None) -> Alert:
-    now = timezone.now()
     if Alert.objects.filter(OPEN, tenant=tenant).count() >= settings.ALERTS_OPEN_PER_TENANT:
         raise TooManyAlerts
-    alert = Alert(
+    alert, now = _new(tenant, raised, last), timezone.now()
+    alert.silence = silence_for(alert)
+    alert.state = alert.state_now(now)
+    plan_escalation(alert, now)
+    return _stored(alert)
+
+
+def _over_unheard(tenant: Tenant | None, firing: Raised, now: datetime) -> Alert | None:
+    """What fired and ended is heard in this order: it was, and nobody has to act."""
+    last = _last(tenant, firing.key)
+    if last and last.started_at >= firing.started_at:
+        return None
+    alert = _new(tenant, firing, last)
+    alert.resolved_at, alert.state = now, State.RESOLVED
+    return _stored(alert)
+
+
+def _last(tenant: Tenant | None, key: str) -> Alert | None:
+    return Alert.objects.filter(tenant=tenant, key=key[:KEY_LENGTH]).order_by("-id").first()
+
+
+def _new(tenant: Tenant | None, raised: Raised, last: Alert | None) -> Alert:
+    now = timezone.now()
+    return Alert(
         tenant=tenant,
         source=raised.source,
         key=raised.key[:KEY_LENGTH],
@@ -169,9 +184,9 @@ def _opened(tenant: Tenant | None, raised: Raised, last: Alert | None) -> Alert:
         flaps=flaps_of(last.resolved_at, last.flaps, now) if last else 0,
         policy=_policy_for(tenant, raised.rule),
     )
-    alert.silence = silence_for(alert)
-    alert.state = alert.state_now(now)
-    plan_escalation(alert, now)
+
+
+def _stored(alert: Alert) -> Alert:
     alert.save(force_insert=True)
     alert.is_new = True
     alert_changed.send(Alert, alert=alert, previous="", by=None)
@@ -198,7 +213,7 @@ def acknowledge(
     now = timezone.now()
     if until and until <= now:
         raise Refused("That moment is past. Nothing was changed: take a later one.")
-    alert = _locked_open(alert, expected_version)
+    alert = locked_open(alert, expected_version)
     alert.acknowledged_at, alert.acknowledged_until, alert.note = now, until, note
     alert.acknowledged_by_id, alert.acknowledged_by_name = by.actor.id, by.actor.name
     return save_and_say(alert, now, by)
@@ -207,7 +222,7 @@ def acknowledge(
 @action
 def unacknowledge(alert: Alert, by: HasActor, expected_version: int | None = None) -> Alert:
     """Nobody looks after it any more. Raises NotOpen and StaleVersion."""
-    alert = _locked_open(alert, expected_version)
+    alert = locked_open(alert, expected_version)
     if alert.acknowledged_at is None:
         return alert
     _forget_acknowledgement(alert)
@@ -217,19 +232,10 @@ def unacknowledge(alert: Alert, by: HasActor, expected_version: int | None = Non
 @action
 def resolve_by_hand(alert: Alert, by: HasActor, expected_version: int | None = None) -> Alert:
     """Somebody says that it is over. Raises NotOpen, StaleVersion, ItsSourceDecides where the source says so itself."""
-    alert = _locked_open(alert, expected_version)
+    alert = locked_open(alert, expected_version)
     if alert.source != Source.API:
         raise ItsSourceDecides(alert)
     return end(alert, timezone.now(), by, f"Resolved by {by.actor.name}")
-
-
-def _locked_open(alert: Alert, expected_version: int | None) -> Alert:
-    alert = locked(alert)
-    if expected_version not in (None, alert.version):
-        raise StaleVersion(alert, expected_version or 0)
-    if not alert.is_open:
-        raise NotOpen(alert)
-    return alert
 
 
 # --- What time does ---------------------------------------------------------------------------------------------------

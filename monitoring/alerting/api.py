@@ -23,6 +23,7 @@ from monitoring.alerting import actions, bodies, incoming, rules, silences
 from monitoring.alerting.bodies import read
 from monitoring.alerting.incoming import AlertIn, AlertmanagerWebhook
 from monitoring.alerting.models import Alert, AlertRule, EscalationPolicy, Severity, Silence, State
+from monitoring.alerting.transitions import StaleVersion
 from monitoring.alerting.trial import try_out
 from tenants import rates
 from tenants.access import Rule, TenantAPIView
@@ -53,7 +54,7 @@ class AlertingAPIView(TenantAPIView):
             return ValidationError({exc.field: str(exc)})
         if isinstance(exc, rules.StaleVersion):
             return PreconditionFailed(exc.now.version)
-        if isinstance(exc, actions.StaleVersion):
+        if isinstance(exc, StaleVersion):
             text = f"{exc} You saw version {exc.seen}, now it is {exc.now.version}."
             return Conflict({"expectedVersion": text}, exc.code)
         if isinstance(exc, actions.TooManyAlerts):
@@ -193,6 +194,7 @@ class SilenceAlertView(AlertChangeView):
             body.expires_at(timezone.now()),
             self.by,
             ends_on_resolve=body.ends_on_resolve,
+            expected_version=body.expected_version,
         )
         return Response(bodies.SilenceResource.of(silence).wire(), status=status.HTTP_201_CREATED)
 

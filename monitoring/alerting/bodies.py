@@ -68,7 +68,8 @@ RULE = {
 
 
 class RuleBody(Wire):
-    """What a rule looks for. `threshold` in the metric's unit, of a change that unit a minute; an absence has none."""
+    """What a rule looks for. `threshold` in the metric's unit, of a counter that unit a second, of a change that a
+    minute; an absence has none."""
 
     model_config = example(**RULE)
 
@@ -335,10 +336,11 @@ class SilenceAlertBody(Lasting):
     model_config = example(reason="Known, fixed tomorrow", seconds=3600)
 
     ends_on_resolve: Annotated[bool, Field(description="Ends with the alert.")] = True
+    expected_version: Version = None
 
 
 class SilenceResource(Wire):
-    """`endedAt` is null while it lasts; `alerts`: how many it silences now."""
+    """`endedAt` is null while it lasts."""
 
     id: UUID
     version: int

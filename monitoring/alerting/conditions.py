@@ -1,9 +1,11 @@
 """What a rule says about numbers and time, without a database: the same code decides for now and in a dry run."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum
+from itertools import pairwise
 from typing import NamedTuple
 
 from django.db.models import TextChoices
@@ -16,6 +18,8 @@ FLAP_WINDOW = timedelta(hours=1)
 #: How long what flaps is held at least, and how often that is doubled at most (to 16 minutes, of one minute).
 FLAP_HOLD = timedelta(minutes=1)
 FLAP_DOUBLINGS = 4
+#: So many minutes before its window a rule looks for the one that a counter's first rise is counted from.
+LOOK_BACK = 5
 
 
 class Kind(TextChoices):
@@ -42,13 +46,14 @@ class Verdict(Enum):
 
 
 class Minute(NamedTuple):
-    """What the samples of one minute come to. `number` counts minutes since 1970."""
+    """What the samples of one minute come to. `number` counts minutes since 1970; `rise`: how much a counter rose."""
 
     number: int
     samples: int
     total: float
     least: float
     greatest: float
+    rise: float | None = None
 
     @property
     def average(self) -> float:
@@ -70,7 +75,9 @@ class Condition:
     threshold  the average, least or greatest of the last `window`, in the metric's unit
     change     how much a minute's average rose (below zero: fell) from the first to the last minute with samples in the
                window, divided by the minutes between: the metric's unit a minute
-    absence    the seconds since the newest sample
+    absence    the seconds since the newest sample or, where that is later, since the rule has been watching
+
+    Of a counter the first two look at how much it rises a second: see `History`.
     """
 
     kind: Kind
@@ -110,6 +117,40 @@ class Condition:
             return Verdict.UNKNOWN
         limit = self.threshold if self.recovery is None or not is_firing else self.recovery
         return Verdict.BREACHED if self.is_beyond(value, limit) else Verdict.CLEAR
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """The minutes of one series, in order, as conditions compare them.
+
+    Those of a counter are how much it rose a second, as its charts have it: the minute that goes on tells nothing yet,
+    nor does the first. Each counts by its length, which after a gap is more than a minute.
+    """
+
+    minutes: Sequence[Minute]
+    numbers: Sequence[int]
+    is_counter: bool
+
+    @classmethod
+    def of(cls, minutes: Sequence[Minute]) -> "History":
+        is_counter = bool(minutes) and minutes[-1].rise is not None
+        compared = _rates(minutes) if is_counter else minutes
+        return cls(compared, [minute.number for minute in compared], is_counter)
+
+    def within(self, condition: Condition, number: int) -> Sequence[Minute]:
+        """What a look in minute `number` compares."""
+        last = number - 1 if self.is_counter else number
+        return self.minutes[bisect_left(self.numbers, number - condition.minutes) : bisect_right(self.numbers, last)]
+
+
+def _rates(minutes: Sequence[Minute]) -> list[Minute]:
+    found = []
+    for before, minute in pairwise(minutes):
+        if before.rise is not None and minute.rise is not None:
+            length = minute.number - before.number
+            rate = minute.rise / (length * MINUTE.total_seconds())
+            found.append(Minute(minute.number, length, rate * length, rate, rate))
+    return found
 
 
 # --- From one look to the next ----------------------------------------------------------------------------------------

@@ -6,7 +6,6 @@ who look at the same moment come to one event, for the second finds it done unde
 """
 
 import logging
-from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,17 +19,30 @@ from django_scopes import scopes_disabled
 
 from monitoring.alerting import escalation, silences
 from monitoring.alerting.actions import Raised, TooManyAlerts, end, let_time_pass, open_alert, raise_alert
-from monitoring.alerting.conditions import Course, Kind, Minute, Verdict, advance, minute_of, moment_of
+from monitoring.alerting.conditions import (
+    LOOK_BACK,
+    Course,
+    History,
+    Kind,
+    Minute,
+    Verdict,
+    advance,
+    minute_of,
+    moment_of,
+)
 from monitoring.alerting.messages import DEFAULTS, duration, fill, number
 from monitoring.alerting.models import OPEN, Alert, AlertRule, Source
 from monitoring.alerting.transitions import lock_owner
-from monitoring.models import LatestMetrics, MinuteRollup, PlatformMinute
+from monitoring.models import COUNTER, LatestMetrics, MinuteRollup, PlatformMinute
+from monitoring.series import per_second
 from tenants.models import Tenant
 
 logger = logging.getLogger("monitoring.alerting")
 
 #: Rules that are read, with what they look at, in one go.
 TOGETHER = 500
+#: What a Minute is made of; the last one only counters have, of which the platform has none.
+COLUMNS = ("minute", "count", "sum", "min", "max", "increase")
 #: A series: whose it is (None: the platform's), and what it is called.
 Series = tuple[UUID | None, str]
 
@@ -122,11 +134,11 @@ def _wrong_since(rule: AlertRule, pending_since: datetime, at: datetime) -> date
         return pending_since
     condition, series = rule.condition, (rule.tenant_id, rule.metric)
     first, last = minute_of(pending_since) + 1, minute_of(at) - 1  # of these two there was a look
-    stored = [one for found, one in _stored([series], first - condition.minutes, last) if found == series]
-    numbers = [one.number for one in stored]
+    stored = _stored([series], first - condition.minutes - LOOK_BACK, last)
+    history = History.of([one for found, one in stored if found == series])
     for minute in range(last, first - 1, -1):
-        window = slice(bisect_left(numbers, minute - condition.minutes), bisect_right(numbers, minute))
-        if condition.judge(condition.value(stored[window]), is_firing=False) != Verdict.BREACHED:
+        value = condition.value(history.within(condition, minute))
+        if condition.judge(value, is_firing=False) != Verdict.BREACHED:
             return moment_of(minute + 1)
     return pending_since
 
@@ -161,9 +173,11 @@ def message_of(rule: AlertRule, value: float | None, unit: str) -> str:
 
 
 def unit_of(rule: AlertRule) -> str:
-    """Of the metric that it looks at; empty where nobody said one."""
+    """Of what it looks at: the metric's, a counter's a second; empty where nobody said one."""
     latest = LatestMetrics.objects.filter(pk=rule.tenant_id).first() if rule.tenant_id else None
-    return str(latest.metrics.get(rule.metric, {}).get("unit", "")) if latest else ""
+    found = latest.metrics.get(rule.metric, {}) if latest else {}
+    unit = str(found.get("unit", ""))
+    return per_second(unit) if found.get("kind") == COUNTER else unit
 
 
 # --- What is stored ---------------------------------------------------------------------------------------------------
@@ -173,7 +187,7 @@ def unit_of(rule: AlertRule) -> str:
 class Facts:
     """What some rules look at, read in a handful of queries, however many they are."""
 
-    minutes: dict[Series, list[Minute]] = field(default_factory=dict)
+    histories: dict[Series, History] = field(default_factory=dict)
     newest: dict[Series, datetime] = field(default_factory=dict)
     alerts: dict[UUID, Alert] = field(default_factory=dict)
 
@@ -181,7 +195,7 @@ class Facts:
     def of(cls, rules: Sequence[AlertRule], at: datetime) -> "Facts":
         open_alerts = Alert.objects.filter(OPEN, rule__in=[rule.pk for rule in rules])
         return cls(
-            minutes=_minutes([rule for rule in rules if rule.kind != Kind.ABSENCE], at),
+            histories=_histories([rule for rule in rules if rule.kind != Kind.ABSENCE], at),
             newest=_newest([rule for rule in rules if rule.kind == Kind.ABSENCE]),
             alerts={alert.rule_id: alert for alert in open_alerts if alert.rule_id},
         )
@@ -190,21 +204,23 @@ class Facts:
         """What the rule compares at this moment. None: there is nothing to compare."""
         series = (rule.tenant_id, rule.metric)
         if rule.kind == Kind.ABSENCE:
-            return max(0.0, (at - self.newest.get(series, rule.watched_since)).total_seconds())
-        condition = rule.condition
-        first = minute_of(at) - condition.minutes
-        return condition.value([one for one in self.minutes.get(series, []) if one.number >= first])
+            newest = self.newest.get(series, rule.watched_since)
+            if rule.pk not in self.alerts:  # what fires goes on until a sample comes
+                newest = max(newest, rule.watched_since)
+            return max(0.0, (at - newest).total_seconds())
+        condition, history = rule.condition, self.histories.get(series)
+        return condition.value(history.within(condition, minute_of(at))) if history else None
 
 
-def _minutes(rules: Sequence[AlertRule], at: datetime) -> dict[Series, list[Minute]]:
+def _histories(rules: Sequence[AlertRule], at: datetime) -> dict[Series, History]:
     """The minutes of every series that one of these rules looks at, as far back as the one that looks furthest."""
     found: dict[Series, list[Minute]] = defaultdict(list)
     now = minute_of(at)
     for window, wanted in _by_window(rules).items():
-        for series, minute in _stored(wanted, now - window, now):
+        for series, minute in _stored(wanted, now - window - LOOK_BACK, now):
             if series in wanted:  # of all tenants' names of all of them, only these were asked for
                 found[series].append(minute)
-    return found
+    return {series: History.of(minutes) for series, minutes in found.items()}
 
 
 def _by_window(rules: Sequence[AlertRule]) -> dict[int, set[Series]]:
@@ -221,15 +237,14 @@ def _by_window(rules: Sequence[AlertRule]) -> dict[int, set[Series]]:
 
 def _stored(wanted: Iterable[Series], first: int, last: int) -> Iterator[tuple[Series, Minute]]:
     """Minutes from `first` to `last`, in order, of at least these series."""
-    fields = ("name", "minute", "count", "sum", "min", "max")
     tenants = {tenant for tenant, _ in wanted if tenant}
     names = {name for tenant, name in wanted if tenant}
     rows = MinuteRollup.objects.filter(tenant__in=tenants, name__in=names, minute__range=(first, last))
-    for owner, name, *values in rows.order_by("minute").values_list("tenant_id", *fields) if names else ():
+    for owner, name, *values in rows.order_by("minute").values_list("tenant_id", "name", *COLUMNS) if names else ():
         yield (owner, name), Minute(*values)
     names = {name for tenant, name in wanted if tenant is None}
     figures = PlatformMinute.objects.filter(name__in=names, minute__range=(first, last))
-    for name, *values in figures.order_by("minute").values_list(*fields) if names else ():
+    for name, *values in figures.order_by("minute").values_list("name", *COLUMNS[:-1]) if names else ():
         yield (None, name), Minute(*values)
 
 

@@ -119,7 +119,7 @@ def take_alertmanager(tenant: Tenant, webhook: AlertmanagerWebhook) -> list[Aler
 def _take(tenant: Tenant, said: AlertmanagerAlert) -> Alert | None:
     if said.status == "firing":
         return raise_alert(tenant, said.raised())
-    return resolve_alert(tenant, said.key, said.starts_at)
+    return resolve_alert(tenant, said.key, said.raised())
 
 
 # --- Our own JSON -----------------------------------------------------------------------------------------------------

@@ -308,7 +308,7 @@ class Alert(models.Model):
     waiting_since = models.DateTimeField(help_text="Since when somebody must act.")
     escalation_step = models.PositiveIntegerField(default=0, help_text="The next one; 0 is the policy's first.")
     escalate_at = models.DateTimeField(null=True, blank=True)
-    called = models.JSONField(default=list, blank=True, help_text="Names of those called last.")
+    called = models.JSONField(default=list, blank=True, help_text="Ids of those called last.")
     called_at = models.DateTimeField(null=True, blank=True)
 
     #: Whether whoever has this object opened the alert, and whether they found it worse than it was.

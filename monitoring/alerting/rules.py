@@ -8,6 +8,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db.models import F
 from django.utils import timezone
+from django_scopes import scopes_disabled
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 from pydantic import ValidationError as Malformed
 
@@ -15,6 +16,7 @@ from accounts.actions import Refused
 from accounts.models import User
 from events.actors import HasActor
 from monitoring.alerting.actions import end, open_alert
+from monitoring.alerting.escalation import go_by
 from monitoring.alerting.models import DAY_SECONDS, AlertRule, EscalationPolicy, Way
 from monitoring.alerting.signals import policy_changed, rule_changed
 from monitoring.alerting.transitions import lock_owner
@@ -112,6 +114,12 @@ def delete_rule(rule: AlertRule, by: HasActor | None) -> None:
     rule.delete()
 
 
+@scopes_disabled()
+def watch_anew(tenant: Tenant) -> None:
+    """The tenant is back: that nothing came while it could send nothing is no absence. Its row is locked."""
+    AlertRule.objects.filter(tenant=tenant).update(watched_since=timezone.now(), pending_since=None)
+
+
 def checked_rule(tenant: Tenant | None, fields: Mapping[str, Any]) -> AlertRule:
     """A rule that is not stored, to try it out. Raises ValidationError."""
     rule = AlertRule(tenant=tenant)
@@ -156,13 +164,14 @@ def _expect(row: AlertRule | EscalationPolicy, version: int | None) -> None:
 
 @action
 def create_policy(tenant: Tenant | None, by: HasActor | None, **fields: Any) -> EscalationPolicy:
-    """Raises ValidationError, which names the field, and TooMany."""
+    """Open alerts that have none go by a default one. Raises ValidationError, which names the field, and TooMany."""
     lock_owner(tenant)
     if EscalationPolicy.objects.filter(tenant=tenant).count() >= settings.ESCALATION_POLICIES_PER_TENANT:
         raise TooMany(f"There are {settings.ESCALATION_POLICIES_PER_TENANT} policies, which is the most.")
     policy = EscalationPolicy(tenant=tenant)
     _set_policy(policy, fields)
     policy.save(force_insert=True)
+    go_by(policy, timezone.now())
     policy_changed.send(EscalationPolicy, policy=policy, change="created", by=by)
     return policy
 
@@ -178,6 +187,7 @@ def update_policy(
     _set_policy(policy, fields)
     policy.version += 1
     policy.save()
+    go_by(policy, timezone.now())
     policy_changed.send(EscalationPolicy, policy=policy, change="updated", by=by)
     return policy
 

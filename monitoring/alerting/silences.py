@@ -16,7 +16,7 @@ from events.actors import HasActor
 from monitoring.alerting.matching import OPERATORS, exactly, matches
 from monitoring.alerting.models import OPEN, Alert, Silence
 from monitoring.alerting.signals import silence_changed
-from monitoring.alerting.transitions import lock_owner, save_and_say, silence_for
+from monitoring.alerting.transitions import lock_owner, locked_open, save_and_say, silence_for
 from tenants.actions import action
 from tenants.models import Tenant
 
@@ -66,10 +66,21 @@ def create_silence(
     return silence
 
 
+@action
 def silence_alert(
-    alert: Alert, reason: str, expires_at: datetime, by: HasActor, *, ends_on_resolve: bool = True
+    alert: Alert,
+    reason: str,
+    expires_at: datetime,
+    by: HasActor,
+    *,
+    ends_on_resolve: bool = True,
+    expected_version: int | None = None,
 ) -> Silence:
-    """Silence this alert, and whatever has the same name and labels. Raises InvalidSilence."""
+    """Silence this alert, and whatever has the same name and labels. Raises InvalidSilence, NotOpen, StaleVersion.
+
+    Of one that is over nothing is silenced: the silence would be about the next that fires.
+    """
+    alert = locked_open(alert, expected_version)
     matchers = exactly({name: text for name, text in alert.matchable.items() if name != "severity"})
     return create_silence(alert.tenant, matchers, reason, expires_at, by, ends_on_resolve=ends_on_resolve)
 

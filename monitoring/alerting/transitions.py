@@ -7,12 +7,33 @@ from datetime import datetime
 
 from django.utils import timezone
 
+from accounts.actions import Refused
 from events import databases
 from events.actors import HasActor
 from monitoring.alerting.matching import matches
 from monitoring.alerting.models import Alert, Silence, State
 from monitoring.alerting.signals import alert_changed
 from tenants.models import Tenant
+
+
+class NotOpen(Refused):
+    code = "not_open"
+
+    def __init__(self, alert: Alert) -> None:
+        super().__init__(f"{alert.name} is resolved. Nothing was changed.")
+
+
+class StaleVersion(Refused):
+    """`now` is the alert as it is."""
+
+    code = "stale_version"
+
+    def __init__(self, now: Alert, seen: int) -> None:
+        super().__init__(
+            f"{now.name} has changed since you opened this page: it is {now.get_state_display().lower()} now. "
+            "Nothing was changed."
+        )
+        self.now, self.seen = now, seen
 
 
 def lock_owner(tenant: Tenant | None) -> None:
@@ -27,6 +48,16 @@ def locked(alert: Alert) -> Alert:
     """The row as it is now, to change it. Raises Tenant.DoesNotExist, Alert.DoesNotExist."""
     lock_owner(alert.tenant)
     return Alert.objects.select_for_update(of=("self",)).select_related("tenant", "silence", "policy").get(pk=alert.pk)
+
+
+def locked_open(alert: Alert, expected_version: int | None) -> Alert:
+    """The same, of one that is not over, to act on what somebody saw of it. Raises NotOpen and StaleVersion too."""
+    alert = locked(alert)
+    if expected_version not in (None, alert.version):
+        raise StaleVersion(alert, expected_version or 0)
+    if not alert.is_open:
+        raise NotOpen(alert)
+    return alert
 
 
 def save_and_say(alert: Alert, now: datetime, by: HasActor | None = None) -> Alert:

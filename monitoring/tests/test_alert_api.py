@@ -1,11 +1,17 @@
 """The alerting API: rules, alerts, silences and policies of one's own tenant; refusals name the field."""
 
 import pytest
+from django.db import transaction
 from django_scopes import scopes_disabled
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from monitoring.actions import record
-from monitoring.alerting.actions import raise_alert
-from monitoring.alerting.models import Alert, Source
+from monitoring.alerting import incoming
+from monitoring.alerting.actions import let_time_pass, raise_alert
+from monitoring.alerting.incoming import AlertmanagerWebhook
+from monitoring.alerting.models import OPEN, Alert, Source
+from monitoring.models import wire_time
 from monitoring.tests.conftest import measured, raised, said_of_alerts, states_said
 from monitoring.tests.test_api import problems, service
 from tenants import rates
@@ -15,6 +21,9 @@ ALERTS, RULES, SILENCES = "/api/monitoring/alerts", "/api/monitoring/rules", "/a
 POLICIES = "/api/monitoring/escalation-policies"
 BUSY = {"name": "CPU is busy", "metric": "cpu_percent", "threshold": 90, "windowSeconds": 60, "severity": "error"}
 BACKUP = {"key": "backup", "name": "Backup failed", "severity": "error", "message": "No space left."}
+
+
+SLOW = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 
 
 @pytest.fixture(autouse=True)
@@ -280,6 +289,37 @@ def test_alertmanagers_groups_become_alerts_and_its_repeats_change_nothing(acme,
     assert states_said(acme) == ["firing", "firing", "resolved"]
     again = webhook(disk("db-1", starts_at="2026-11-23T12:30:00Z"))
     assert source.api_post(ALERTMANAGER, again).json() == {"open": 1, "resolved": 0}
+
+
+FIRINGS = ["2026-11-23T09:00:00Z", "2026-11-23T10:00:00Z", "2026-11-23T11:00:00Z"]
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None, suppress_health_check=SLOW)
+def test_in_whatever_order_webhooks_come_what_is_open_is_what_has_not_ended(acme, clock, data):
+    """Of the newest firing the end counts, however late or often it and those before it are told."""
+    ended = data.draw(st.booleans())
+    said = [disk("db-1", status, at) for at in FIRINGS for status in ("firing", "resolved")]
+    told = said if ended else said[:-1]
+    order = data.draw(st.permutations(told + data.draw(st.lists(st.sampled_from(told), max_size=4))))
+    with transaction.atomic():
+        for one in order:
+            clock.move(seconds=data.draw(st.sampled_from([0, 40])))
+            incoming.take_alertmanager(acme, AlertmanagerWebhook.model_validate(webhook(one)))
+        let_time_pass(clock.move(hours=1))
+        with scopes_disabled():
+            still_open = [wire_time(alert.started_at) for alert in Alert.objects.filter(OPEN)]
+            began = list(Alert.objects.order_by("id").values_list("started_at", flat=True))
+            transaction.set_rollback(True)
+    assert still_open == ([] if ended else ["2026-11-23T11:00:00.000Z"])
+    assert began == sorted(set(began)), "no firing is two alerts"
+
+
+def test_what_ended_before_it_was_heard_of_is_over_and_disturbs_nobody(acme, alice, clock):
+    source = service(acme, alice, "alerts:write")
+    assert source.api_post(ALERTMANAGER, webhook(disk("db-1", "resolved"))).json() == {"open": 0, "resolved": 1}
+    assert source.api_post(ALERTMANAGER, webhook(disk("db-1"))).json() == {"open": 0, "resolved": 1}
+    assert states_said(acme) == ["resolved"]
 
 
 def test_odd_alerts_are_taken_as_far_as_they_go(acme, alice, clock):

@@ -11,6 +11,7 @@ from monitoring.alerting.conditions import (
     Comparison,
     Condition,
     Course,
+    History,
     Kind,
     Minute,
     Pace,
@@ -51,6 +52,31 @@ def test_a_change_is_by_the_minute_and_one_minute_tells_none():
     assert change.value(MINUTES) == 3.0  # from 3 to 9, in two minutes
     assert change.value(MINUTES[:1]) is None
     assert change.value([]) is None
+
+
+#: A counter that restarts in minute 12 and has no samples in 13 and 14: 60 a minute, then 180 in three.
+COUNTED = [
+    Minute(10, 1, 500.0, 500.0, 500.0, 0.0),
+    Minute(11, 1, 560.0, 560.0, 560.0, 60.0),
+    Minute(12, 2, 640.0, 30.0, 610.0, 120.0),
+    Minute(15, 1, 210.0, 210.0, 210.0, 180.0),
+    Minute(16, 1, 215.0, 215.0, 215.0, 5.0),
+]
+
+
+def test_a_counter_is_compared_by_how_much_it_rose_a_second_and_not_yet_in_the_minute_that_goes_on():
+    history = History.of(COUNTED)
+    window = history.within(condition(window=timedelta(minutes=6)), 16)
+    assert [(minute.number, minute.average) for minute in window] == [(11, 1.0), (12, 2.0), (15, 1.0)]
+    values = [condition(aggregate=Aggregate(one)).value(window) for one in ("avg", "min", "max")]
+    assert values == [pytest.approx(360 / 300), 1.0, 2.0], "360 in five minutes"
+    assert condition(kind=Kind.CHANGE).value(history.within(condition(), 13)) == 1.0, "a second, by the minute"
+
+
+def test_of_a_counters_first_minute_nothing_is_known_and_a_gauge_stays_what_it_is():
+    assert condition().value(History.of(COUNTED[:1]).within(condition(), 11)) is None
+    assert History.of([]).within(condition(), 11) == []
+    assert History.of(MINUTES).within(condition(), 12) == MINUTES
 
 
 def test_what_fires_has_to_come_back_further_than_it_went():

@@ -9,17 +9,19 @@ from django.test.utils import CaptureQueriesContext
 from django_scopes import scopes_disabled
 
 from events.models import Event
-from monitoring.actions import record
+from monitoring.actions import Measured, record
 from monitoring.alerting import rules
 from monitoring.alerting.evaluation import evaluate_all
 from monitoring.alerting.models import Alert, AlertRule
 from monitoring.alerting.rules import create_rule, delete_rule, update_rule
 from monitoring.alerting.trial import try_out
+from monitoring.models import COUNTER, wire_time
 from monitoring.tests.conftest import NOON, measured, said_of_alerts, states_said
 from tenants.actions import resume, suspend
 
 pytestmark = pytest.mark.django_db
 BUSY = {"name": "CPU is busy", "metric": "cpu_percent", "threshold": 90.0, "window_seconds": 60, "severity": "error"}
+SILENT = {"name": "Silent", "metric": "cpu_percent", "kind": "absence", "window_seconds": 600}
 
 
 def look(clock, *values: float | None, tenant=None) -> None:
@@ -126,6 +128,48 @@ def test_a_change_by_the_minute(acme, alice, clock):
     assert said_of_alerts(acme)[0]["message"] == "cpu_percent changes by 10 % a minute (above 5 %)"
 
 
+def count(clock, *values: float | None, tenant=None) -> None:
+    """Each minute one sample of a counter (None: none), then a look."""
+    for value in values:
+        if value is not None:
+            record(tenant, [Measured("requests_total", value, clock.now, "requests", COUNTER)])
+        evaluate_all()
+        clock.move(minutes=1)
+
+
+REQUESTED = {"name": "Many requests", "metric": "requests_total", "threshold": 5.0, "window_seconds": 60}
+
+
+def test_a_counter_fires_by_how_fast_it_rises_not_by_how_high_it_stands(acme, alice, clock):
+    create_rule(acme, alice.user, **REQUESTED)
+    count(clock, 9_000.0, 9_060.0, 9_120.0, 9_180.0, tenant=acme)
+    assert states_said(acme) == []
+    count(clock, 9_780.0, 9_790.0, tenant=acme)
+    assert said_of_alerts(acme)[0]["message"] == "requests_total is 10 requests/s (above 5 requests/s)"
+    count(clock, 9_800.0, tenant=acme)
+    assert states_said(acme) == ["firing", "resolved"]
+
+
+def test_a_counter_that_restarts_is_not_taken_for_one_that_falls(acme, alice, clock):
+    create_rule(acme, alice.user, **REQUESTED | {"name": "Few", "comparison": "below", "threshold": 0.5})
+    change = {"name": "Fewer", "kind": "change", "comparison": "below", "threshold": -0.3, "window_seconds": 180}
+    create_rule(acme, alice.user, **REQUESTED | change)
+    count(clock, 9_000.0, 9_060.0, 60.0, 120.0, 180.0, tenant=acme)
+    assert states_said(acme) == []
+    count(clock, 181.0, 182.0, 183.0, tenant=acme)
+    assert {one["metadata"]["name"] for one in said_of_alerts(acme)} == {"Few", "Fewer"}
+
+
+def test_a_counter_that_rose_too_fast_while_nothing_looked_has_waited(acme, alice, clock):
+    create_rule(acme, alice.user, **REQUESTED | {"for_seconds": 600})
+    count(clock, 0.0, 600.0, 1_200.0, tenant=acme)
+    for number in range(3, 14):
+        record(acme, [Measured("requests_total", number * 600.0, clock.now, "requests", COUNTER)])
+        clock.move(minutes=1)
+    count(clock, 14 * 600.0, tenant=acme)
+    assert states_said(acme) == ["firing"]
+
+
 def test_a_changed_rule_asks_anew_and_one_that_goes_takes_its_alert_along(acme, alice, clock):
     rule = create_rule(acme, alice.user, **BUSY | {"for_seconds": 120})
     look(clock, 97.0, tenant=acme)
@@ -187,6 +231,24 @@ def test_tenants_have_rules_of_their_own_and_a_suspended_one_rests(acme, globex,
     resume(acme, by=None)
     assert evaluate_all() == 2
     assert (states_said(acme), states_said(globex)) == (["firing"], [])
+
+
+def test_after_a_suspension_an_absence_waits_as_long_as_ever(acme, alice, clock):
+    create_rule(acme, alice.user, **SILENT | {"window_seconds": 180, "for_seconds": 60})
+    record(acme, [measured("cpu_percent", 1.0)])
+    clock.move(minutes=4)
+    evaluate_all()
+    suspend(acme, by=None)
+    clock.move(hours=2)
+    resume(acme, by=None)
+    look(clock, None, None, None, None, None, tenant=acme)
+    assert states_said(acme) == []
+    look(clock, None, tenant=acme)
+    assert states_said(acme) == ["firing"]
+    suspend(acme, by=None)
+    resume(acme, by=None)
+    evaluate_all()
+    assert states_said(acme) == ["firing"], "what fired goes on"
 
 
 def test_several_windows_on_metrics_of_the_same_names_do_not_mix(acme, globex, clock):
@@ -267,6 +329,20 @@ def test_a_rule_is_tried_against_the_last_day_as_it_would_have_gone(acme, alice,
     assert states_said(acme) == [], "nothing is stored"
 
 
+def test_a_rule_on_a_counter_is_tried_as_it_would_have_gone(acme, alice, clock):
+    value, rise = 0.0, [60.0] * 10 + [600.0] * 3 + [-1.0] + [60.0] * 70 + [900.0] * 2 + [60.0] * 5
+    create_rule(acme, alice.user, **REQUESTED)
+    for one in rise:
+        value = 60.0 if one < 0 else value + one  # it restarts once
+        count(clock, value, tenant=acme)
+    trial = try_out(rules.checked_rule(acme, REQUESTED), clock.now)
+    assert (trial.unit, trial.summary) == ("requests/s", "It would have fired 2 times in the last day.")
+    assert [firing.peak for firing in trial.firings] == [10.0, 15.0]
+    said = [(one["state"], one["metadata"]["startedAt"]) for one in said_of_alerts(acme)]
+    really = [moment for state, moment in said if state == "firing"]
+    assert [wire_time(firing.since) for firing in trial.firings] == really, "at the very looks that it does"
+
+
 def test_a_trial_says_when_there_is_too_little_to_tell(acme, clock):
     rule = rules.checked_rule(acme, BUSY)
     assert try_out(rule, clock.now).summary == "There are no samples of this metric in the last day."
@@ -275,6 +351,30 @@ def test_a_trial_says_when_there_is_too_little_to_tell(acme, clock):
     trial = try_out(rule, clock.now)
     assert trial.summary == "It would have fired once in the last day. There is less than an hour of samples."
     assert trial.firings[0].until is None
+
+
+@pytest.mark.parametrize("days", [None, 2])
+def test_a_trial_of_an_absence_says_that_it_fires_where_nothing_came_all_day(acme, alice, clock, days):
+    """No sample ever, or none since two days ago."""
+    if days:
+        record(acme, [measured("cpu_percent", 1.0)])
+        clock.move(days=days)
+    trial = try_out(rules.checked_rule(acme, SILENT), clock.now)
+    assert (trial.summary, trial.has_enough) == ("It would have fired once in the last day.", True)
+    assert trial.firings[0].until is None
+    create_rule(acme, alice.user, **SILENT)
+    clock.move(minutes=11)
+    evaluate_all()
+    assert states_said(acme) == ["firing"]
+
+
+def test_a_trial_of_an_absence_goes_on_from_what_came_before_the_day(acme, clock):
+    record(acme, [measured("cpu_percent", 1.0)])
+    clock.move(hours=30)
+    record(acme, [measured("cpu_percent", 1.0)])
+    clock.move(hours=1)
+    trial = try_out(rules.checked_rule(acme, SILENT), clock.now)
+    assert [bool(one.until) for one in trial.firings] == [True, False], "until the sample, and again"
 
 
 def test_a_trial_of_an_absence(acme, clock):

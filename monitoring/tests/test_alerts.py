@@ -10,8 +10,6 @@ from events.models import Event
 from monitoring.alerting import actions
 from monitoring.alerting.actions import (
     ItsSourceDecides,
-    NotOpen,
-    StaleVersion,
     TooManyAlerts,
     acknowledge,
     let_time_pass,
@@ -21,6 +19,7 @@ from monitoring.alerting.actions import (
     unacknowledge,
 )
 from monitoring.alerting.models import Alert, Source
+from monitoring.alerting.transitions import NotOpen, StaleVersion
 from monitoring.tests.conftest import fresh_alert, raised, said_of_alerts, states_said
 from tenants.models import Tenant
 
@@ -85,8 +84,28 @@ def test_it_is_over_when_its_source_says_so_and_a_late_repeat_does_not_bring_it_
 def test_a_late_word_about_an_earlier_firing_ends_nothing(acme, clock):
     earlier = clock.now - timedelta(hours=1)
     raise_alert(acme, raised())
-    assert resolve_alert(acme, "backup", started_at=earlier) is None
+    assert resolve_alert(acme, "backup", raised(started_at=earlier)) is None
     assert states_said(acme) == ["firing"]
+
+
+def test_an_earlier_firing_repeated_late_opens_nothing(acme, clock):
+    earlier = raised()
+    raise_alert(acme, earlier)
+    resolve_alert(acme, "backup")
+    clock.move(minutes=5)
+    raise_alert(acme, raised())
+    clock.move(hours=2)
+    over = resolve_alert(acme, "backup")
+    let_time_pass(clock.move(hours=2))
+    assert raise_alert(acme, earlier).pk == over.pk
+    assert states_said(acme) == ["firing", "resolved"] * 2
+
+
+def test_our_own_rule_fires_although_the_clock_was_put_back(acme, clock):
+    raise_alert(acme, raised(source=Source.RULE))
+    resolve_alert(acme, "backup")
+    clock.move(minutes=-5)
+    assert raise_alert(acme, raised(source=Source.RULE)).is_open
 
 
 def test_what_flaps_stays_open_and_disturbs_nobody(acme, clock):

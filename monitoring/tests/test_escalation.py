@@ -1,18 +1,21 @@
 """While an alert fires and nobody acknowledges it, people are called, step by step, and again."""
 
 from datetime import timedelta
+from importlib import import_module
 
 import pytest
+from django.apps import apps
 from django.core.exceptions import ValidationError
 from django_scopes import scopes_disabled
 
 from conftest import make_person
+from monitoring.alerting import escalation
 from monitoring.alerting.actions import acknowledge, let_time_pass, raise_alert, resolve_alert
 from monitoring.alerting.escalation import escalate_due
-from monitoring.alerting.models import EscalationPolicy
+from monitoring.alerting.models import Alert, EscalationPolicy
 from monitoring.alerting.rules import create_policy, create_rule, delete_policy, update_policy
-from monitoring.tests.conftest import calls, fresh_alert, raised
-from tenants.actions import remove_member
+from monitoring.tests.conftest import calls, fresh_alert, raised, said_of_alerts
+from tenants.actions import remove_member, resume, suspend
 from tenants.models import Membership, Role
 
 pytestmark = pytest.mark.django_db
@@ -72,6 +75,23 @@ def test_acknowledging_ends_it_and_it_begins_anew_when_that_lapses(acme, alice, 
     assert len(called(acme)) == 1
     wait(clock, minutes=5)
     assert called(acme)[1:] == [(["Dora"], 1)]
+
+
+def test_an_alert_has_the_ids_of_those_called_last(acme, alice, dora, on_call, clock):
+    alert = raise_alert(acme, raised())
+    wait(clock, minutes=5)
+    assert fresh_alert(alert).called == [str(dora.user.pk)]
+    acknowledge(alert, alice.user)
+    assert said_of_alerts(acme)[-1]["metadata"]["called"] == [str(dora.user.pk)]
+
+
+def test_names_that_were_stored_before_become_the_ids_of_whoever_alone_is_called_so(acme, alice, dora, clock):
+    alert = raise_alert(acme, raised())
+    make_person("Dora", "dora@globex.example")
+    with scopes_disabled():
+        Alert.objects.filter(pk=alert.pk).update(called=["Alice", "Dora", "Gone"], called_at=clock.now)
+        import_module("monitoring.migrations.0005_called_by_id").name_by_id(apps, None)
+    assert fresh_alert(alert).called == [str(alice.user.pk)]
 
 
 def test_nobody_is_called_about_what_is_over(acme, on_call, clock):
@@ -134,6 +154,61 @@ def test_there_is_one_default_and_changes_hold_for_what_is_open(acme, alice, on_
     update_policy(on_call, alice.user, steps=steps)
     wait(clock, minutes=5)
     assert [call["ways"] for call in calls(acme)] == [["email"]]
+
+
+def test_what_fired_before_there_was_a_policy_goes_by_the_first_default_one(acme, alice, clock):
+    firing, taken = raise_alert(acme, raised()), raise_alert(acme, raised("taken"))
+    acknowledge(taken, alice.user, until=clock.now + timedelta(hours=2))
+    clock.move(hours=1)
+    steps = [{"after_seconds": 300, "people": [], "ways": ["in_app"]}]
+    create_policy(acme, alice.user, name="Later", steps=steps)
+    wait(clock, minutes=1)
+    assert called(acme) == [], "that one is for those who name it"
+    create_policy(acme, alice.user, name="On call", steps=steps, is_default=True)
+    wait(clock, minutes=1)
+    assert [call["alertId"] for call in calls(acme)] == [str(firing.pk)], "it has waited for long enough"
+    wait(clock, hours=2)
+    assert [call["alertId"] for call in calls(acme)] == [str(firing.pk), str(taken.pk)]
+
+
+def test_who_had_called_everybody_calls_again_when_the_policy_says_so(acme, alice, clock):
+    steps = [{"after_seconds": 60, "people": [], "ways": ["in_app"]}]
+    policy = create_policy(acme, alice.user, name="On call", steps=steps, is_default=True)
+    alert = raise_alert(acme, raised())
+    wait(clock, minutes=5)
+    assert (len(called(acme)), fresh_alert(alert).escalate_at) == (1, None)
+    policy = update_policy(policy, alice.user, repeat_seconds=600)
+    wait(clock, minutes=5)
+    assert len(called(acme)) == 1
+    wait(clock, minutes=1)
+    assert len(called(acme)) == 2
+    update_policy(policy, alice.user, repeat_seconds=0, steps=[*steps, steps[0] | {"after_seconds": 120}])
+    wait(clock, hours=1)
+    assert len(called(acme)) == 3, "the call that was planned; then nothing repeats"
+
+
+def test_nobody_of_a_suspended_tenant_is_called(acme, globex, alice, on_call, clock):
+    raise_alert(acme, raised())
+    suspend(acme, by=None)
+    wait(clock, hours=1)
+    assert called(acme) == []
+    resume(acme, by=None)
+    wait(clock, minutes=1)
+    assert [step for _, step in called(acme)] == [1]
+
+
+def test_who_is_suspended_while_somebody_is_about_to_call_is_not_called(acme, on_call, clock, monkeypatch):
+    raise_alert(acme, raised())
+    clock.move(minutes=5)
+    real = escalation.locked
+
+    def suspended_meanwhile(alert):
+        suspend(acme, by=None)
+        return real(alert)
+
+    monkeypatch.setattr(escalation, "locked", suspended_meanwhile)
+    assert escalate_due() == 0
+    assert called(acme) == []
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,20 @@ def test_one_that_flaps_stays(clock):
     assert states_said(None)[2:] == ["firing", "resolved"]
 
 
+def test_one_that_is_unwell_again_since_the_same_moment_does_not_end(clock):
+    """It was left out for one look while it was held open."""
+    for _ in range(2):
+        platform.observe([Part("engine", Severity.CRITICAL, "away", clock.now)], clock.move(seconds=10))
+        platform.observe([], clock.move(seconds=5))
+    began = clock.now
+    for unwell in (True, False, True):
+        clock.move(seconds=10)
+        platform.observe([Part("engine", Severity.CRITICAL, "away", began)] if unwell else [], clock.now)
+    clock.move(hours=1)
+    let_time_pass()
+    assert states_said(None) == ["firing", "resolved", "firing"]
+
+
 def test_where_all_is_as_it_was_a_look_is_one_read(clock):
     clock.move(seconds=10)
     platform.observe([part()], clock.now)

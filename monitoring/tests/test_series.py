@@ -115,10 +115,10 @@ def test_a_year_is_read_from_its_days(acme, clock, django_assert_max_num_queries
             assert told(recent(acme, ["load_1m"], span).points["load_1m"]) == [("00:00:00", 1.0, 0.0, 2.0)]
 
 
-@pytest.mark.parametrize(("peaks", "step", "expected"), RATES)
-def test_a_counter_is_shown_by_how_fast_it_rose(peaks, step, expected):
+@pytest.mark.parametrize(("rises", "step", "expected"), RATES)
+def test_a_counter_is_shown_by_how_fast_it_rose(rises, step, expected):
     """The vectors that the script of the charts is held to, too."""
-    assert rates(peaks, step) == expected
+    assert rates(rises, step) == expected
 
 
 def test_a_counters_chart_is_in_so_many_a_second(acme, clock):
@@ -128,7 +128,7 @@ def test_a_counters_chart_is_in_so_many_a_second(acme, clock):
     found = recent(acme, ["requests_total"], "1h")
     assert found.unit == {"requests_total": "requests/s"}
     assert told(found.points["requests_total"]) == [("11:58:00", 2.0, 2.0, 2.0), ("11:59:00", 0.5, 0.5, 0.5)]
-    assert found.peaks["requests_total"][-4:] == [60.0, 180.0, 30.0, 90.0]
+    assert found.rises["requests_total"][-4:] == [0.0, 120.0, 30.0, 60.0]
 
 
 @pytest.mark.parametrize(("migration", "model"), [("0002_hours", HourRollup), ("0003_series", DayRollup)])

@@ -10,6 +10,7 @@ from monitoring.alerting.actions import acknowledge, raise_alert, resolve_alert
 from monitoring.alerting.incoming import LABELS_KEPT
 from monitoring.alerting.models import Silence
 from monitoring.alerting.silences import InvalidSilence, create_silence, end_expired, end_silence, silence_alert
+from monitoring.alerting.transitions import NotOpen, StaleVersion
 from monitoring.tests.conftest import NOON, fresh_alert, raised, said_of_alerts, states_said
 
 pytestmark = pytest.mark.django_db
@@ -92,6 +93,19 @@ def test_a_silence_of_one_alert_is_about_its_name_and_labels_however_loud_it_get
     raise_alert(acme, raised("db", severity="critical"))
     assert fresh_alert(alert).state == "silenced"
     assert raise_alert(acme, raised("other", name="Disk full")).state == "firing"
+
+
+def test_what_is_over_or_has_changed_is_not_silenced(acme, alice, clock):
+    """A silence that ends with its alerts would be about the next firing, and nobody would hear of that."""
+    alert = raise_alert(acme, raised("db"))
+    with pytest.raises(StaleVersion):
+        silence_alert(alert, "Known", LATER, alice.user, expected_version=7)
+    resolve_alert(acme, "db")
+    with pytest.raises(NotOpen):
+        silence_alert(alert, "Known", LATER, alice.user)
+    clock.move(minutes=5)
+    assert raise_alert(acme, raised("db")).state == "firing"
+    assert silence_states(acme) == []
 
 
 def test_an_alert_with_as_many_labels_as_there_may_be_is_silenced_by_itself(acme, alice, clock):

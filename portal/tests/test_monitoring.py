@@ -1,6 +1,7 @@
 """Monitoring's pages: who must act, what was done about it, and what a rule would have said."""
 
 import json
+import re
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -9,11 +10,15 @@ import pytest
 from django.utils import timezone
 from django_scopes import scopes_disabled
 
+from accounts.models import User
+from events.models import Event
 from monitoring.actions import Measured, record
 from monitoring.alerting import actions, rules, silences
 from monitoring.alerting.actions import Raised
+from monitoring.alerting.escalation import escalate_due
 from monitoring.alerting.models import Alert, AlertRule, Silence, Source, State
 from portal.alerts import standing, verdict
+from tenants.models import Membership
 
 pytestmark = pytest.mark.django_db
 PAGE = "/t/acme/monitoring/"
@@ -23,6 +28,14 @@ WORDS = json.loads((Path(__file__).parent / "alerts.json").read_text())
 def raised(tenant, key: str = "disk", severity: str = "error", name: str = "Disk is full") -> Alert:
     said = Raised(Source.API, key, name, severity, "97 % of /data", started_at=timezone.now(), labels={"host": key})
     return actions.raise_alert(tenant, said)
+
+
+def called_about(alert: Alert) -> Alert:
+    """Its tenant's admins are called at once."""
+    steps = [{"after_seconds": 0, "people": [], "ways": ["in_app"]}]
+    rules.create_policy(alert.tenant, None, name="At once", steps=steps, is_default=True)
+    assert escalate_due() == 1
+    return alert
 
 
 def query_of(redirect, name: str) -> str:
@@ -118,6 +131,24 @@ def test_alice_silences_says_why_and_undoes_it(acme, alice):
     assert fresh(alert).state == State.FIRING
 
 
+def test_who_silences_what_has_changed_or_is_over_gets_the_difference(acme, alice):
+    alert = raised(acme)
+    page = text(alice.get(f"{PAGE}alerts/{alert.pk}/"))
+    form = page[page.index('id="silence"') :]
+    assert f'name="version" value="{alert.version}"' in form
+    assert "data-live-lock" in form
+    seen = {"version": alert.version, "seen_state": "firing", "reason": "Being moved", "lasts_hours": "4"}
+    actions.acknowledge(alert, alice.user)
+    answer = alice.post(f"{PAGE}alerts/{alert.pk}/silence/", seen)
+    assert answer.status_code == 409
+    assert "Acknowledged" in answer.content.decode()
+    actions.resolve_alert(acme, alert.key)
+    over = seen | {"version": fresh(alert).version}
+    assert alice.post(f"{PAGE}alerts/{alert.pk}/silence/", over).status_code == 409
+    with scopes_disabled():
+        assert not Silence.objects.exists()
+
+
 def test_a_silence_can_be_ended(acme, alice):
     alert = raised(acme)
     silence = silences.silence_alert(alert, "Being moved", timezone.now() + timedelta(hours=1), alice.user)
@@ -210,6 +241,19 @@ def test_a_rule_is_changed_unless_somebody_else_was_quicker(acme, alice):
     assert fresh(rule).threshold == 80
 
 
+@pytest.mark.parametrize(("window", "lasting"), [(90, 6), (61, 7), (300, 0), (86_399, 1)])
+def test_saving_a_rule_changes_nothing_that_nobody_changed(acme, alice, window, lasting):
+    """The API takes seconds, the page minutes."""
+    kept = {"window_seconds": window, "for_seconds": lasting, "hold_seconds": 45, "labels": {"team": "web"}}
+    facts = {"name": "Silent", "metric": "cpu_percent", "kind": "absence", "threshold": None}
+    rule = rules.create_rule(acme, alice.user, **kept, **facts)
+    page = text(alice.get(f"{PAGE}rules/{rule.pk}/"))
+    shown = {name: re.search(rf'name="{name}" value="([^"]*)"', page)[1] for name in ("window", "lasting")}
+    answer = alice.post(f"{PAGE}rules/{rule.pk}/", RULE | shown | {"kind": "absence", "name": "Quiet", "version": 1})
+    assert answer.status_code == 302
+    assert {name: getattr(fresh(rule), name) for name in kept} == kept
+
+
 def test_a_rule_is_deleted_and_brought_back(acme, alice):
     rule = rules.create_rule(acme, alice.user, name="CPU is busy", metric="cpu_percent", threshold=90)
     answer = alice.post(f"{PAGE}rules/{rule.pk}/delete/")
@@ -243,16 +287,37 @@ def test_a_tenants_alert_is_not_the_platforms_to_acknowledge(acme, platform_admi
 
 
 def test_ada_sees_who_is_called_and_whose_samples_have_stopped(acme, alice, platform_admin):
-    alert = raised(acme)
+    alert = called_about(raised(acme))
     record(acme, [Measured("load_1m", 1.0, timezone.now() - timedelta(minutes=5))])
-    with scopes_disabled():
-        Alert.objects.filter(pk=alert.pk).update(
-            called=[str(alice.user.pk)], called_at=timezone.now(), escalation_step=1
-        )
     page = text(platform_admin.get("/ops/monitoring/"))
     assert "samples of 1 have stopped" in page
     calls = page[page.index('id="calls"') :]
     assert "Alice" in calls[: calls.index("</section>")]
+    assert "<dt>Called</dt><dd>Alice," in text(alice.get(f"{PAGE}alerts/{alert.pk}/"))
+
+
+def test_after_a_call_the_page_reads_anew_who_was_called_and_its_forms_are_about_what_is_now(acme, alice):
+    alert = raised(acme)
+    before = text(alice.get(f"{PAGE}alerts/{alert.pk}/"))
+    assert 'data-module="alerts" data-rereads="alert_escalated"' in before
+    assert "alert_escalated" in text(alice.get(PAGE)).split('data-rereads="')[1].split('"')[0]
+    called_about(alert)
+    with scopes_disabled():
+        told = Event.objects.get(type="alert_escalated").payload
+    assert (told["alertId"], told["version"]) == (str(alert.pk), alert.version + 1), "what the page's script waits for"
+    stale = {"version": alert.version, "seen_state": "firing"}
+    assert alice.post(f"{PAGE}alerts/{alert.pk}/acknowledge/", stale).status_code == 409
+    now = stale | {"version": told["version"]}
+    assert alice.post(f"{PAGE}alerts/{alert.pk}/acknowledge/", now).status_code == 302
+
+
+def test_who_was_called_and_is_nobody_any_more_is_somebody(acme, alice, platform_admin):
+    called_about(raised(acme))
+    Membership.objects.with_scopes_disabled().filter(user=alice.user).delete()
+    User.objects.filter(pk=alice.user.pk).delete()
+    page = text(platform_admin.get("/ops/monitoring/"))
+    calls = page[page.index('id="calls"') :]
+    assert "somebody" in calls[: calls.index("</section>")]
 
 
 def test_the_platforms_own_silence_is_ended_by_the_platforms_admins_alone(acme, alice, platform_admin):

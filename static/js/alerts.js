@@ -68,6 +68,16 @@ export function fill(element, event) {
   for (const node of element.querySelectorAll("[data-show-in]")) show(node, node.dataset.showIn.split(" ").includes(event.state));
 }
 
+/**
+ * People were called about an alert, which raises its version and changes nothing else that is shown or sent: what the
+ * page shows is still what its forms are about. Not where something before it was missed.
+ */
+export function call(element, { version }) {
+  if (Number(element.dataset.version) !== version - 1) return;
+  element.dataset.version = version;
+  for (const node of element.querySelectorAll("[data-field=version]")) node.value = version;
+}
+
 class AlertList extends WaitingList {
   static rows = "[data-alert]";
   key = (row) => row.dataset.alert;
@@ -150,12 +160,15 @@ export class Alerts {
   }
 
   take(event) {
+    if (event.type === "alert_escalated") return this.shown(event).forEach((element) => call(element, event));
     if (event.type !== "alert") return;
-    for (const element of this.root.querySelectorAll(`[data-alert="${CSS.escape(event.alertId)}"]`)) {
-      if (Number(element.dataset.version) < event.version) fill(element, event);
-    }
+    for (const element of this.shown(event)) if (Number(element.dataset.version) < event.version) fill(element, event);
     for (const body of this.root.querySelectorAll("[data-live-list=alerts]")) listOf(body).take(event);
     this.count(event);
+  }
+
+  shown({ alertId }) {
+    return this.root.querySelectorAll(`[data-alert="${CSS.escape(alertId)}"]`);
   }
 
   count(event) {

@@ -52,33 +52,34 @@ const words = (number, unit) => (number === null || number === undefined ? GAP_W
 // --- Points ----------------------------------------------------------------------------------------------------------
 
 /**
- * How fast a counter rose in each step but the first, per second; one that fell has begun anew, at 0. Of the last step
- * nothing can be said yet. As in monitoring/series.py: monitoring/tests/rates.json holds the two to each other.
+ * How fast a counter rose in each step but the first, per second, from how much it rose. Of the last step nothing can be
+ * said yet. As in monitoring/series.py: monitoring/tests/rates.json holds the two to each other.
  */
-export function rates(peaks, step) {
+export function rates(rises, step) {
   const found = [];
-  let [before] = peaks;
-  let steps = 1;
-  for (const peak of peaks.slice(1)) {
-    if (peak === null) {
+  let steps = rises[0] === null ? 0 : 1; // since the last sample; 0 while none is known
+  for (const rise of rises.slice(1)) {
+    if (rise === null) {
       found.push(null);
-      steps += 1;
-      continue;
+      if (steps) steps += 1;
+    } else {
+      found.push(steps ? rise / (steps * step) : null);
+      steps = 1;
     }
-    found.push(before === null ? null : (peak >= before ? peak - before : peak) / (steps * step));
-    [before, steps] = [peak, 1];
   }
   return [...found.slice(0, -1), null];
 }
 
 /**
  * Means on one grid of time: `values[name][i]` is that of the step which begins at `start + i * step` (seconds). A
- * counter's are how fast it rose, from `peaks[name]`, its greatest values, which begin a step earlier.
+ * counter's are how fast it rose, from `rises[name]`, how much it rose, which begin a step earlier; `counted[name]` is
+ * its newest value.
  */
 export class Series {
-  constructor({ start, step, size, values, version, sampledAt = {}, peaks = {} }) {
+  constructor({ start, step, size, values, version, sampledAt = {}, rises = {}, counted = {} }) {
     Object.assign(this, { start, step, size, version, sampledAt });
-    this.peaks = Object.fromEntries(Object.entries(peaks).map(([name, points]) => [name, [...points]]));
+    this.counted = { ...counted };
+    this.rises = Object.fromEntries(Object.entries(rises).map(([name, points]) => [name, [...points]]));
     this.values = Object.fromEntries(Object.entries(values).map(([name, points]) => [name, [...points]]));
     this.heard = new Map(); // name -> {index's time, sum, count} of the step that is being filled
   }
@@ -96,7 +97,7 @@ export class Series {
       points.splice(0, behind);
       while (points.length < this.size) points.push(null);
     }
-    for (const [name, points] of Object.entries(this.peaks)) {
+    for (const [name, points] of Object.entries(this.rises)) {
       points.splice(0, behind);
       while (points.length < this.size + 1) points.push(null);
       this.values[name] = rates(points, this.step);
@@ -119,13 +120,20 @@ export class Series {
     // A sender's clock may be a little ahead.
     const index = Math.min(Math.floor((Date.parse(moment) / 1000 - this.start) / this.step), this.size - 1);
     if (index < 0) return false;
-    if (this.peaks[name]) {
-      this.peaks[name][index + 1] = Math.max(number, this.peaks[name][index + 1] ?? number);
-      this.values[name] = rates(this.peaks[name], this.step);
+    if (this.rises[name]) {
+      this.rises[name][index + 1] = (this.rises[name][index + 1] ?? 0) + this.risen(name, number);
+      this.values[name] = rates(this.rises[name], this.step);
       return true;
     }
     this.values[name][index] = this.mean(name, index, this.values[name][index], number);
     return true;
+  }
+
+  /** What a counter's newest value adds. One that fell has begun anew, at 0. */
+  risen(name, number) {
+    const before = this.counted[name] ?? number;
+    this.counted[name] = number;
+    return number >= before ? number - before : number;
   }
 
   mean(name, index, known, number) {

@@ -81,17 +81,26 @@ test("time goes on without samples too", () => {
 });
 
 test("a counter is shown by how fast it rose, in the server's words", () => {
-  for (const [peaks, step, expected] of read("../../../monitoring/tests/rates.json")) assert.deepEqual(rates(peaks, step), expected);
+  for (const [rises, step, expected] of read("../../../monitoring/tests/rates.json")) assert.deepEqual(rates(rises, step), expected);
 });
 
 test("a counter's samples move its rate once their step is over, and repeated ones nothing", () => {
-  const found = series({ requests: [null, 1, null] }, { peaks: { requests: [null, 0, 60, 90] } });
+  const found = series({ requests: [null, 1, null] }, { rises: { requests: [null, 0, 60, 30] }, counted: { requests: 90 } });
   const update = { version: 6, timestamp: at(170), metrics: { requests: 180 } };
   assert.ok(found.take(update));
   assert.deepEqual(found.values.requests, [null, 1, null], "the step goes on");
   assert.ok(!found.take(update));
   found.take({ version: 7, timestamp: at(185), metrics: { requests: 200 } });
   assert.deepEqual([found.start, found.values.requests], [START + 60, [1, 2, null]]);
+});
+
+test("a counter that restarts within a step has risen by both parts", () => {
+  const found = series({ requests: [null, null] }, { rises: { requests: [0, 0, null] }, counted: { requests: 90 } });
+  for (const [seconds, requests] of [[61, 150], [70, 30], [80, 60]]) {
+    found.take({ version: 6 + seconds, timestamp: at(seconds), metrics: { requests } });
+  }
+  found.reach(START + 121);
+  assert.deepEqual(found.values.requests, [2, null], "60 before the restart, 60 after");
 });
 
 test("a step that was long ago is not put beside the window", () => {
