@@ -82,6 +82,7 @@ class Mail(models.Model):
     window = models.DateTimeField(help_text="It gathers what comes until then, and leaves then.")
     state = models.CharField(max_length=16, choices=State.choices, default=State.WAITING)
     due_at = models.DateTimeField(help_text="When it is tried next.")
+    is_urgent = models.BooleanField(default=False, db_default=False, help_text="It comes in quiet hours, too.")
     lease_expires_at = models.DateTimeField(null=True, blank=True, help_text="Then who is sending it counts as dead.")
     attempts = models.PositiveIntegerField(default=0)
     error = models.CharField(max_length=500, blank=True, help_text="Why the last try failed, or why there is none.")
