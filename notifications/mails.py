@@ -60,14 +60,14 @@ def plan(paces: Mapping[UUID, Pace], source: UUID, waits_for_quiet: Callable[[Ha
 
     `waits_for_quiet` says of a person's habits whether this one keeps their quiet hours.
     """
-    habits = {row.pk: row for row in Habits.objects.filter(pk__in=paces)}
+    habits = preferences.habits_of_all(paces)
     now = timezone.now()
     found: dict[UUID, Mail] = {}
     since = dict.fromkeys(paces, now)
     while missing := paces.keys() - found.keys():
         slots = {}
         for person in sorted(missing):
-            own = habits.get(person) or Habits(user_id=person)
+            own = habits[person]
             slots[person] = _slot(paces[person], since[person], source, own, waits_for_quiet(own))
         for person, mail in _locked(slots).items():
             if mail.gathers:
