@@ -224,10 +224,11 @@ def is_for_good(error: Exception) -> bool:
     return isinstance(error, SMTPDataError) and error.smtp_code >= 500
 
 
-def _keep(mail: Mail, state: str, error: str = "", **facts: Any) -> str:
-    """Write what became of an attempt, unless another took the mail over: its state now."""
+def _keep(mail: Mail, state: str, **facts: Any) -> str:
+    """Write what became of an attempt, unless another took the mail over: its state now. Why an earlier one failed
+    stays, where this one did not."""
     ended = None if state == Mail.State.WAITING else timezone.now()
-    facts |= {"state": state, "error": error, "lease_expires_at": None, "ended_at": ended}
+    facts |= {"state": state, "lease_expires_at": None, "ended_at": ended}
     own = Mail.objects.filter(pk=mail.pk, state=Mail.State.SENDING, attempts=mail.attempts)
     TRIES.labels(str(state)).inc()
     if not _written(lambda: own.update(**facts)):
