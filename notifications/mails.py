@@ -188,7 +188,9 @@ def attempt(mail: Mail, postbox: "Postbox") -> str:
     told = _still_wanted(mail) if mail.user.is_active else []
     if not told:
         return _keep(
-            mail, Mail.State.CANCELLED, error="Nothing in it is wanted, or may be seen, by this person any more."
+            mail,
+            Mail.State.CANCELLED,
+            error="Nothing in it is wanted, or may be seen, by this person any more, or what it called for is over.",
         )
     try:
         letter = letters.write(mail, told)
@@ -199,10 +201,15 @@ def attempt(mail: Mail, postbox: "Postbox") -> str:
 
 
 def _still_wanted(mail: Mail) -> list[Notification]:
-    """Oldest first. Who lost a tenant meanwhile hears nothing of it, nor who unsubscribed of that kind."""
+    """Oldest first. Who lost a tenant meanwhile hears nothing of it, nor who unsubscribed of that kind, and nobody is
+    paged for what is over."""
     gathered = Notification.objects.in_reach().filter(mail=mail).select_related("tenant").order_by("created_at", "pk")
     chosen = preferences.chosen_by(mail.user)
-    return [one for one in gathered if kind_of(one.kind).pages or chosen.get((one.kind, Way.EMAIL)) != Pace.OFF]
+    return [
+        one
+        for one in gathered
+        if (not one.solved_at if kind_of(one.kind).pages else chosen.get((one.kind, Way.EMAIL)) != Pace.OFF)
+    ]
 
 
 def _failed(mail: Mail, error: Exception) -> str:
