@@ -26,7 +26,7 @@ from events.models import Event
 from notifications import mails, preferences
 from notifications.events import TenantNotice
 from notifications.kinds import Pace, Way, names_about
-from notifications.models import OF_OPERATIONS, Habits, Inbox, Mail, Notice, Notification
+from notifications.models import OF_OPERATIONS, Cause, Habits, Inbox, Mail, Notice, Notification
 from notifications.preferences import Wanted
 from notifications.signals import inbox_changed, notified
 from tenants.actions import action
@@ -96,31 +96,48 @@ class Outcome:
 def notify(people: Iterable[UUID], message: Message) -> list[Notification]:
     """Tell these people, as far as they may see it now, in the ways they chose. Called again, it does nothing.
 
-    Who wants it in no way is not told. What goes by mail is sent later, by whoever looks for what is due.
+    Who wants it in no way is not told. What goes by mail is sent later, by whoever looks for what is due. What was
+    solved before it is told here says so, and pages nobody.
     """
     told = _allowed(people, message.tenant)
     told -= set(Notification.objects.filter(source=message.source, user__in=told).values_list("user", flat=True))
-    wanted = _wanted(told, message)
+    end = _end_of(message) if told else None
+    wanted = _wanted(told, message, is_over=end is not None)
     inboxes = _lock_all({person for person in told if wanted[person].in_app})
     paces = {person: wanted[person].pace for person in told if wanted[person].pace != Pace.OFF}
     if message.waits_in_storms:
         paces = mails.calmed(paces, message.kind)
     mailed = mails.plan(paces, message.source, message.waits_for_quiet) if paces else {}
-    made = [_notification(message, inbox.user_id, mailed.get(inbox.user_id), inbox) for inbox in inboxes]
+    made = [_notification(message, inbox.user_id, end, mailed.get(inbox.user_id), inbox) for inbox in inboxes]
     by_mail_only = sorted(person for person in mailed if not wanted[person].in_app)
-    silent = [_notification(message, person, mailed[person]) for person in by_mail_only]
+    silent = [_notification(message, person, end, mailed[person]) for person in by_mail_only]
     Notification.objects.bulk_create(made + silent)
     _count_anew(inboxes)
     for inbox, notification in zip(inboxes, made, strict=True):
         notified.send(Notification, notification=notification, inbox=inbox)
+        if end:
+            _announce(inbox, Change.SOLVED, [notification.pk], solved_by=end.solved_by)
     return made + silent
 
 
-def _wanted(people: set[UUID], message: Message) -> dict[UUID, Wanted]:
+def _wanted(people: set[UUID], message: Message, is_over: bool) -> dict[UUID, Wanted]:
     if message.ways is None:
         return preferences.wanted(people, message.kind)
-    ways = Wanted(Way.IN_APP in message.ways, Pace.NOW if Way.EMAIL in message.ways else Pace.OFF)
-    return dict.fromkeys(people, ways)
+    by_mail = Way.EMAIL in message.ways and not is_over
+    return dict.fromkeys(people, Wanted(Way.IN_APP in message.ways, Pace.NOW if by_mail else Pace.OFF))
+
+
+def _end_of(message: Message) -> Cause | None:
+    """The cause of what this tells of, where that is over already."""
+    if not message.cause_key:
+        return None
+    cause = _locked_cause(message.cause_key, message.tenant)
+    return cause if message.cause_order < cause.solved_order else None
+
+
+def _locked_cause(key: str, tenant: Tenant | None) -> Cause:
+    Cause.objects.bulk_create([Cause(key=key, tenant=tenant)], ignore_conflicts=True)
+    return Cause.objects.select_for_update().get(pk=key)
 
 
 def _allowed(people: Iterable[UUID], tenant: Tenant | None) -> set[UUID]:
@@ -135,7 +152,9 @@ def _allowed(people: Iterable[UUID], tenant: Tenant | None) -> set[UUID]:
     return set(members.values_list("user", flat=True))
 
 
-def _notification(message: Message, person: UUID, mail: Mail | None, inbox: Inbox | None = None) -> Notification:
+def _notification(
+    message: Message, person: UUID, end: Cause | None, mail: Mail | None, inbox: Inbox | None = None
+) -> Notification:
     """Without an inbox it goes by mail only."""
     if inbox:
         inbox.version += 1
@@ -153,23 +172,29 @@ def _notification(message: Message, person: UUID, mail: Mail | None, inbox: Inbo
         group_key=message.group_key,
         cause_key=message.cause_key,
         cause_order=message.cause_order,
+        solved_at=end.solved_at if end else None,
+        solved_by=end.solved_by if end else "",
         mail=mail,
     )
 
 
 @action
-def solve(cause_key: str, order: int, by: str) -> int:
+def solve(cause_key: str, order: int, by: str, tenant: Tenant | None = None) -> int:
     """Say of what people were told about a thing's earlier states that its cause is over. How many that were.
 
-    They stay as they are, read or unread: their person still decides. `by` says what ended it: "web #105 is done".
+    They stay as they are, read or unread: their person still decides. `by` says what ended it: "web #105 is done". It
+    is remembered for earlier states that are told later: cursors overtake each other, and dead letters are retried.
     """
+    cause, now = _locked_cause(cause_key, tenant), timezone.now()
+    if order > cause.solved_order:
+        Cause.objects.filter(pk=cause.pk).update(solved_order=order, solved_at=now, solved_by=by[:150])
     unsolved = Notification.objects.filter(cause_key=cause_key, cause_order__lt=order, solved_at=None)
     inboxes = _lock_all(set(unsolved.filter(number__isnull=False).values_list("user", flat=True)))
     shown: dict[UUID, list[UUID]] = {inbox.user_id: [] for inbox in inboxes}
     # What was removed too: it may be brought back.
     for person, id in unsolved.filter(number__isnull=False).order_by("number").values_list("user", "pk"):
         shown.setdefault(person, []).append(id)
-    solved = unsolved.update(solved_at=timezone.now(), solved_by=by[:150])
+    solved = unsolved.update(solved_at=now, solved_by=by[:150])
     for inbox in inboxes:
         for some in _chunks(shown[inbox.user_id]):
             _announce(inbox, Change.SOLVED, some, solved_by=by[:150])
@@ -348,10 +373,11 @@ def _store(notice: Notice) -> None:
 
 def forget_old() -> int:
     """Delete what was removed, read or put away long ago, or was in no inbox; how many they were. No count of unread
-    ones changes by it."""
+    ones changes by it. What was solved long ago is forgotten, too."""
     now = timezone.now()
     removed = Q(removed_at__lt=now - timedelta(days=settings.REMOVED_NOTIFICATIONS_KEPT_DAYS))
     long_ago = now - timedelta(days=settings.READ_NOTIFICATIONS_KEPT_DAYS)
+    Cause.objects.filter(Q(solved_at__lt=long_ago) | Q(solved_at=None, created_at__lt=long_ago)).delete()
     done = Q(read_at__lt=long_ago) | Q(archived_at__lt=long_ago) | Q(number=None, created_at__lt=long_ago)
     return Notification.objects.filter(removed | done).delete()[0]
 

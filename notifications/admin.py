@@ -5,7 +5,7 @@ from django.http import HttpRequest
 from accounts.admin_site import ActionAdmin
 from events.admin import ReadOnlyAdmin
 from notifications import mails
-from notifications.models import Habits, Inbox, Mail, Notice, Notification, Preference
+from notifications.models import Cause, Habits, Inbox, Mail, Notice, Notification, Preference
 
 
 @admin.register(Notice)
@@ -41,6 +41,16 @@ class NotificationAdmin(ReadOnlyAdmin, ActionAdmin):
     search_fields = ["title", "message", "user__email", "user__name", "tenant__name", "=source"]
     date_hierarchy = "created_at"
     ordering = ["-created_at"]
+
+
+@admin.register(Cause)
+class CauseAdmin(ReadOnlyAdmin, ActionAdmin):
+    """What notifications were failures of, and what ended it."""
+
+    list_display = ["key", "tenant", "solved_order", "solved_at", "solved_by"]
+    list_select_related = ["tenant"]
+    search_fields = ["key", "tenant__name"]
+    date_hierarchy = "created_at"
 
 
 @admin.register(Mail)

@@ -43,7 +43,8 @@ class PreferencesForm(forms.Form):
         label="Time zone",
         max_length=64,
         validators=[validate_time_zone],
-        help_text="Your quiet hours and the daily digest go by its clock. Type a part of it to find it.",
+        help_text="Your quiet hours and the daily digest go by its clock. Until you choose one, it is your first "
+        "company's. Type a part of it to find it.",
         widget=forms.TextInput(attrs={"list": "time-zones", "autocomplete": "off"}),
     )
     digest_at = _clock(label="Daily digest at")

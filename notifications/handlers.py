@@ -41,7 +41,7 @@ def notify_of_deployment(event: Event, seq: int) -> None:
     words, level = _ENDINGS[status]
     cause = f"deployment:{event.tenant_id}:{data['name']}"
     if status == "completed":
-        solve(cause, order=data["number"], by=f"{data['title']} {words}")
+        solve(cause, order=data["number"], by=f"{data['title']} {words}", tenant=event.tenant)
     people = {UUID(data["requestedById"])} if data.get("requestedById") else set()
     if level == "error":
         people |= {admin.pk for admin in admins_of(event.tenant)}
@@ -118,7 +118,7 @@ def notify_of_invoice(event: Event, seq: int) -> None:
         return
     happened, cause = facts["event"], f"invoice:{facts['invoiceId']}"
     if happened in _SETTLED:
-        solve(cause, order=facts["version"], by=_SETTLED[happened].format(number=facts["number"]))
+        solve(cause, order=facts["version"], by=_SETTLED[happened].format(number=facts["number"]), tenant=tenant)
     if happened not in _INVOICES:
         return
     words, level = _INVOICES[happened]
@@ -134,13 +134,19 @@ def notify_of_invoice(event: Event, seq: int) -> None:
         object_key=cause,
         group_key=f"{event.tenant_id}:{cause}",
         tenant=tenant,
-        cause_key=cause if happened == "failed" else "",
+        cause_key=cause if _is_to_be_paid(facts) else "",
         cause_order=facts["version"],
     )
     notify([admin.pk for admin in admins_of(tenant)], message)
     if happened == "failed":
-        told = replace(message, title=f"{tenant.name}: {message.title}"[:150], link="/ops/billing/", tenant=None)
+        link = f"/ops/billing/invoices/{facts['number']}/"
+        told = replace(message, title=f"{tenant.name}: {message.title}"[:150], link=link, tenant=None)
         notify(_platform_admins(), told)
+
+
+def _is_to_be_paid(facts: dict[str, Any]) -> bool:
+    """Whether the event is news that somebody has to do something about: a credit note asks nobody for money."""
+    return facts["event"] in ("created", "failed") and facts.get("kind") != "credit_note"
 
 
 def _why(facts: dict[str, Any], tenant: Tenant) -> str:
@@ -153,12 +159,18 @@ def _why(facts: dict[str, Any], tenant: Tenant) -> str:
 
 @handler("notify_of_usage", types=["usage_update"])
 def notify_of_usage(event: Event, seq: int) -> None:
-    """The tenant's admins hear of each threshold that their usage reaches, and of nothing else."""
+    """The tenant's admins hear of each threshold that their usage reaches, and of nothing else. One is over when usage
+    is below it again: in another period, or with a plan that includes more."""
     facts, tenant = event.payload, event.tenant
     reached = facts.get("threshold")
-    if tenant is None or not reached:
+    if tenant is None:
         return
     resource = facts["resource"].replace("_", " ")
+    thresholds = f"usage:{event.tenant_id}:{facts['resource']}:"
+    if facts.get("percentage") is not None:
+        _solve_above(thresholds, facts, f"{resource} are at {facts['percentage']:,g} %", tenant)
+    if not reached:
+        return
     of_limit = f" of {facts['limit']:,g}" if facts.get("limit") is not None else ""
     message = Message(
         source=event.uuid,
@@ -170,8 +182,18 @@ def notify_of_usage(event: Event, seq: int) -> None:
         object_key=f"usage:{facts['resource']}",
         group_key=f"{event.tenant_id}:usage:{facts['resource']}",
         tenant=tenant,
+        cause_key=f"{thresholds}{reached}",
+        cause_order=facts["version"],
     )
     notify([admin.pk for admin in admins_of(tenant)], message)
+
+
+def _solve_above(thresholds: str, facts: dict[str, Any], by: str, tenant: Tenant) -> None:
+    """Solve those of the thresholds that people were told of and usage is below now."""
+    told = Notification.objects.filter(cause_key__startswith=thresholds, solved_at=None).exclude(cause_key="")
+    for cause in set(told.values_list("cause_key", flat=True)):
+        if int(cause.removeprefix(thresholds)) > facts["percentage"]:
+            solve(cause, order=facts["version"], by=by, tenant=tenant)
 
 
 # --- Monitoring -------------------------------------------------------------------------------------------------------
@@ -197,7 +219,7 @@ def notify_of_alert(event: Event, seq: int) -> None:
         notify(people, _alert_message(event, "alert_firing", "{name} fires", _LEVELS[facts["severity"]]))
     elif facts["state"] == "resolved":
         told = _told_of(cause)
-        solve(cause, order=facts["version"], by="the alert is over")
+        solve(cause, order=facts["version"], by="the alert is over", tenant=event.tenant)
         notify(people & told, _alert_message(event, "alert_resolved", "{name} is over", Level.SUCCESS))
 
 
@@ -215,13 +237,14 @@ def _alert_message(event: Event, kind: str, title: str, level: str) -> Message:
     facts = event.payload
     cause = f"alert:{facts['alertId']}"
     name = facts.get("name") or (facts.get("metadata") or {}).get("name") or "An alert"
+    place = f"/t/{event.tenant.slug}" if event.tenant else "/ops"
     return Message(
         source=event.uuid,
         kind=kind,
         title=title.format(name=name),
         message=facts["message"],
         level=level,
-        link=f"/t/{event.tenant.slug}/monitoring/" if event.tenant else "/ops/monitoring/",
+        link=f"{place}/monitoring/alerts/{facts['alertId']}/",
         object_key=cause,
         group_key=f"{event.tenant_id or 'platform'}:{cause}",
         tenant=event.tenant,

@@ -51,6 +51,7 @@ class Slot:
 
     key: str
     window: datetime
+    is_urgent: bool = False
 
 
 def plan(paces: Mapping[UUID, Pace], source: UUID, waits_for_quiet: Callable[[Habits], bool]) -> dict[UUID, Mail]:
@@ -59,14 +60,14 @@ def plan(paces: Mapping[UUID, Pace], source: UUID, waits_for_quiet: Callable[[Ha
 
     `waits_for_quiet` says of a person's habits whether this one keeps their quiet hours.
     """
-    habits = {row.pk: row for row in Habits.objects.filter(pk__in=paces)}
+    habits = preferences.habits_of_all(paces)
     now = timezone.now()
     found: dict[UUID, Mail] = {}
     since = dict.fromkeys(paces, now)
     while missing := paces.keys() - found.keys():
         slots = {}
         for person in sorted(missing):
-            own = habits.get(person) or Habits(user_id=person)
+            own = habits[person]
             slots[person] = _slot(paces[person], since[person], source, own, waits_for_quiet(own))
         for person, mail in _locked(slots).items():
             if mail.gathers:
@@ -91,7 +92,7 @@ def _slot(pace: Pace, now: datetime, source: UUID, habits: Habits, waits_for_qui
     zone = ZoneInfo(habits.time_zone)
     if pace == Pace.NOW:
         quiet = _quiet_until(now, habits, zone) if waits_for_quiet else None
-        return Slot("quiet", quiet) if quiet else Slot(f"event:{source}", now)
+        return Slot("quiet", quiet) if quiet else Slot(f"event:{source}", now, is_urgent=not waits_for_quiet)
     closes = windows.next_hour(now) if pace == Pace.HOURLY else windows.next_time(now, habits.digest_at, zone)
     return Slot(pace.value, _quiet_until(closes, habits, zone) or closes)
 
@@ -105,7 +106,10 @@ def _quiet_until(moment: datetime, habits: Habits, zone: ZoneInfo) -> datetime |
 def _locked(slots: Mapping[UUID, Slot]) -> dict[UUID, Mail]:
     """The mail of each slot, made where there is none yet."""
     Mail.objects.bulk_create(
-        [Mail(user_id=person, key=slot.key, window=slot.window, due_at=slot.window) for person, slot in slots.items()],
+        [
+            Mail(user_id=person, key=slot.key, window=slot.window, due_at=slot.window, is_urgent=slot.is_urgent)
+            for person, slot in slots.items()
+        ],
         ignore_conflicts=True,
     )
     wanted = {(person, slot.key, slot.window) for person, slot in slots.items()}
@@ -149,17 +153,29 @@ def _send_due(deadline: float) -> int:
 
 
 def claim() -> Mail | None:
-    """The mail that has been due longest, taken: this caller's until the lease is over. None if nothing is due."""
-    while mail := Mail.objects.filter(_due(timezone.now())).order_by("due_at", "pk").first():
+    """The mail that has been due longest, taken: this caller's until the lease is over. None if nothing is due.
+
+    What comes late, after an outage for one, waits for the end of the quiet hours that have begun meanwhile.
+    """
+    while mail := Mail.objects.filter(_due(timezone.now())).select_related("user").order_by("due_at", "pk").first():
         now = timezone.now()
+        due = Mail.objects.filter(_due(now), pk=mail.pk)
+        if quiet := _held_until(mail, now):
+            due.update(state=Mail.State.WAITING, due_at=quiet, lease_expires_at=None)
+            continue
         lease = now + timedelta(seconds=settings.MAIL_LEASE_SECONDS)
         # One statement: it waits for whoever is still adding to the mail, and of two senders one takes it.
-        taken = Mail.objects.filter(_due(now), pk=mail.pk).update(
-            state=Mail.State.SENDING, attempts=F("attempts") + 1, lease_expires_at=lease
-        )
-        if taken:
+        if due.update(state=Mail.State.SENDING, attempts=F("attempts") + 1, lease_expires_at=lease):
             return Mail.objects.select_related("user").get(pk=mail.pk)
     return None
+
+
+def _held_until(mail: Mail, moment: datetime) -> datetime | None:
+    """The end of the quiet hours that a mail would come in at this moment; None if it would not, or comes anyway."""
+    if mail.is_urgent:
+        return None
+    habits = preferences.habits_of(mail.user)
+    return _quiet_until(moment, habits, ZoneInfo(habits.time_zone))
 
 
 def _due(now: datetime) -> Q:
@@ -172,7 +188,9 @@ def attempt(mail: Mail, postbox: "Postbox") -> str:
     told = _still_wanted(mail) if mail.user.is_active else []
     if not told:
         return _keep(
-            mail, Mail.State.CANCELLED, error="Nothing in it is wanted, or may be seen, by this person any more."
+            mail,
+            Mail.State.CANCELLED,
+            error="Nothing in it is wanted, or may be seen, by this person any more, or what it called for is over.",
         )
     try:
         letter = letters.write(mail, told)
@@ -183,10 +201,15 @@ def attempt(mail: Mail, postbox: "Postbox") -> str:
 
 
 def _still_wanted(mail: Mail) -> list[Notification]:
-    """Oldest first. Who lost a tenant meanwhile hears nothing of it, nor who unsubscribed of that kind."""
+    """Oldest first. Who lost a tenant meanwhile hears nothing of it, nor who unsubscribed of that kind, and nobody is
+    paged for what is over."""
     gathered = Notification.objects.in_reach().filter(mail=mail).select_related("tenant").order_by("created_at", "pk")
     chosen = preferences.chosen_by(mail.user)
-    return [one for one in gathered if kind_of(one.kind).pages or chosen.get((one.kind, Way.EMAIL)) != Pace.OFF]
+    return [
+        one
+        for one in gathered
+        if (not one.solved_at if kind_of(one.kind).pages else chosen.get((one.kind, Way.EMAIL)) != Pace.OFF)
+    ]
 
 
 def _failed(mail: Mail, error: Exception) -> str:
@@ -198,7 +221,7 @@ def _failed(mail: Mail, error: Exception) -> str:
     again = now + timedelta(seconds=wait)
     if is_for_good(error) or again > mail.window + timedelta(hours=settings.MAIL_TRIED_HOURS):
         return _keep(mail, Mail.State.FAILED, error=words, address=mail.user.email)
-    return _keep(mail, Mail.State.WAITING, error=words, due_at=again)
+    return _keep(mail, Mail.State.WAITING, error=words, due_at=_held_until(mail, again) or again)
 
 
 def is_for_good(error: Exception) -> bool:
@@ -208,10 +231,11 @@ def is_for_good(error: Exception) -> bool:
     return isinstance(error, SMTPDataError) and error.smtp_code >= 500
 
 
-def _keep(mail: Mail, state: str, error: str = "", **facts: Any) -> str:
-    """Write what became of an attempt, unless another took the mail over: its state now."""
+def _keep(mail: Mail, state: str, **facts: Any) -> str:
+    """Write what became of an attempt, unless another took the mail over: its state now. Why an earlier one failed
+    stays, where this one did not."""
     ended = None if state == Mail.State.WAITING else timezone.now()
-    facts |= {"state": state, "error": error, "lease_expires_at": None, "ended_at": ended}
+    facts |= {"state": state, "lease_expires_at": None, "ended_at": ended}
     own = Mail.objects.filter(pk=mail.pk, state=Mail.State.SENDING, attempts=mail.attempts)
     TRIES.labels(str(state)).inc()
     if not _written(lambda: own.update(**facts)):

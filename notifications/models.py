@@ -82,9 +82,10 @@ class Mail(models.Model):
     window = models.DateTimeField(help_text="It gathers what comes until then, and leaves then.")
     state = models.CharField(max_length=16, choices=State.choices, default=State.WAITING)
     due_at = models.DateTimeField(help_text="When it is tried next.")
+    is_urgent = models.BooleanField(default=False, db_default=False, help_text="It comes in quiet hours, too.")
     lease_expires_at = models.DateTimeField(null=True, blank=True, help_text="Then who is sending it counts as dead.")
     attempts = models.PositiveIntegerField(default=0)
-    error = models.CharField(max_length=500, blank=True, help_text="Why the last try failed, or why there is none.")
+    error = models.CharField(max_length=500, blank=True, help_text="Why the last failed try did, or why there is none.")
     address = models.EmailField(blank=True, help_text="Where it went.")
     subject = models.CharField(max_length=200, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
@@ -213,8 +214,11 @@ class Notification(models.Model):
             models.Index(fields=["user"], name="notifications_unread", condition=Q(read_at=None, removed_at=None)),
             models.Index(fields=["removed_at"], name="notifications_removed", condition=Q(removed_at__isnull=False)),
             models.Index(fields=["source"], name="notifications_source"),
-            models.Index(
-                fields=["cause_key"], name="notifications_unsolved", condition=Q(solved_at=None) & ~Q(cause_key="")
+            models.Index(  # also by how a key begins
+                fields=["cause_key"],
+                name="notifications_unsolved",
+                condition=Q(solved_at=None) & ~Q(cause_key=""),
+                opclasses=["varchar_pattern_ops"],
             ),
         ]
 
@@ -224,6 +228,26 @@ class Notification(models.Model):
     @property
     def is_read(self) -> bool:
         return self.read_at is not None
+
+
+class Cause(models.Model):
+    """What notifications can be failures of, by `cause_key`: which of its states are over, and what ended them.
+
+    Kept by itself, because one of those states may be told late. Its lock makes who tells and who solves take turns.
+    """
+
+    key = models.CharField(max_length=100, primary_key=True)
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, null=True, blank=True, related_name="+")
+    solved_order = models.PositiveBigIntegerField(default=0, help_text="The states before this one are over.")
+    solved_at = models.DateTimeField(null=True, blank=True)
+    solved_by = models.CharField(max_length=150, blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ["key"]
+
+    def __str__(self) -> str:
+        return self.key
 
 
 class Preference(models.Model):
@@ -245,7 +269,8 @@ class Preference(models.Model):
 
 
 class Habits(models.Model):
-    """When mail suits a person, by the clock where they are. Without a row: at any time, digests at 08:00 UTC."""
+    """When mail suits a person, by the clock where they are. Without a row: at any time, digests at 08:00 where their
+    first company is (preferences.habits_of)."""
 
     user = models.OneToOneField(
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, primary_key=True, related_name="notification_habits"

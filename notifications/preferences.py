@@ -10,6 +10,7 @@ from accounts.models import User
 from notifications.kinds import CHOSEN, InApp, Kind, Pace, Way, kind_of
 from notifications.models import Habits, Preference
 from tenants.actions import action
+from tenants.models import Membership
 
 #: What there is to choose from, by way.
 CHOICES: dict[str, list[str]] = {Way.IN_APP: InApp.values, Way.EMAIL: Pace.values}
@@ -58,7 +59,17 @@ def chosen_by(user: User) -> dict[Choice, str]:
 
 def habits_of(user: User) -> Habits:
     """A person's, or those of somebody who chose nothing; then it is not stored."""
-    return Habits.objects.filter(pk=user.pk).first() or Habits(user=user)
+    return habits_of_all([user.pk])[user.pk]
+
+
+def habits_of_all(people: Iterable[UUID]) -> dict[UUID, Habits]:
+    """The same of each of these people. Who chose nothing lives by the clock of the first company they belong to."""
+    found = {row.pk: row for row in Habits.objects.filter(pk__in=people)}
+    missing = set(people) - found.keys()
+    of_missing = Membership.objects.with_scopes_disabled().filter(user__in=missing)
+    first_last = of_missing.order_by("-created_at", "-pk")
+    zones = dict(first_last.values_list("user", "tenant__time_zone"))
+    return found | {person: Habits(user_id=person, time_zone=zones.get(person, "UTC")) for person in missing}
 
 
 @action
@@ -83,7 +94,7 @@ def choose(user: User, choices: Mapping[Choice, str]) -> dict[Choice, str]:
 @action
 def settle_in(user: User, **habits: object) -> Habits:
     """Change some of a person's habits. Raises ValidationError, by field."""
-    Habits.objects.bulk_create([Habits(user=user)], ignore_conflicts=True)
+    Habits.objects.bulk_create([habits_of(user)], ignore_conflicts=True)
     row = Habits.objects.select_for_update().get(pk=user.pk)
     for name, value in habits.items():
         setattr(row, name, value)

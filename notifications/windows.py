@@ -20,7 +20,10 @@ def is_quiet(moment: datetime, starts: time, ends: time, zone: ZoneInfo) -> bool
 
 def quiet_until(moment: datetime, starts: time, ends: time, zone: ZoneInfo) -> datetime | None:
     """When the quiet hours that this moment falls into are over; None where it falls into none."""
-    return next_time(moment, ends, zone, folds=(0, 1)) if is_quiet(moment, starts, ends, zone) else None
+    if not is_quiet(moment, starts, ends, zone):
+        return None
+    # An end that is skipped is no end an hour earlier, where the clock shows a time before it.
+    return next(end for end in _next_times(moment, ends, zone, folds=(0, 1)) if not is_quiet(end, starts, ends, zone))
 
 
 def next_hour(moment: datetime) -> datetime:
@@ -28,12 +31,18 @@ def next_hour(moment: datetime) -> datetime:
     return moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0) + _HOUR
 
 
-def next_time(moment: datetime, shown: time, zone: ZoneInfo, folds: tuple[int, ...] = (0,)) -> datetime:
+def next_time(moment: datetime, shown: time, zone: ZoneInfo) -> datetime:
     """The first moment after this one at which the clock there shows that time. One that is skipped counts as if the
-    clock had not been changed; of one that comes twice `folds` says which count.
+    clock had not been changed; of one that comes twice the first counts.
     """
+    return _next_times(moment, shown, zone, folds=(0,))[0]
+
+
+def _next_times(moment: datetime, shown: time, zone: ZoneInfo, folds: tuple[int, ...]) -> list[datetime]:
+    """When the clock there shows that time in the days after this moment, in order: `folds` says which count of one
+    that comes twice or is skipped."""
     day = moment.astimezone(zone).date()
     moments = [
         datetime.combine(day + days, shown, zone).replace(fold=fold).astimezone(UTC) for days in _DAYS for fold in folds
     ]
-    return min(found for found in moments if found > moment)
+    return sorted(found for found in moments if found > moment)

@@ -22,8 +22,8 @@ from django_scopes import scopes_disabled
 
 from billing import actions as billing
 from billing import payments
-from billing.invoicing import issue
-from billing.models import Invoice, InvoiceLine
+from billing.invoicing import close, issue
+from billing.models import Invoice, InvoiceLine, Period
 from conftest import Person, make_person
 from deployments import actions as deployments
 from deployments.models import Deployment, Stack
@@ -205,9 +205,12 @@ def used() -> dict[str, Any]:
 
 def line_with_usage(world: World) -> str:
     """The line of the projected invoice behind which there is a record."""
-    used = billing.Used("the-table", "deployment_minutes", Decimal(1), timezone.now(), {})
-    billing.record(world.acme, [used])
+    use_a_minute(world.acme)
     return "/t/acme/billing/projected/lines/2/"
+
+
+def use_a_minute(acme: Tenant) -> None:
+    billing.record(acme, [billing.Used("the-table", "deployment_minutes", Decimal(1), timezone.now(), {})])
 
 
 def key_page(route: str, expected: dict[str, int | str], method: str = "GET") -> Row:
@@ -255,6 +258,46 @@ policy_page = made(
 )
 
 
+def of_invoice(make: Callable[[Tenant], Invoice]) -> Callable[..., Row]:
+    """Rows whose invoice is one of acme's that `make` makes, for what can't be done to one that is void."""
+
+    def page_of(route: str, expected: dict[str, int | str], method: str = "GET", data: Any = None) -> Row:
+        def url(world: World) -> str:
+            with scopes_disabled():
+                number = str(make(world.acme).number)
+            found = f"/{route}".replace("<slug:slug>", "acme").replace("<slug:number>", number)
+            return found.replace("<int:position>", "2")  # of usage: the first line is the plan's price
+
+        return Row(route, method, url, expected, (lambda world: data) if data is not None else None)
+
+    return page_of
+
+
+def make_open_invoice(acme: Tenant) -> Invoice:
+    with billing.locked(acme):
+        return issue(Invoice.objects.create(tenant=acme, currency="EUR", total_minor=100), timezone.now())
+
+
+def make_paid_invoice(acme: Tenant) -> Invoice:
+    payments.choose_method(acme, "pays")
+    invoice = make_open_invoice(acme)
+    payments.pay(invoice)
+    return invoice
+
+
+def make_invoice_of_usage(acme: Tenant) -> Invoice:
+    """Acme's current period, with a record on its line 2, closed as if it were over."""
+    use_a_minute(acme)
+    period = Period.objects.select_related("tenant").get(tenant=acme, closed_at=None)
+    invoice = close(period, period.ends_at + timedelta(hours=2))
+    assert invoice
+    return invoice
+
+
+open_invoice_page, paid_invoice_page = of_invoice(make_open_invoice), of_invoice(make_paid_invoice)
+
+
+A_REFUND = {"amount": "1.00", "left": 100, "reason": "Sorry"}
 THRESHOLD = {"meter": "deployment_minutes", "percent": 90}
 
 
@@ -378,8 +421,7 @@ ROWS = [
     page("t/<slug:slug>/billing/invoices/", MEMBERS),
     page("t/<slug:slug>/billing/invoices/<uuid:invoice_id>/", post_redirects(MEMBERS)),
     page("t/<slug:slug>/billing/invoices/<slug:number>/", MEMBERS),
-    # The table's invoice has no line that usage made: there is nothing to see behind it.
-    page("t/<slug:slug>/billing/invoices/<slug:number>/lines/<int:position>/", MEMBERS | {"alice": 404, "bob": 404}),
+    of_invoice(make_invoice_of_usage)("t/<slug:slug>/billing/invoices/<slug:number>/lines/<int:position>/", MEMBERS),
     page("t/<slug:slug>/billing/projected/", MEMBERS),
     Row("t/<slug:slug>/billing/projected/lines/<int:position>/", "GET", line_with_usage, MEMBERS),
     # 409: nobody has seen that version of the invoice, or of the subscription.
@@ -394,11 +436,15 @@ ROWS = [
     page("ops/", PLATFORM_ADMINS),
     page("ops/billing/", PLATFORM_ADMINS),
     page("ops/billing/invoices/<slug:number>/", PLATFORM_ADMINS),
-    # It is void: nobody has paid it, and nobody owes it any more.
-    page("ops/billing/invoices/<slug:number>/refund/", PLATFORM_ADMINS | {"ada": 409}),
-    page("ops/billing/invoices/<slug:number>/refund/", PLATFORM_ADMINS | {"ada": 409}, "POST", {"reason": "Sorry"}),
-    page("ops/billing/invoices/<slug:number>/void/", PLATFORM_ADMINS | {"ada": 409}),
-    page("ops/billing/invoices/<slug:number>/void/", PLATFORM_ADMINS | {"ada": 409}, "POST", {"reason": "Sorry"}),
+    paid_invoice_page("ops/billing/invoices/<slug:number>/refund/", PLATFORM_ADMINS),
+    paid_invoice_page("ops/billing/invoices/<slug:number>/refund/", post_redirects(PLATFORM_ADMINS), "POST", A_REFUND),
+    open_invoice_page("ops/billing/invoices/<slug:number>/void/", PLATFORM_ADMINS),
+    open_invoice_page(
+        "ops/billing/invoices/<slug:number>/void/",
+        post_redirects(PLATFORM_ADMINS),
+        "POST",
+        {"reason": "Sorry", "version": 2},
+    ),
     page("ops/deployments/", PLATFORM_ADMINS),
     page("ops/deployments/<uuid:deployment_id>/", PLATFORM_ADMINS),
     page("ops/deployments/<uuid:deployment_id>/log/", PLATFORM_ADMINS),

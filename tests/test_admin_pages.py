@@ -57,7 +57,7 @@ from monitoring.models import (
 )
 from notifications import actions as notifications
 from notifications.handlers import notify_of_notice
-from notifications.models import Habits, Inbox, Mail, Notice, Notification, Preference
+from notifications.models import Cause, Habits, Inbox, Mail, Notice, Notification, Preference
 from notifications.preferences import choose, settle_in
 from portal.models import PlatformFigures, PlatformHealth
 from realtime import keys
@@ -95,6 +95,7 @@ def grow(number: int, by: Person) -> None:
     choose(person, {("notice", "email"): "now"})
     settle_in(person, time_zone="Europe/Lisbon")
     notify_of_notice(notice, 1)
+    notifications.solve(f"web{number}", order=1, by="web #1 is done", tenant=tenant)
     Cursor.objects.create(name=f"handler:{number}")
     now = timezone.now()
     Heartbeat.objects.create(kind="relay", name=f"machine pid {number}", at=now, expires_at=now)
@@ -155,7 +156,7 @@ def test_what_the_platforms_admins_look_after_is_all_there():
     assert {Tenant, Membership, ApiKey, ChannelPolicy, Event, Cursor, DeadLetter, Stack, Release, Deployment} <= shown
     assert {Sample, MinuteRollup, HourRollup, DayRollup, LatestMetrics, PlatformMinute} <= shown
     assert {AlertRule, Alert, Silence, EscalationPolicy} <= shown
-    assert {Inbox, Notice, Notification, Mail, Preference, Habits} <= shown
+    assert {Inbox, Notice, Notification, Mail, Cause, Preference, Habits} <= shown
     assert {Heartbeat, PlatformHealth, PlatformFigures} <= shown
     assert SigningKey in shown
     assert {Meter, Plan, Subscription, UsageRecord, Invoice, Payment} <= shown

@@ -1,5 +1,8 @@
 """What the apps really emit is what the handlers of notifications read: they agree on nothing but the events."""
 
+from collections.abc import Iterator
+from enum import EnumType
+from typing import Any, get_args
 from uuid import UUID
 
 import pytest
@@ -8,6 +11,8 @@ from django.db import transaction
 from events import catalogue, handling
 from events.catalogue import EventType
 from events.emit import emit
+from notifications import handlers
+from notifications.kinds import KINDS
 from notifications.models import Notification
 
 OURS = [handler for handler in handling.all_handlers() if handler.name.startswith("notify_of_")]
@@ -28,6 +33,31 @@ def test_a_handler_takes_every_sample_of_its_types(acme, alice, platform_admin, 
         assert told.user in (alice.user, platform_admin.user)
         assert told.title
         assert "{" not in told.title
+
+
+def in_every_state(sample: EventType) -> Iterator[EventType]:
+    """As it is, and as whatever else its type knows."""
+    yield sample
+    for name in ("status", "event", "state", "reason"):
+        if field := type(sample).model_fields.get(name):
+            known: Any = field.annotation
+            values = get_args(known) or (known if isinstance(known, EnumType) else ())
+            yield from (sample.model_copy(update={name: value}) for value in values)
+
+
+def test_the_kinds_that_the_handlers_send_are_those_that_people_choose_from(acme, alice, monkeypatch):
+    sent = set()
+    monkeypatch.setattr(handlers, "notify", lambda people, message: sent.add(message.kind))
+    for handler in OURS:
+        for name in handler.types:
+            for sample in [found for one in catalogue.get(name).samples() for found in in_every_state(one)]:
+                here = {"tenant_id": acme.pk} | (
+                    {"user_id": alice.user.pk} if "user_id" in type(sample).model_fields else {}
+                )
+                with transaction.atomic():
+                    event = emit(sample.model_copy(update=here))
+                handler.function(event, 1)
+    assert sent == {kind.name for kind in KINDS}
 
 
 @pytest.mark.parametrize(

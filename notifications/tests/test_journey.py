@@ -47,7 +47,11 @@ def test_it_names_who_was_told_and_what_each_mail_waits_for(notice, alice, bob, 
     at(datetime.now(UTC) + timedelta(days=1))
     mails.send_due(5)
     assert ends(notice)[1:] == [
-        ("done", "E-mail to Alice: accepted by the mail server, 2 attempts"),
+        (
+            "done",
+            "E-mail to Alice: accepted by the mail server, 2 attempts, "
+            "the last that failed because ConnectionRefusedError: [Errno 111] Connection refused",
+        ),
         ("done", "E-mail to Bob: accepted by the mail server, 1 attempt"),
     ]
 
@@ -78,6 +82,12 @@ def test_of_many_it_says_how_many_at_the_same_cost(notice, acme, alice, django_a
     assert not is_complete(journey(notice))
     Mail.objects.update(state="sent", ended_at=notice.occurred_at)
     assert ends(notice)[-1] == ("done", "E-mails: 8 sent")
+    Mail.objects.filter(user=people[6].user).update(state="failed", attempts=1, error="No such person")
+    Mail.objects.filter(user=people[7].user).update(state="waiting", attempts=3, error="It hangs", ended_at=None)
+    assert [state for state, _ in ends(notice)[1:]] == ["failed", "failed", "waits"]
+    assert ends(notice)[2][1] == "E-mail to P6 failed after 1 attempt: No such person"
+    assert ends(notice)[3][1].startswith("E-mail to P7 (one notification) leaves ")
+    assert ends(notice)[3][1].endswith(" UTC, because It hangs")
 
 
 def test_the_page_of_an_event_shows_it(notice, alice, platform_admin):

@@ -160,6 +160,50 @@ def test_the_hourly_digests_of_a_quiet_night_are_one(bob, tell, at):
     assert Mail.objects.get().window == datetime(2026, 11, 25, 7, tzinfo=UTC)
 
 
+@pytest.fixture
+def quiet_at_ten(bob) -> datetime:
+    """A minute before Bob's quiet hours, which end at 07:00."""
+    settle_in(bob.user, quiet_from=clock(22), quiet_until=clock(7))
+    return MIDNIGHT.replace(hour=21, minute=59, second=50)
+
+
+def test_a_mail_refused_before_quiet_hours_is_not_tried_again_in_them_but_one_that_is_urgent_is(
+    bob, tell, at, quiet_at_ten, settings
+):
+    at(quiet_at_ten)
+    tell(bob, "web #1 failed", kind=KIND)
+    tell(bob, "The fire", kind="alert_firing", is_urgent=True)
+    settings.EMAIL_BACKEND, settings.EMAIL_PORT = "django.core.mail.backends.smtp.EmailBackend", 9
+    mails.send_due(10)
+    mails.send_due(10)  # the server is away: one mail finds out each time
+    ends = datetime(2026, 11, 25, 7, tzinfo=UTC)
+    assert Mail.objects.get(is_urgent=False).due_at == ends
+    assert Mail.objects.get(is_urgent=True).due_at == quiet_at_ten + timedelta(seconds=30)
+    settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+    at(quiet_at_ten + timedelta(hours=4))
+    mails.send_due(10)
+    assert sent() == [("bob@acme.example", "The fire")]
+    at(ends)
+    mails.send_due(10)
+    assert sent()[1:] == [("bob@acme.example", "web #1 failed")]
+
+
+def test_what_an_outage_held_back_until_quiet_hours_waits_for_their_end_but_not_a_page(bob, tell, at, quiet_at_ten):
+    at(quiet_at_ten)
+    tell(bob, "web #1 failed", kind=KIND)
+    tell(bob, "The page", kind="alert_escalated", ways=frozenset({"email"}))
+    tell(bob, "left by a dead sender", kind="invoice_failed")
+    Mail.objects.filter(notifications__kind="invoice_failed").update(
+        state="sending", attempts=1, lease_expires_at=quiet_at_ten + timedelta(minutes=5)
+    )
+    at(quiet_at_ten + timedelta(hours=4))
+    mails.send_due(10)
+    assert sent() == [("bob@acme.example", "The page")]
+    at(datetime(2026, 11, 25, 7, tzinfo=UTC))
+    mails.send_due(10)
+    assert [subject for _, subject in sent()[1:]] == ["web #1 failed", "left by a dead sender"]
+
+
 def test_in_a_storm_what_follows_the_first_mails_of_a_kind_is_one_at_the_end_of_the_hour(bob, alice, tell, at):
     at(NOON)
     for number in range(mails.STORM_MAILS):
@@ -481,8 +525,9 @@ def test_whatever_people_choose_each_window_is_one_mail_and_each_notification_in
                 settle_in(person.user, quiet_from=clock(hour), quiet_until=clock((hour + 8) % 24))
             case "send":
                 mails.send_due(10)
-    at(moment + timedelta(days=2))
-    mails.send_due(30)
+    for hours in (48, 56):  # where it is quiet first, it is not eight hours later
+        at(moment + timedelta(hours=hours))
+        mails.send_due(30)
     assert set(states()) == {"sent"}
     assert len(django_mail.outbox) == Mail.objects.count()
     names = list(Mail.objects.values_list("user", "key", "window"))

@@ -16,6 +16,7 @@ from notifications.kinds import CHOSEN, KINDS, Way
 from notifications.models import Habits, Mail, Preference
 from notifications.preferences import choose, chosen_by, habits_of
 from notifications.tests.conftest import titles
+from tenants.models import Membership, Role
 
 URL = "/notifications/preferences/"
 API = "/api/notifications/preferences"
@@ -31,7 +32,7 @@ def form_of(person) -> dict[str, str]:
     return dict(chosen) | dict(typed) | {"seen": seen, "urgent_anyway": "on"}
 
 
-def test_every_kind_that_a_handler_sends_is_described_once():
+def test_each_kind_is_described_once_and_only_an_escalation_leaves_no_choice():
     names = [kind.name for kind in KINDS]
     assert len(names) == len(set(names))
     assert [kind.name for kind in KINDS if kind not in CHOSEN] == ["alert_escalated"]
@@ -51,6 +52,27 @@ def test_the_page_shows_the_defaults_and_saves_what_was_changed_only(bob):
     habits = habits_of(bob.user)
     assert (habits.time_zone, habits.quiet_from, habits.quiet_until) == ("Europe/Lisbon", time(22), time(7))
     assert form_of(bob)["notice_email"] == "daily"
+
+
+def test_who_never_chose_a_time_zone_lives_by_their_first_companys_clock_and_keeps_it(bob, acme, globex, tell, at):
+    """08:00 in Kolkata is 02:30 UTC."""
+    acme.time_zone = "Asia/Kolkata"
+    acme.save()
+    Membership.objects.create(tenant=globex, user=bob.user, role=Role.TENANT_USER)
+    form = form_of(bob)
+    assert form["time_zone"] == "Asia/Kolkata"
+    choose(bob.user, {("deployment_failed", Way.EMAIL): "daily"})
+    at(NOON)
+    tell(bob, kind="deployment_failed", tenant=acme)
+    assert Mail.objects.get().window == datetime(2026, 11, 25, 2, 30, tzinfo=UTC)
+    bob.post(URL, form | {"quiet_from": "22:00", "quiet_until": "07:00"})
+    acme.time_zone = "Europe/Lisbon"
+    acme.save()
+    assert Habits.objects.get().time_zone == "Asia/Kolkata", "as the page showed it"
+
+
+def test_who_belongs_to_no_company_lives_by_utc(platform_admin):
+    assert form_of(platform_admin)["time_zone"] == "UTC"
 
 
 def test_an_old_tab_takes_nothing_back_that_was_chosen_elsewhere(bob):

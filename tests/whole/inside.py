@@ -192,14 +192,14 @@ def measure(tenant: str, name: str, count: int) -> bool:
     return LatestMetrics.objects.get(tenant=where).due_at is not None
 
 
-def raise_alert(tenant: str, key: str, name: str, severity: str, message: str) -> str:
-    """As a service does. Returns its id."""
+def raise_alert(tenant: str | None, key: str, name: str, severity: str, message: str) -> str:
+    """As a service does, of the platform's own without a tenant. Returns its id."""
     raised = Raised(Source.API, key, name, severity, message, started_at=timezone.now())
-    return str(alerting.raise_alert(Tenant.objects.get(id=tenant), raised).pk)
+    return str(alerting.raise_alert(Tenant.objects.filter(id=tenant).first(), raised).pk)
 
 
-def resolve_alert(tenant: str, key: str) -> None:
-    alerting.resolve_alert(Tenant.objects.get(id=tenant), key)
+def resolve_alert(tenant: str | None, key: str) -> None:
+    alerting.resolve_alert(Tenant.objects.filter(id=tenant).first(), key)
 
 
 def open_alerts(tenant: str) -> list[str]:
@@ -311,6 +311,15 @@ def close_period(tenant: str) -> str:
     return str(invoice.number)
 
 
+def issue_invoice(tenant: str, minor: int) -> str:
+    """One over so many cents, at this moment, as closing a period does. Returns its number."""
+    where = Tenant.objects.get(id=tenant)
+    billing.ensure_subscribed(where)
+    with billing.locked(where):
+        draft = Invoice.objects.create(tenant=where, currency="EUR", total_minor=minor)
+        return str(invoicing.issue(draft, timezone.now()).number)
+
+
 def suspend_for_debt(tenant: str) -> None:
     """Let what the tenant owes be due for a year and tried for the last time, and the schedule find it."""
     long_ago = timezone.now() - timedelta(days=365)
@@ -321,6 +330,13 @@ def suspend_for_debt(tenant: str) -> None:
 def choose_method(tenant: str, method: str) -> None:
     """What the local test gateway does with this tenant's payments."""
     payments.choose_method(Tenant.objects.get(id=tenant), method)
+
+
+def pay(number: str) -> None:
+    """With a card that pays."""
+    invoice = Invoice.objects.select_related("tenant").get(number=number)
+    payments.choose_method(invoice.tenant, "pays")
+    payments.pay(invoice)
 
 
 def _session_of(user: User) -> str:

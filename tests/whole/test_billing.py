@@ -1,6 +1,8 @@
 """Money moves, and everybody it concerns sees it: Alice's pages and the platform admin's, side by side."""
 
 import re
+from datetime import UTC, datetime
+from decimal import Decimal
 from itertools import product
 from uuid import uuid4
 
@@ -10,7 +12,7 @@ from playwright.sync_api import Page, expect
 from tests.whole.accessibility import violations
 from tests.whole.conftest import Window
 from tests.whole.people import Company, Person
-from tests.whole.platform import Platform
+from tests.whole.platform import Platform, wait_until
 
 pytestmark = pytest.mark.browser
 
@@ -54,10 +56,9 @@ def test_an_invoice_is_issued_fails_and_is_paid_and_everybody_sees_it(window, pl
     expect(gauge.locator("[data-field=usage]")).to_have_text("2,200", timeout=PATIENCE)
     expect(hers.get_by_test_id("projected")).not_to_have_text(before, timeout=PATIENCE)
 
-    # Issued: it waits in her list until she asks for it, and is owed at once on both pages.
+    # Issued: it waits in her list until she asks for it, and is owed at once.
     number = platform.inside.close_period(tenant=billed.id)
     expect(hers.get_by_test_id("owed")).to_contain_text(f"Invoice {number}", timeout=PATIENCE)
-    expect(operations.get_by_test_id("owed")).to_contain_text("€", timeout=PATIENCE)
     pending = hers.get_by_test_id("pending")
     expect(pending).to_contain_text("1 new", timeout=PATIENCE)
     pending.get_by_role("link", name="Show").click()
@@ -94,16 +95,66 @@ def test_an_invoice_is_issued_fails_and_is_paid_and_everybody_sees_it(window, pl
     expect(bar).to_contain_text("1 gone", timeout=PATIENCE)
 
 
+def euros(page: Page, name: str) -> Decimal:
+    """A figure of /ops/billing/ as it stands; nothing is in euros where there was none yet."""
+    found = re.search(r"€([\d,]+\.\d\d)", page.get_by_test_id(name).text_content() or "")
+    return Decimal(found[1].replace(",", "")) if found else Decimal(0)
+
+
+def expect_euros(page: Page, name: str, amount: Decimal) -> None:
+    figure = page.get_by_test_id(name)
+    if amount:
+        expect(figure).to_contain_text(f"€{amount:,.2f}", timeout=PATIENCE)
+    else:
+        expect(figure).not_to_contain_text(re.compile("€0*[1-9]"), timeout=PATIENCE)
+
+
+def expect_unread(page: Page, count: int) -> None:
+    expect(page.get_by_test_id("bell").locator("[data-field=count]")).to_have_text(str(count), timeout=PATIENCE)
+
+
+def test_an_issued_and_a_paid_invoice_reach_alice_and_move_the_platforms_figures(window, platform, acme, alice, ada):
+    told = wait_until(lambda: platform.inside.inbox(person=alice.id)["stored"], "she is told that she was added", 60)
+    hers = live(window(alice).open(f"{acme.path}billing/"))
+    operations = live(window(ada).open("/ops/billing/"))
+    invoiced, paid, owed = (euros(operations, name) for name in ("invoiced", "paid", "owed"))
+    this_month = operations.get_by_test_id("month").filter(has_text=f"{datetime.now(UTC):%b %Y}")
+
+    # Issued: in Alice's inbox, and among what is owed on the platform's page.
+    number, amount = platform.inside.issue_invoice(tenant=acme.id, minor=128_40), Decimal("128.40")
+    expect_unread(hers, told + 1)
+    for name, value in (("invoiced", invoiced + amount), ("paid", paid), ("owed", owed + amount)):
+        expect_euros(operations, name, value)
+    expect(this_month.locator("[data-label=Invoiced]")).to_have_text(f"€{invoiced + amount:,.2f}", timeout=PATIENCE)
+
+    # Paid: in her inbox once more, what told her to pay says so, and on the platform's page it is earned.
+    platform.inside.choose_method(tenant=acme.id, method="pays")
+    page = live(window(alice).open(f"{acme.path}billing/invoices/{number}/"))
+    page.get_by_role("button", name=re.compile("^Pay ")).click()
+    expect_unread(hers, told + 2)
+    for name, value in (("invoiced", invoiced + amount), ("paid", paid + amount), ("owed", owed)):
+        expect_euros(operations, name, value)
+    expect(this_month.locator("[data-label=Paid]")).to_have_text(f"€{paid + amount:,.2f}", timeout=PATIENCE)
+    newest = alice.get("/api/notifications").json()["results"][:2]
+    assert [one["title"].partition(" over ")[0].partition(" was ")[0] for one in newest] == [f"Invoice {number}"] * 2
+    assert newest[1]["solvedBy"] == f"invoice {number} was paid"
+
+
 @pytest.mark.once
 def test_no_page_of_billing_keeps_anybody_out(window, platform, billed, alice, ada):
-    number = platform.inside.close_period(tenant=billed.id)
     own = f"{billed.path}billing/"
     one: Window = window(alice)
-    visits = [own, f"{own}invoices/", f"{own}invoices/{number}/", f"{own}invoices/{number}/lines/3/"]
-    visits += [f"{own}projected/", f"{own}plan/?plan=business"]
-    found = {address: looked_at(one.open(address)) for address in visits}
+    line = re.search(r"projected/lines/\d+/", alice.get(f"{own}projected/").text)
+    assert line
+    found = {address: looked_at(one.open(own + address)) for address in ("projected/", line[0], "plan/?plan=business")}
+    number = platform.inside.close_period(tenant=billed.id)
+    for address in ("", "invoices/", f"invoices/{number}/", f"invoices/{number}/lines/3/"):
+        found[address] = looked_at(one.open(own + address))
     staff: Window = window(ada)
-    found |= {each: looked_at(staff.open(each)) for each in ("/ops/billing/", f"/ops/billing/invoices/{number}/")}
+    invoice = f"/ops/billing/invoices/{number}/"
+    found |= {each: looked_at(staff.open(each)) for each in ("/ops/billing/", invoice, f"{invoice}void/")}
+    platform.inside.pay(number=number)
+    found["refund"] = looked_at(staff.open(f"{invoice}refund/"))
     assert not {address: problems for address, problems in found.items() if problems}
 
 
