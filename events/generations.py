@@ -2,6 +2,10 @@
 
 The relay writes those that were raised, the gate those it had to read from the database. What Redis has forgotten is
 read from the database again, so a generation is kept no longer than it saves reads.
+
+A Redis that was restarted or took over from another may know older generations than were written, and would let in
+people whose access was taken. So each is kept with the name of the data set it was written to (Redis gives it a new one
+on both occasions), and counts as forgotten under any other.
 """
 
 from collections.abc import Collection, Mapping
@@ -14,14 +18,33 @@ from django.conf import settings
 #: After so long without a new one it is read from the database once more.
 KEPT_SECONDS = 7 * 86_400
 
+_DATA_SET = """
+local data_set = string.match(redis.call("INFO", "replication"), "master_replid:(%w+)") or "?"
+"""
 # The relay and the gate, or two relays, may write at once: the higher generation stays.
-_RAISE = """
+_RAISE = (
+    _DATA_SET
+    + """
 for i, key in ipairs(KEYS) do
-  if tonumber(ARGV[i]) > tonumber(redis.call("GET", key) or "0") then
-    redis.call("SET", key, ARGV[i], "EX", ARGV[#KEYS + 1])
+  local generation, written_to = string.match(redis.call("GET", key) or "", "^(%d+) ?(%w*)")
+  local old, new = tonumber(generation or "0"), tonumber(ARGV[i])
+  if new > old or (new == old and written_to ~= data_set) then
+    redis.call("SET", key, ARGV[i] .. " " .. data_set, "EX", ARGV[#KEYS + 1])
   end
 end
 """
+)
+_READ = (
+    _DATA_SET
+    + """
+local found = {}
+for i, value in ipairs(redis.call("MGET", unpack(KEYS))) do
+  local generation, written_to = string.match(value or "", "^(%d+) ?(%w*)")
+  found[i] = written_to == data_set and generation or ""
+end
+return found
+"""
+)
 
 
 class GenerationsAway(Exception):
@@ -34,7 +57,7 @@ def _redis() -> redis.Redis | None:
 
 @cache
 def _redis_at(url: str) -> redis.Redis:
-    return redis.Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1)
+    return redis.Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1, **settings.REDIS_TLS)
 
 
 def key(user_id: UUID) -> str:
@@ -68,7 +91,7 @@ def read_many(user_ids: Collection[UUID]) -> dict[UUID, int]:
     if server is None or not user_ids:
         return {}
     try:
-        values = server.mget([key(user_id) for user_id in user_ids])
+        values = server.eval(_READ, len(user_ids), *map(key, user_ids))
     except redis.RedisError as error:
         raise GenerationsAway(f"Redis did not give access generations: {error}") from error
     return {user_id: int(value) for user_id, value in zip(user_ids, values, strict=True) if value}  # type: ignore[arg-type]

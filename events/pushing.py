@@ -29,6 +29,7 @@ from events.engine_client import Command, EngineAway, EngineRefused, EngineTimeo
 from events.generations import GenerationsAway
 from events.lanes import LANES, Lane, lane_of
 from events.models import DeadLetter, DueDisconnect, Push
+from events.rewound import RewoundChannels
 from events.stuck import StuckChannels
 from events.wire import WIRE_FIELDS, wire
 
@@ -117,6 +118,7 @@ class Pusher:
         self._lanes = [Lane() for _ in range(LANES)]
         self._under_way: deque[Batch] = deque()
         self._stuck = StuckChannels(engine_takes_something)
+        self._rewound = RewoundChannels()
         # Up to here it may have been pushed before: by the one who had the lease, and after each doubt by ourselves.
         self._unsure_to = min(numbering.look().newest, lease.position + AHEAD * BATCH)
         # Only who holds the lease adds to these, so that whether one is due need not be asked all the time.
@@ -141,6 +143,8 @@ class Pusher:
         batch = self._under_way[0]
         try:
             tops = self._tops(batch.items) if self._is_unsure and not batch.parts else {}
+            if tops:
+                self._rewound.mend(tops, {item.channel: item.command for item in batch.items if item.channel})
             replies = self._replies(batch)
         except (EngineAway, GenerationsAway) as error:
             self._doubt(error)
@@ -244,6 +248,9 @@ class Pusher:
             outcome = outcomes[item.entry.seq][item.channel] = _outcome(item.channel, reply, tops)
             if outcome == REFUSED:
                 letters.append(_dead_letter(item.entry, item.channel, reply))
+            elif outcome != REPEAT:
+                self._rewound.accepted(item.channel, reply, item.command)
+        self._rewound.mend_late()
         self._write(entries, outcomes, letters)
         self._stuck.taken(
             item.channel for item, reply in zip(items, replies, strict=True) if item.channel and "error" not in reply

@@ -8,6 +8,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from django.conf import settings
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from events import liveness
+
 logger = logging.getLogger("events.scraping")
 
 LOOPBACK = ("127.0.0.1", "::1")
@@ -22,17 +24,24 @@ def may_read(authorization: str, address: str, *, through_proxy: bool = False) -
 
 
 class _Scrape(BaseHTTPRequestHandler):
-    """GET /metrics, and nothing else."""
+    """GET /metrics, and /healthz for probes: whether the main loop of the process still turns."""
 
     timeout = 10.0  # seconds that a client may take to ask
 
     def do_GET(self) -> None:
-        if self.path.partition("?")[0] != "/metrics":
-            self._answer(404, "text/plain", b"There is only /metrics.\n")
+        path = self.path.partition("?")[0]
+        if path == "/healthz":
+            self._say_whether_alive()
+        elif path != "/metrics":
+            self._answer(404, "text/plain", b"There are only /metrics and /healthz.\n")
         elif not may_read(self.headers.get("Authorization", ""), self.client_address[0]):
             self._answer(403, "text/plain", REFUSED.encode())
         else:
             self._answer(200, CONTENT_TYPE_LATEST, generate_latest())
+
+    def _say_whether_alive(self) -> None:
+        lines = [f"{loop} turned {seconds:.1f} s ago\n" for loop, seconds in liveness.since_turned().items()]
+        self._answer(200 if liveness.is_alive() else 503, "text/plain", "".join(lines).encode())
 
     def _answer(self, status: int, kind: str, body: bytes) -> None:
         self.send_response(status)

@@ -24,8 +24,17 @@ def for_database(logger: logging.Logger, is_stopped: Callable[[], bool] = lambda
     Each reason to wait is logged once, and that it is over.
     """
     newest = set(MigrationLoader(None).graph.leaf_nodes())
+    return _until_nothing_is_missing(lambda: _what_is_missing(newest), logger, is_stopped)
+
+
+def for_database_to_migrate(logger: logging.Logger) -> None:
+    """Return when the database answers, for who brings its migrations."""
+    _until_nothing_is_missing(lambda: _what_is_missing(set()), logger, lambda: False)
+
+
+def _until_nothing_is_missing(look: Callable[[], str], logger: logging.Logger, is_stopped: Callable[[], bool]) -> bool:
     said = ""
-    while missing := _what_is_missing(newest):
+    while missing := look():
         if missing != said:
             logger.warning("Waiting for the database: %s", missing)
             said = missing

@@ -2,12 +2,53 @@ import logging
 import os
 from typing import Any
 
-from celery import Celery
+import kombu
+from celery import Celery, bootsteps
+from celery.app.amqp import AMQP
+from celery.beat import PersistentScheduler
 from celery.signals import after_task_publish, beat_init, task_failure, worker_init, worker_ready, worker_shutdown
+
+from events import liveness
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "neostack.settings")
 
-app = Celery("neostack")
+# --- Main loops that turn, see events/liveness.py ---------------------------------------------------------------------
+
+TURN_SECONDS = 5.0
+
+
+class Connection(kombu.Connection):
+    """Who waits for the broker turns too: without it there is nothing else to do."""
+
+    def ensure_connection(self, errback: Any = None, *args: Any, **kwargs: Any) -> Any:
+        def turn(*trouble: Any) -> None:
+            liveness.turned()
+            if errback:
+                errback(*trouble)
+
+        return super().ensure_connection(turn, *args, **kwargs)
+
+
+class Amqp(AMQP):  # type: ignore[misc]
+    Connection = Connection
+
+
+class Scheduler(PersistentScheduler):  # type: ignore[misc]
+    def tick(self, *args: Any, **kwargs: Any) -> Any:
+        liveness.turned()
+        return super().tick(*args, **kwargs)
+
+
+class Turning(bootsteps.StartStopStep):  # type: ignore[misc]
+    """The consumer's timer runs in its main loop."""
+
+    def start(self, consumer: Any) -> None:
+        consumer.timer.call_repeatedly(TURN_SECONDS, liveness.turned)
+
+
+app = Celery("neostack", amqp="neostack.celery:Amqp")
+app.steps["consumer"].add(Turning)
+app.conf.beat_scheduler = "neostack.celery:Scheduler"
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 
@@ -34,10 +75,11 @@ def suit_the_broker(**_: Any) -> None:
 @worker_init.connect(weak=False)
 def wait_for_database(**_: Any) -> None:
     """Without it every task would fail; what wakes it up meanwhile expires, and comes again."""
-    from events import databases, waiting
+    from events import databases, scraping, waiting
 
+    scraping.serve()
     databases.without_pool(has_one_thread=False)
-    waiting.for_database(logging.getLogger("neostack.celery"))
+    waiting.for_database(logging.getLogger("neostack.celery"), liveness.Stop().is_set)
 
 
 @task_failure.connect(weak=False)
@@ -53,10 +95,8 @@ def drop_connections(**_: Any) -> None:
 
 @worker_ready.connect(weak=False)
 def beat_as_worker(**_: Any) -> None:
-    from events import scraping
     from events.heartbeats import BeatingThread
 
-    scraping.serve()
     beating = BeatingThread("worker")
     worker_shutdown.connect(lambda **_: beating.stop(), weak=False)
 

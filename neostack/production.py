@@ -59,7 +59,7 @@ def migrate(engine_config: Path = ENGINE_CONFIG) -> list[str]:
 def environment(
     *,
     site_url: str,
-    web: str = f"http://web:{WEB_PORT}",
+    keys: str = f"http://web:{WEB_PORT}",
     gate: str = f"http://gate:{GATE_PORT}",
     engine: str = f"http://centrifugo:{ENGINE_INTERNAL_PORT}",
     proxies: str,
@@ -67,8 +67,8 @@ def environment(
 ) -> dict[str, str]:
     """What every process of ours is told, beside its secrets.
 
-    `web`, `gate` and `engine` are where the parts find each other, past the proxy. `proxies` are the addresses or
-    networks whose X-Forwarded-For and X-Forwarded-Proto are believed.
+    `keys` (web's), `gate` and `engine` are where the parts find each other, past the proxy. `proxies` are the addresses
+    or networks whose X-Forwarded-For and X-Forwarded-Proto are believed.
     """
     return {
         "ENGINE": "centrifugo",
@@ -80,7 +80,7 @@ def environment(
         "ENGINE_PORT": str(ENGINE_PORT),
         "ENGINE_CLIENT_URL": "/connection/websocket",
         "GATE_URL": f"{gate}/api/realtime/connect",
-        "JWKS_URL": f"{web}/.well-known/jwks.json",
+        "JWKS_URL": f"{keys}/.well-known/jwks.json",
         "METRICS_PORT": str(METRICS_PORT),
         "FORWARDED_ALLOW_IPS": proxies,
         "LOCAL_DIR": str(local_dir),

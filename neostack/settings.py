@@ -5,6 +5,7 @@ NAME_FILE may stand for NAME: then its value is what that file holds, as orchest
 With DEBUG on, secrets that are missing get development values; without it, they are required.
 """
 
+import ssl
 import warnings
 from datetime import timedelta
 from pathlib import Path
@@ -151,6 +152,20 @@ DATABASES["default"]["OPTIONS"] = (
 ) | DATABASES["default"].get("OPTIONS", {})
 
 REDIS_URL = env.str("REDIS_URL", default="")
+#: The authority that signed the certificate of REDIS_URL (rediss://), also as a broker, as a PEM file; without it
+#: the machine's own authorities are asked.
+REDIS_CA_FILE = env.str("REDIS_CA_FILE", default="")
+
+
+def redis_tls(url: str) -> dict[str, object]:
+    """What a Redis has to show at this address, in redis-py's words; nothing without TLS."""
+    if not url.startswith("rediss://"):
+        return {}
+    authority = {"ssl_ca_certs": REDIS_CA_FILE} if REDIS_CA_FILE else {}
+    return {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_check_hostname": True, **authority}
+
+
+REDIS_TLS = redis_tls(REDIS_URL)
 
 #: What Prometheus shows as bearer token at /metrics. Empty: /metrics answers to this machine only, not through a proxy.
 METRICS_KEY = env.str("METRICS_KEY", default="")
@@ -413,6 +428,8 @@ UNPAID_SUSPENDED_AFTER_DAYS = env.int("UNPAID_SUSPENDED_AFTER_DAYS", default=14)
 # --- Celery: wake-ups and schedules, never the work itself -----------------------------------------------------------
 
 CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default=REDIS_URL or f"sqla+sqlite:///{LOCAL_DIR / 'celery.sqlite3'}")
+# By itself Celery would take any certificate.
+CELERY_BROKER_USE_SSL = redis_tls(CELERY_BROKER_URL) or None
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # for as long as it takes
 #: What a full Redis answers is trouble too, from which a worker is to come back: without this it would end.

@@ -14,6 +14,7 @@ from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import connection
 
+from events import liveness
 from monitoring import actions as monitoring
 from monitoring.alerting import evaluation
 from portal.metrics import BEAT_FAILURES, BEAT_SECONDS
@@ -54,7 +55,9 @@ def run(stop: threading.Event, beats: tuple[Beat, ...] = BEATS) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        while thread.is_alive():
+            thread.join(PAUSE_SECONDS)
+            liveness.turned()
 
 
 def keep(beat: Beat, stop: threading.Event) -> None:
@@ -62,6 +65,7 @@ def keep(beat: Beat, stop: threading.Event) -> None:
     failure = ""
     try:
         while not stop.is_set():
+            liveness.turned(beat.name)
             try:
                 with BEAT_SECONDS.labels(beat.name).time():
                     beat.do()

@@ -48,15 +48,15 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] != "POST":
-            await _respond(send, 405)
+            await respond(send, 405)
         elif not _has_key(scope):
-            await _respond(send, 403)
+            await respond(send, 403)
         elif (body := await _body(receive)) is None:
-            await _respond(send, 413)
+            await respond(send, 413)
         elif (token := _token(body)) is None:
-            await _respond(send, 400)
+            await respond(send, 400)
         else:
-            await _respond(send, 200, await self.answer(token))
+            await respond(send, 200, await self.answer(token))
 
     async def answer(self, token: str) -> dict[str, Any]:
         """The reply to a connection that shows this token."""
@@ -219,7 +219,8 @@ def _token(body: bytes) -> str | None:
     return token if isinstance(token, str) else ""
 
 
-async def _respond(send: Send, status: int, content: dict[str, Any] | None = None) -> None:
+async def respond(send: Send, status: int, content: dict[str, Any] | None = None) -> None:
+    """Send this as JSON, or nothing but the status."""
     body = b"" if content is None else orjson.dumps(content)
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})

@@ -41,6 +41,8 @@ def addresses(of: Callable[[str], str]) -> dict[str, str]:
         "email_host_password": "",
         "stripe_secret_key": "",
         "stripe_webhook_secret": "",
+        # Nobody is there: write the address that calls somebody.
+        "alerts_url": "http://127.0.0.1:9/",
     }
 
 

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.once
 
 ROOT = Path(__file__).resolve().parent.parent
 OURS = ("web", "gate", "relay", "worker", "beat", "runner", "pulse")
-SERVICES = {*OURS, "migrate", "centrifugo", "redis", "postgres", "proxy", "prometheus", "grafana"}
+SERVICES = {*OURS, "migrate", "centrifugo", "redis", "postgres", "proxy", "prometheus", "alertmanager", "grafana"}
 KUBERNETES = ROOT / "deploy/kubernetes"
 #: The oldest and the newest that we say it runs on.
 KUBERNETES_VERSIONS = ("1.29", "1.34")
@@ -150,6 +150,13 @@ def test_every_service_of_compose_is_watched_limited_and_started_again(compose):
         assert service["healthcheck"] == {"disable": True} if is_job else "test" in service["healthcheck"], name
 
 
+def test_compose_asks_each_of_ours_whether_its_loop_turns(compose):
+    ports = {"web": production.WEB_PORT, "gate": production.GATE_PORT}
+    for name in OURS:
+        asked = ["CMD", "python", "scripts/is_well.py", str(ports.get(name, production.METRICS_PORT))]
+        assert compose["services"][name]["healthcheck"]["test"] == asked, name
+
+
 def test_nothing_of_compose_but_the_proxy_is_reached_from_outside(compose):
     published = {name: service["ports"] for name, service in compose["services"].items() if "ports" in service}
     assert published.keys() == {"proxy", "grafana"}
@@ -230,7 +237,9 @@ def test_kubernetes_runs_as_many_as_the_table_says(objects):
 
 def test_kubernetes_tells_ours_what_the_table_says(objects):
     told = dict(line.split("=", 1) for line in settings_lines())
-    expected = production.environment(site_url="https://app.example.com", proxies="10.0.0.0/8")
+    expected = production.environment(
+        site_url="https://app.example.com", proxies="10.0.0.0/8", keys=f"http://keys:{production.WEB_PORT}"
+    )
     assert {name: told.get(name) for name in expected} == expected
     for name in production.SECRET_FILES:
         assert told[f"{name}_FILE"] == f"/run/secrets/neostack/{name.lower()}"
@@ -266,13 +275,27 @@ def test_the_ingress_leads_where_the_tests_proxy_leads(objects):
     }
 
 
+#: Of the namespace where it runs, its pods and no others.
+PROMETHEUS = {
+    "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}},
+    "podSelector": {"matchLabels": {"app.kubernetes.io/name": "prometheus"}},
+}
+
+
+def test_of_the_namespace_of_monitoring_prometheus_alone_comes_in(objects):
+    for name in ("web", "centrifugo", "metrics"):
+        rules = objects["NetworkPolicy", name]["spec"]["ingress"]
+        sources = [one for rule in rules for one in rule["from"] if "monitoring" in str(one)]
+        assert sources == [PROMETHEUS], name
+
+
 def test_the_engines_api_is_for_our_pods_and_prometheus_alone(objects):
     policy = objects["NetworkPolicy", "centrifugo"]["spec"]["ingress"]
     (internal,) = (rule for rule in policy if {"port": "internal"} in rule["ports"])
     assert internal["ports"] == [{"port": "internal"}]
     ours, monitoring = internal["from"]
     assert ours["podSelector"]["matchExpressions"][0]["values"] == ["web", "relay", "worker", "pulse"]
-    assert monitoring == {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
+    assert monitoring == PROMETHEUS
     everybody = objects["NetworkPolicy", "nobody"]["spec"]
     assert everybody == {"podSelector": {}, "policyTypes": ["Ingress"]}
 
@@ -308,6 +331,10 @@ def test_what_serves_is_probed_and_what_is_several_is_not_drained_at_once(object
     for name, workload in workloads(objects).items():
         if workload["kind"] != "Job":
             assert {"startupProbe", "livenessProbe"} <= set(container_of(objects, name)), name
+        if name in OURS:
+            port = {"web": "http", "gate": "gate"}.get(name, "metrics")
+            for probe in ("startupProbe", "livenessProbe"):
+                assert container_of(objects, name)[probe]["httpGet"] == {"path": "/healthz", "port": port}, name
     for name in ("web", "gate", "centrifugo"):
         container, pod = container_of(objects, name), pod_of(workloads(objects)[name])
         assert "readinessProbe" in container
@@ -322,12 +349,80 @@ def test_selectors_and_mounts_meet_what_they_name(objects):
     for name, workload in workloads(objects).items():
         pod = pod_of(workload)
         labels = workload["spec"]["template"]["metadata"]["labels"]
+        assert pod.get("restartPolicy", "Always") == ("OnFailure" if workload["kind"] == "Job" else "Always"), name
         assert labels == {"app.kubernetes.io/component": name}
         assert workload["kind"] == "Job" or workload["spec"]["selector"]["matchLabels"] == labels
         claims = workload["spec"].get("volumeClaimTemplates", [])
         volumes = {one["name"] for one in pod["volumes"]} | {one["metadata"]["name"] for one in claims}
         for container in [*pod.get("initContainers", []), *pod["containers"]]:
             assert {mount["name"] for mount in container["volumeMounts"]} <= volumes, name
+
+
+def test_every_pod_that_has_numbers_says_where_prometheus_finds_them(objects):
+    ports = {"web": production.WEB_PORT, "centrifugo": production.ENGINE_INTERNAL_PORT}
+    for name in (*OURS, "centrifugo"):
+        annotations = workloads(objects)[name]["spec"]["template"]["metadata"]["annotations"]
+        port = str(ports.get(name, production.METRICS_PORT))
+        assert annotations == {"prometheus.io/scrape": "true", "prometheus.io/port": port}, name
+
+
+def test_public_keys_are_read_from_web_processes_that_are_not_ready_too(objects):
+    keys, web = objects["Service", "keys"]["spec"], objects["Service", "web"]["spec"]
+    assert keys == web | {"publishNotReadyAddresses": True}
+
+
+def test_no_password_is_an_argument(compose, objects):
+    """Whoever lists processes would read it."""
+    redis_cluster = container_of(objects, "redis-cluster")["command"]
+    for command in (compose["services"]["redis"]["command"], redis_cluster):
+        arguments, _, given = command[-1].partition("<<END")
+        assert "password" not in arguments
+        assert "requirepass $" in given
+
+
+def test_the_engines_redis_of_compose_never_comes_back_with_a_part_of_what_it_had(compose):
+    command = compose["services"]["redis"]["command"][-1]
+    assert '--save "" --appendonly no' in command
+
+
+# --- What watches it on Kubernetes ------------------------------------------------------------------------------------
+
+MONITORING = KUBERNETES / "monitoring"
+
+
+def test_kustomize_hands_prometheus_and_its_adapter_what_is_here():
+    kustomization = yaml.safe_load((MONITORING / "kustomization.yaml").read_text())
+    files = [file.rpartition("=")[2] for one in kustomization["configMapGenerator"] for file in one["files"]]
+    assert sorted(files) == sorted(path.name for path in MONITORING.glob("*.yml"))
+    assert kustomization["namespace"] == "monitoring"
+
+
+def test_the_rules_on_kubernetes_are_those_of_compose():
+    """A copy, because kustomize reads nothing outside its directory."""
+    assert (MONITORING / "rules.yml").read_text() == (ROOT / "deploy/prometheus/rules.yml").read_text()
+
+
+def test_prometheus_finds_on_kubernetes_what_the_rules_ask_for():
+    config = yaml.safe_load((MONITORING / "prometheus.yml").read_text())
+    (job,) = config["scrape_configs"]
+    made = {one["target_label"]: one["source_labels"] for one in job["relabel_configs"] if "target_label" in one}
+    assert made["job"] == ["__meta_kubernetes_pod_label_app_kubernetes_io_component"]
+    asked = set(re.findall(r'job="(\w+)"', (MONITORING / "rules.yml").read_text()))
+    assert asked <= {*OURS, "centrifugo"}
+    scraped, port = (f"__meta_kubernetes_pod_annotation_prometheus_io_{name}" for name in ("scrape", "port"))
+    assert {"source_labels": [scraped], "regex": "true", "action": "keep"} in job["relabel_configs"]
+    assert made["__address__"] == ["__meta_kubernetes_pod_ip", port]
+    assert job["kubernetes_sd_configs"] == [{"role": "pod", "namespaces": {"names": ["neostack"]}}]
+
+
+def test_the_adapter_offers_the_number_by_which_centrifugo_scales(objects):
+    (metric,) = objects["HorizontalPodAutoscaler", "centrifugo"]["spec"]["metrics"]
+    (rule,) = yaml.safe_load((MONITORING / "adapter.yml").read_text())["rules"]
+    name, _, labels = rule["seriesQuery"].partition("{")
+    assert name == metric["pods"]["metric"]["name"]
+    (job,) = yaml.safe_load((MONITORING / "prometheus.yml").read_text())["scrape_configs"]
+    made = {one.get("target_label") for one in job["relabel_configs"]}
+    assert set(re.findall(r"(\w+)!=", labels)) == set(rule["resources"]["overrides"]) <= made
 
 
 # --- The image --------------------------------------------------------------------------------------------------------

@@ -133,6 +133,24 @@ def test_every_alert_says_what_it_is_and_what_to_do_first(rule):
 def test_what_prometheus_reads_is_valid(tmp_path):
     promtool("check", "rules", DIRECTORY / "rules.yml")
     promtool("check", "config", "--syntax-only", DIRECTORY / "prometheus.yml")
+    on_kubernetes = yaml.safe_load((ROOT / "deploy/kubernetes/monitoring/prometheus.yml").read_text())
+    for job in on_kubernetes["scrape_configs"]:
+        del job["kubernetes_sd_configs"]  # Debian's Prometheus is built without it
+    (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(on_kubernetes))
+    promtool("check", "config", "--syntax-only", tmp_path / "prometheus.yml")
+
+
+@pytest.mark.skipif(not shutil.which("amtool"), reason="amtool is not installed (Debian: prometheus-alertmanager)")
+def test_somebody_is_called(tmp_path):
+    config = yaml.safe_load((DIRECTORY / "prometheus.yml").read_text())
+    assert config["alerting"]["alertmanagers"] == [{"static_configs": [{"targets": ["alertmanager:9093"]}]}]
+    told = (ROOT / "deploy/alertmanager/alertmanager.yml").read_text()
+    # Debian's Alertmanager is older than the one of docker-compose.yml: it reads no address from a file.
+    (tmp_path / "alertmanager.yml").write_text(told.replace("url_file: /run/secrets/alerts_url", "url: http://a.test/"))
+    for severity in ("critical", "warning"):
+        command = ["amtool", "config", "routes", "test", f"--config.file={tmp_path / 'alertmanager.yml'}"]
+        answer = subprocess.run([*command, f"severity={severity}"], capture_output=True, text=True, timeout=60)
+        assert answer.stdout.split() == ["on-call"], answer.stderr
 
 
 def test_the_proposals_alerts_keep_their_words():

@@ -17,7 +17,7 @@ from deployments import leases
 from deployments.models import ENDED, Deployment
 from deployments.running import linux
 from deployments.running.execution import CANCEL, DATABASE_AWAY, SHUTDOWN, Execution
-from events import waiting
+from events import liveness, waiting
 from events.heartbeats import Heart, without_failing
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class Runner:
 
     def run(self) -> None:
         """Returns when it was stopped and nothing of its deployments runs any more."""
-        waiting.for_database(log, lambda: self._stop_asked > 0)
+        waiting.for_database(log, self._is_over)
         while not self._is_over():
             try:
                 self._turn()
@@ -68,6 +68,7 @@ class Runner:
         connections.close_all()
 
     def _is_over(self) -> bool:
+        liveness.turned()
         self.executions = [execution for execution in self.executions if execution.is_running]
         return bool(self._stop_asked) and not self.executions
 

@@ -7,6 +7,7 @@ import pytest
 from events import generations
 from events.generations import GenerationsAway
 from tests import services
+from tests.faults.servers import Redis
 
 
 @pytest.fixture(scope="module")
@@ -39,3 +40,38 @@ def test_a_redis_that_is_away_is_said(settings):
         generations.write(uuid4(), 2)
     with pytest.raises(GenerationsAway):
         generations.read(uuid4())
+
+
+@pytest.fixture
+def server(tmp_path, settings):
+    try:
+        server = Redis(tmp_path, "redis")
+    except services.NotHere as reason:
+        pytest.skip(str(reason))
+    server.start()
+    settings.REDIS_URL = server.url
+    yield server
+    server.close()
+
+
+def test_what_a_redis_knows_that_came_back_with_older_data_counts_as_forgotten(server):
+    bob, carol = uuid4(), uuid4()
+    generations.write_many({bob: 2, carol: 5})
+    server.save()
+    generations.write(bob, 3)
+    server.kill()
+    server.start()
+    assert generations.read_many({bob, carol}) == {}
+    generations.write_many({bob: 3, carol: 4})  # a read of carol's row that was overtaken
+    assert generations.read_many({bob, carol}) == {bob: 3}
+    generations.write(carol, 5)
+    assert generations.read(carol) == 5
+
+
+def test_a_redis_that_kept_all_is_asked_anew_all_the_same(server):
+    bob = uuid4()
+    server.keep_all()
+    generations.write(bob, 2)
+    server.kill()
+    server.start()
+    assert generations.read(bob) is None

@@ -1,5 +1,6 @@
 """The port at which a process without pages tells its numbers: to whom, and what when the port is taken."""
 
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -7,7 +8,7 @@ from http.server import ThreadingHTTPServer
 
 import pytest
 
-from events import scraping
+from events import liveness, scraping
 from events.scraping import may_read, serve
 from tests.services import free_port
 
@@ -61,3 +62,20 @@ def test_without_a_port_nothing_listens(settings):
 def test_a_port_that_is_taken_is_said_and_stops_nobodys_work(served, caplog):
     assert serve() is None
     assert "METRICS_PORT" in caplog.text
+
+
+def test_a_process_whose_loop_hangs_is_not_well_although_its_port_answers(served, monkeypatch):
+    monkeypatch.setattr(liveness, "_turned_at", {})
+    stop = liveness.Stop()
+    assert ask(served, "/healthz") == (200, "main turned 0.0 s ago\n")
+    late = time.monotonic() + liveness.TURNS_WITHIN_SECONDS
+    monkeypatch.setattr(liveness.time, "monotonic", lambda: late)
+    assert ask(served, "/healthz") == (503, "main turned 120.0 s ago\n")
+    stop.is_set()
+    assert ask(served, "/healthz")[0] == 200
+
+
+def test_one_hanging_loop_of_several_is_enough(served, monkeypatch):
+    monkeypatch.setattr(liveness, "_turned_at", {"alerts": time.monotonic() - liveness.TURNS_WITHIN_SECONDS})
+    liveness.turned()
+    assert ask(served, "/healthz")[0] == 503

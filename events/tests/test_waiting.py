@@ -62,3 +62,15 @@ def test_each_reason_is_said_once(monkeypatch, caplog):
 
 def test_a_process_that_is_told_to_end_waits_no_longer(newest_migration):
     assert not waiting.for_database(logger, lambda: True)
+
+
+def test_who_brings_the_migrations_waits_for_an_answer_alone(newest_migration, monkeypatch, caplog):
+    answers = iter([OperationalError("Connection refused"), None])
+
+    def knock() -> None:
+        if problem := next(answers):
+            raise problem
+
+    monkeypatch.setattr(databases, "knock", knock)
+    waiting.for_database_to_migrate(logger)
+    assert caplog.messages == ["Waiting for the database: Connection refused"]

@@ -175,7 +175,8 @@ def _part_of_engine(engine: Engine) -> Part:
 
 def _redis() -> Part:
     seconds = REDIS_ANSWERS_WITHIN_SECONDS
-    client = redis.Redis.from_url(settings.REDIS_URL, socket_timeout=seconds, socket_connect_timeout=seconds)
+    patience = {"socket_timeout": seconds, "socket_connect_timeout": seconds}
+    client = redis.Redis.from_url(settings.REDIS_URL, **patience, **settings.REDIS_TLS)
     try:
         client.ping()
     except redis.RedisError:

@@ -49,7 +49,12 @@ class Server:
         wait_until(self._runs, f"{self.name} answers", ANSWERS_WITHIN_SECONDS, every=0.05)
 
     def _runs(self) -> bool:
-        if self._process is None or self._process.poll() is not None:
+        self.begin()
+        return self.answers()
+
+    def begin(self) -> None:
+        """Start it where it does not run, and wait for nothing."""
+        if self._process is None or self.has_ended():
             with (self.home / f"{self.name}.log").open("ab") as log:
                 self._process = subprocess.Popen(
                     self.command(),
@@ -61,10 +66,12 @@ class Server:
                     preexec_fn=self._end_with_us,
                     **self.options,
                 )
-        return self.answers()
 
     def _end_with_us(self) -> None:
         processes.end_with_parent(self.goodbye)
+
+    def has_ended(self) -> bool:
+        return self._process is not None and self._process.poll() is not None
 
     def kill(self) -> None:
         """kill -9 of it and of what it has started; returns when it is gone."""
@@ -123,16 +130,43 @@ class Postgres(Server):
 
 
 class Redis(Server):
-    """Keeps nothing on disk: killed, it comes back empty."""
+    """Keeps nothing on disk: killed, it comes back empty; unless it was told to `save` or to `keep_all` before."""
 
     def __init__(self, home: Path, name: str) -> None:
         """Raises NotHere."""
         super().__init__(home, name)
-        self._command = services.redis_command(home, self.port)
+        self._dump, self._log_directory, self._keeps_all = home / f"{name}.rdb", home / f"{name}-aof", False
+        self._command = [
+            *services.redis_command(home, self.port),
+            *("--dbfilename", self._dump.name, "--appenddirname", self._log_directory.name),
+        ]
         self.url = f"redis://127.0.0.1:{self.port}/0"
 
     def command(self) -> list[str]:
-        return self._command
+        return [*self._command, "--appendonly", "yes" if self._keeps_all else "no"]
+
+    def start(self) -> None:
+        """What was saved is there once: a second kill finds it empty again."""
+        super().start()
+        self._dump.unlink(missing_ok=True)
+
+    def save(self) -> None:
+        """Killed, it comes back with the data of now, and nothing later."""
+        self._say(lambda server: server.save())
+
+    def keep_all(self) -> None:
+        """From now on it writes down all it takes, as production's does."""
+        self._keeps_all = True
+        self._say(lambda server: server.config_set("appendonly", "yes"))
+        wait_until(self._has_written, f"{self.name} has written its first file", ANSWERS_WITHIN_SECONDS)
+
+    def _has_written(self) -> bool:
+        return self._say(lambda server: not server.info("persistence")["aof_rewrite_in_progress"])
+
+    def keep_nothing(self) -> None:
+        self._keeps_all = False
+        self._say(lambda server: server.config_set("appendonly", "no"))
+        shutil.rmtree(self._log_directory)
 
     def answers(self) -> bool:
         return self._say(lambda server: bool(server.ping()))

@@ -3,6 +3,8 @@ Redis of ours; all of it started in the wrong order, and one thing after another
 """
 
 import json
+import subprocess
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -13,6 +15,7 @@ from typing import Any
 import httpx
 import psycopg
 
+from neostack import processes
 from tests.faults.servers import Centrifugo, Postgres, Redis, Server
 from tests.faults.wire import Wire
 from tests.services import free_port
@@ -25,6 +28,7 @@ HANDLER_LEASE_SECONDS = 5
 #: Parts as /readyz names them.
 EVERYTHING = ("database", "redis", "engine", "relay", "runner", "worker", "beat", "pulse")
 PRODUCER_PAUSE_SECONDS = 0.3
+ROUNDS_LOST = 5
 #: Every so often what is said is a notice, which a worker makes into notifications.
 NOTICE_EACH = 4
 
@@ -36,6 +40,7 @@ class Stage(Platform):
         self.postgres = Postgres(home)
         self.redis = Redis(home, "redis")
         self.engine_redis = Redis(home, "engine-redis")
+        self.gate_port = free_port()
         self.nodes = [Centrifugo(home, name, self._write_config) for name in ("centrifugo-1", "centrifugo-2")]
         super().__init__(home, "centrifugo")
         first, second = (node.port for node in self.nodes)
@@ -45,14 +50,19 @@ class Stage(Platform):
         self.doors = [Wire(free_port(), [first, second]), Wire(free_port(), [second, first])]
         del self.commands["engine"]
         self.commands["relay-2"] = self.commands["relay"]
+        self.commands["gate"] = processes.gate(host="127.0.0.1", port=self.gate_port)
         self.people: list[tuple[Company, Person]] = []
         self.subscribers: list[Subscriber] = []
         self.is_spoilt = False
         self.producer: Producer = None  # type: ignore[assignment]  # set by open()
 
     def _environment(self) -> dict[str, str]:
-        stands_on = {"DATABASE_URL": self.postgres.url, "REDIS_URL": self.redis.url}
-        return super()._environment() | stands_on | {"HANDLER_LEASE_SECONDS": str(HANDLER_LEASE_SECONDS)}
+        return super()._environment() | {
+            "DATABASE_URL": self.postgres.url,
+            "REDIS_URL": self.redis.url,
+            "GATE_URL": f"http://127.0.0.1:{self.gate_port}/api/realtime/connect",
+            "HANDLER_LEASE_SECONDS": str(HANDLER_LEASE_SECONDS),
+        }
 
     def _write_config(self, node: Centrifugo) -> Path:
         """What `centrifugo_config` says, on this port and this Redis."""
@@ -83,18 +93,36 @@ class Stage(Platform):
 
     def _give_what_they_wait_for(self) -> None:
         """One thing after the other. Each process has said by then that it waits for it, or this fails."""
-        patient = [name for name in self.commands if name not in ("beat", "worker")]
-        self.wait_said("Waiting for the database: connection failed", *patient)
-        self.wait_said("Trying again in", "beat")
-        self.redis.start()
+        migrating = self._begin_to_migrate()
+        using_database = [name for name in self.commands if name != "beat"]
+        self.wait_said("Waiting for the database: connection failed", *using_database, "migrate")
+        migrating.kill()
+        migrating.wait()
         self.postgres.start()
-        self.wait_said("Waiting for the database: its migrations are not all applied", "worker", *patient)
+        self.wait_said("Waiting for the database: its migrations are not all applied", *using_database)
         relays = self.logs_of("relay", "relay-2")
-        self.manage("migrate", "--verbosity=0")
+        assert self._begin_to_migrate().wait(PATIENCE_SECONDS) == 0
+        self.wait_said("Trying again in", "worker", "beat")
+        self.redis.start()
         wait_until(lambda: "Waiting. The engine can't be reached" in relays(), "a relay waits", PATIENCE_SECONDS)
+        # Centrifugo does not wait: it says why and ends, and is started again until its Redis is there.
+        for _ in range(2):
+            self.nodes[0].begin()
+            wait_until(self.nodes[0].has_ended, "Centrifugo ends without its Redis", PATIENCE_SECONDS)
+        self.wait_said("error creating Redis client", self.nodes[0].name)
         self.engine_redis.start()
         for node in self.nodes:
             node.start()
+
+    def _begin_to_migrate(self) -> subprocess.Popen[bytes]:
+        """As production does it. It waits for the database, and says so in a log of its own."""
+        with (self.home / "migrate.log").open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "manage.py", "prepare"],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                **processes.child_options(self.environ),
+            )
 
     def _fill(self) -> None:
         """Three companies with an admin each, and the platform's admin: all of them listen, through either door."""
@@ -167,6 +195,33 @@ class Stage(Platform):
         """Somebody loses the connection, and gets another one."""
         self.subscribers[0].go_away()
         self.subscribers[0].come_back(PATIENCE_SECONDS)
+
+    def rewind_begins(self) -> None:
+        """Centrifugo's Redis dies, and will come back without what everybody has just received; somebody is away."""
+        self.engine_redis.save()
+        self.producer.wait_for(ROUNDS_LOST)
+        wait_until(self.received(), "everybody has received what will be lost", PATIENCE_SECONDS)
+        self.subscribers[0].go_away()
+        self.engine_redis.kill()
+
+    def rewind_ends(self) -> None:
+        """It is back, and as much was pushed again: offsets that somebody had seen now stand for other events."""
+        self.engine_redis.start()
+        self.api.mend()
+        self.producer.wait_for(2 * ROUNDS_LOST)
+        self.subscribers[0].come_back(PATIENCE_SECONDS)
+
+    def kill_both_redis(self) -> None:
+        """At once, as where one of them has both roles, with all that they had taken on their disks."""
+        for server in (self.redis, self.engine_redis):
+            server.keep_all()
+        for server in (self.redis, self.engine_redis):
+            server.kill()
+
+    def start_both_redis(self) -> None:
+        for server in (self.redis, self.engine_redis):
+            server.start()
+            server.keep_nothing()
 
     def kill_active_relay(self) -> None:
         """Whichever of the two holds the lease now."""

@@ -91,6 +91,13 @@ FAULTS = [
         seen=relay_says("Waiting."),
     ),
     Fault(
+        "Centrifugo's Redis: back with older data",
+        begins=lambda stage: stage.rewind_begins(),
+        before_end=lambda stage: stage.stop_pushing(),
+        ends=lambda stage: stage.rewind_ends(),
+        seen=relay_says("Waiting."),
+    ),
+    Fault(
         "Centrifugo's Redis is full",
         begins=lambda stage: stage.engine_redis.fill(),
         before_end=lambda stage: stage.stop_pushing(),
@@ -103,6 +110,13 @@ FAULTS = [
         ends=lambda stage: stage.redis.start(),
         seen=part_is_away("redis"),
         meanwhile=lambda stage: stage.come_and_go(),
+    ),
+    Fault(
+        "both Redis: kill -9, back with all their data",
+        begins=lambda stage: stage.kill_both_redis(),
+        before_end=lambda stage: stage.stop_pushing(),
+        ends=lambda stage: (stage.start_both_redis(), stage.api.mend()),
+        seen=part_is_away("redis"),
     ),
     Fault(
         "our Redis is full",
@@ -139,6 +153,12 @@ FAULTS = [
         "web: kill -9",
         begins=lambda stage: stage.kill("web"),
         ends=lambda stage: stage.start("web"),
+    ),
+    Fault(
+        "the gate: kill -9",
+        begins=lambda stage: (stage.kill("gate"), stage.subscribers[0].disconnect()),
+        ends=lambda stage: stage.start("gate"),
+        seen=lambda stage: any("internal server error" in reason for reason in stage.subscribers[0].refusals[-1:]),
     ),
 ]
 

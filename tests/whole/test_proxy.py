@@ -3,6 +3,7 @@
 Only in production's topology (see topology.py).
 """
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,10 +11,11 @@ import httpx
 import pytest
 
 from neostack import production
+from scripts import is_well
 from tests.whole.people import Person
 from tests.whole.platform import Platform
 from tests.whole.test_faults import expect_what_the_log_has
-from tests.whole.topology import Topology
+from tests.whole.topology import SCRAPED, Topology
 
 WRONG_PASSWORDS = 5
 
@@ -77,6 +79,30 @@ def test_the_engines_api_is_not_reached_from_outside_nor_at_the_port_of_its_clie
     assert stranger.post("/engine/api/info").status_code == 404
     assert httpx.post(f"http://127.0.0.1:{topology.ports['engine']}/engine/api/info").status_code == 404
     assert httpx.post(f"http://127.0.0.1:{topology.ports['api']}/engine/api/info").status_code == 401
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/health", "/"])
+def test_of_the_engine_its_clients_port_shows_nothing_but_the_way_for_clients(topology, path):
+    assert httpx.get(f"http://127.0.0.1:{topology.ports['engine']}{path}").status_code == 404
+    inside = httpx.get(f"http://127.0.0.1:{topology.ports['api']}{path}").status_code
+    assert inside == (404 if path == "/" else 200), "and no admin page anywhere"
+
+
+@pytest.mark.parametrize(("part", "copies"), production.COPIES.items())
+def test_as_many_run_as_production_has(topology, part, copies):
+    running = topology.copies("engine" if part == "centrifugo" else part)
+    assert len(running) == copies
+    assert all(topology.processes[name].poll() is None for name in running)
+
+
+@pytest.mark.parametrize("name", SCRAPED)
+def test_every_process_says_that_its_loop_turns(topology, name):
+    port = topology.ports[name] if name.startswith("gate") else topology.metrics_ports[name]
+    assert is_well.main(port) == 0
+    if not name.startswith("gate"):
+        turned = re.search(r"main turned (\d+)", httpx.get(f"http://127.0.0.1:{port}/healthz").text)
+        assert turned
+        assert int(turned[1]) < 30
 
 
 @pytest.mark.parametrize("path", ["/static/css/neo.css", "/static/admin/css/base.css", "/static/js/live.js"])

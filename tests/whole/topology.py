@@ -49,7 +49,7 @@ class Topology(Platform):
         inside = f"http://127.0.0.1:{self.ports['inside']}"
         told = production.environment(
             site_url=f"https://localhost:{self.port}",
-            web=inside,
+            keys=inside,
             gate=inside,
             engine=inside,
             proxies="127.0.0.1",

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from events import databases, scraping
+from events import databases, liveness, scraping
 from events.relay import Relay
 
 
@@ -22,6 +22,7 @@ class Command(BaseCommand):
         # What has been loaded by now stays: the collector need not walk through it (9 ms) while a batch waits.
         gc.freeze()
         relay = Relay()
+        relay.stop = liveness.Stop()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: relay.stop.set())
         relay.run()

@@ -1,9 +1,12 @@
+import logging
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandParser
+
+from events import waiting
 
 
 class Command(BaseCommand):
@@ -14,6 +17,7 @@ class Command(BaseCommand):
         parser.add_argument("--demo", action="store_true", help="add the demo's people, tenants and stacks")
 
     def handle(self, *, engine_config: Path | None, demo: bool, **options: Any) -> None:
+        waiting.for_database_to_migrate(logging.getLogger("neostack.prepare"))
         call_command("migrate", verbosity=0, interactive=False)
         if engine_config:
             with engine_config.open("w") as file:

@@ -1,13 +1,12 @@
 import gc
 import logging
 import signal
-import threading
 from typing import Any
 
 from django.core.management.base import BaseCommand
 from prometheus_client import REGISTRY
 
-from events import databases, scraping, waiting
+from events import databases, liveness, scraping, waiting
 from events.heartbeats import without_failing
 from portal import pulse
 from portal.ops import facts
@@ -25,7 +24,7 @@ class Command(BaseCommand):
         REGISTRY.register(facts.FACTS)
         scraping.serve()
         gc.freeze()  # what has been loaded stays
-        stop = threading.Event()
+        stop = liveness.Stop()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
         if waiting.for_database(pulse.logger, stop.is_set):
