@@ -180,7 +180,7 @@ def main() -> int:
     with ExitStack() as stack:
         addresses = {"SQLite": ""}
         try:
-            addresses["PostgreSQL"] = stack.enter_context(services.postgres())
+            addresses["PostgreSQL"] = stack.enter_context(services.postgres(waits_for_disk=True))
         except services.NotHere as reason:
             left_out.append(str(reason))
         try:

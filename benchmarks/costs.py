@@ -37,7 +37,7 @@ IDLE_SECONDS = 26.0
 
 
 def measure(clients: int = CLIENTS) -> dict[str, float]:
-    with services.postgres() as postgres, services.redis() as redis_url:
+    with services.postgres(waits_for_disk=True) as postgres, services.redis() as redis_url:
         os.environ["REDIS_URL"] = redis_url
         found = _in_redis(redis_url)
         with stage("PostgreSQL", "centrifugo", postgres) as it:

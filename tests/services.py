@@ -17,6 +17,8 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 START_WITHIN_SECONDS = 30
+#: For a PostgreSQL whose data need not outlive the machine.
+CAREFREE = ["-c", "fsync=off", "-c", "full_page_writes=off"]
 
 
 class NotHere(Exception):
@@ -39,12 +41,16 @@ def chromium() -> str | None:
 
 
 @contextmanager
-def postgres() -> Iterator[str]:
-    """The address (DATABASE_URL) of a new, empty PostgreSQL cluster. Raises NotHere."""
+def postgres(*, waits_for_disk: bool = False) -> Iterator[str]:
+    """The address (DATABASE_URL) of a new, empty PostgreSQL cluster. Raises NotHere.
+
+    `waits_for_disk` as in production, for whoever measures. What tests break is processes, and not the machine.
+    """
     home, port = directory_for_postgres(), free_port()
     try:
         new_postgres(home)
-        with _running(postgres_command(home, port), signal.SIGINT, **not_root()):
+        disk = [] if waits_for_disk else CAREFREE
+        with _running([*postgres_command(home, port), *disk], signal.SIGINT, **not_root()):
             _until(lambda: made_database(port), f"PostgreSQL did not answer on port {port}")
             yield f"postgres://neostack@127.0.0.1:{port}/neostack"
     finally:

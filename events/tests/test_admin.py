@@ -98,11 +98,14 @@ def test_skipping_asks_first(letter, platform_admin):
 
 def test_who_may_only_look_can_resolve_nothing(letter, platform_admin):
     from django.contrib.auth.models import Permission
+    from django.contrib.contenttypes.models import ContentType
 
     looker = platform_admin.user
     looker.is_superuser = False
     looker.save()
-    looker.user_permissions.set(Permission.objects.filter(codename="view_deadletter"))
+    kind = ContentType.objects.get_for_model(DeadLetter)
+    view, _ = Permission.objects.get_or_create(content_type=kind, codename="view_deadletter", defaults={"name": "View"})
+    looker.user_permissions.set([view])
     assert platform_admin.get(LETTERS).status_code == 200
     choose(platform_admin, "skip", letter, confirmed="yes")
     letter.refresh_from_db()

@@ -115,7 +115,7 @@ class Postgres(Server):
 
     def command(self) -> list[str]:
         # The machine itself never goes down here, so what was written is there after a kill without it.
-        return [*services.postgres_command(self._data_home, self.port), "-c", "fsync=off"]
+        return [*services.postgres_command(self._data_home, self.port), *services.CAREFREE]
 
     def close(self) -> None:
         super().close()

@@ -67,7 +67,7 @@ class Topology(Platform):
         first, second = ours(self.ports["web"]), ours(self.ports["web2"])
         centrifugo = [str(processes.CENTRIFUGO), "-c", str(processes.engine_config(self.home))]
         return {
-            "postgres": services.postgres_command(self.data, self.ports["postgres"]),
+            "postgres": [*services.postgres_command(self.data, self.ports["postgres"]), *services.CAREFREE],
             "redis": services.redis_command(self.home, self.ports["redis"]),
             "engine": centrifugo,
             "engine2": centrifugo,
