@@ -3,13 +3,12 @@
 import re
 from datetime import UTC, datetime
 from decimal import Decimal
-from itertools import product
 from uuid import uuid4
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.whole.accessibility import violations
+from tests.whole.accessibility import looked_at
 from tests.whole.conftest import Window
 from tests.whole.people import Company, Person
 from tests.whole.platform import Platform, wait_until
@@ -156,16 +155,3 @@ def test_no_page_of_billing_keeps_anybody_out(window, platform, billed, alice, a
     platform.inside.pay(number=number)
     found["refund"] = looked_at(staff.open(f"{invoice}refund/"))
     assert not {address: problems for address, problems in found.items() if problems}
-
-
-def looked_at(page: Page) -> list[str]:
-    """What axe finds in both themes, at both widths, and whether the page is wider than its window."""
-    found: list[str] = []
-    for theme, width in product(("light", "dark"), (360, 1440)):
-        page.emulate_media(color_scheme=theme, reduced_motion="reduce")
-        page.set_viewport_size({"width": width, "height": 900})
-        expect(page.locator("html")).to_have_attribute("data-bs-theme", theme, timeout=PATIENCE)
-        overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        problems = violations(page) + ([f"{overflow} px too wide"] if overflow > 0 else [])
-        found += [f"{theme}, {width} px: {problem}" for problem in problems]
-    return found

@@ -3,7 +3,6 @@
 import re
 import sys
 from collections.abc import Iterator
-from itertools import product
 from typing import Any
 from uuid import uuid4
 
@@ -11,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from portal.navigation import ops_links
-from tests.whole.accessibility import violations
+from tests.whole.accessibility import looked_at
 from tests.whole.conftest import Window
 from tests.whole.people import Company, Person, found_company
 from tests.whole.platform import Platform
@@ -141,16 +140,3 @@ def test_no_page_of_the_operations_portal_keeps_anybody_out(window, platform, ad
     ]
     found = {address: looked_at(one.open(address)) for address in dict.fromkeys(visits)}
     assert not {address: problems for address, problems in found.items() if problems}
-
-
-def looked_at(page: Page) -> list[str]:
-    """What axe finds in both themes, at both widths. The page follows the system's theme without being loaded again."""
-    found: list[str] = []
-    for theme, width in product(("light", "dark"), (360, 1440)):
-        page.emulate_media(color_scheme=theme, reduced_motion="reduce")  # colours change at once, before axe looks
-        page.set_viewport_size({"width": width, "height": 900})
-        expect(page.locator("html")).to_have_attribute("data-bs-theme", theme, timeout=PATIENCE)
-        overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        problems = violations(page) + ([f"{overflow} px too wide"] if overflow > 0 else [])
-        found += [f"{theme}, {width} px: {problem}" for problem in problems]
-    return found
