@@ -1,12 +1,12 @@
 """Samples as Prometheus' text format and OpenMetrics write them, read by Prometheus' own parser.
 
 Counters and gauges are taken. Of a histogram or a summary come the count and the sum, which are counters, and the
-quantiles, which are gauges. Left out, and counted: buckets, infos, the moments at which something was created, and what
-has no finite value.
+quantiles, which are gauges. Left out, and counted: buckets, infos, the moments at which one of these families was
+created, and what has no finite value.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import IO, Any, ClassVar
@@ -36,6 +36,8 @@ TAKEN = {
     "histogram": {"_count": COUNTER, "_sum": COUNTER},
     "gaugehistogram": {"_gcount": GAUGE, "_gsum": GAUGE},
 }
+#: Types of families that say when they were created.
+CREATED = ("counter", "summary", "histogram")
 #: Base units, by which Prometheus' names end.
 UNITS = {"seconds": "s", "bytes": "B", "percent": "%", "celsius": "°C", "volts": "V", "joules": "J"}
 
@@ -65,7 +67,9 @@ class Exposition:
 
     def read(self, now: datetime) -> Read:
         """Its samples; those without a time were measured `now`. Raises BadText."""
-        found = [(kind, family, one) for family in self._families() for kind, one in _taken(family)]
+        families = self._families()
+        made = {f"{family.name}_created" for family in families if family.type in CREATED}
+        found = [(kind, family, one) for family in families for kind, one in _taken(family, made)]
         taken = [(kind, family, one) for kind, family, one in found if kind and math.isfinite(_number(one.value))]
         if len(taken) > settings.METRICS_BATCH_LIMIT:
             most = f"There are {len(taken)} samples. Send at most {settings.METRICS_BATCH_LIMIT} in one request"
@@ -102,11 +106,12 @@ def _said(error: Exception) -> str:
     return f"It can't be read: {said}." if said else "It can't be read."
 
 
-def _taken(family: Metric) -> Iterator[tuple[str, Sample]]:
-    """Each sample with what it is: COUNTER, GAUGE, or "" for what is left out."""
-    endings = TAKEN.get(family.type, {})
-    if family.name.endswith("_created"):  # a gauge of its own in the text format
-        endings = {}
+def _taken(family: Metric, made: Collection[str]) -> Iterator[tuple[str, Sample]]:
+    """Each sample with what it is: COUNTER, GAUGE, or "" for what is left out.
+
+    `made`: what the moments at which others were created are called, which are gauges of their own in the text format.
+    """
+    endings = {} if family.name in made else TAKEN.get(family.type, {})
     for sample in family.samples:
         yield endings.get(sample.name.removeprefix(family.name), ""), sample
 

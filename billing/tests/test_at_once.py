@@ -14,14 +14,15 @@ from billing import actions, invoicing, payments
 from billing.gateways import local
 from billing.models import Crossing, Invoice, LocalCharge, Period, Plan, Subscription, Usage, UsageRecord
 from billing.tests.paying import fresh, happened, open_invoice, pays_by, taken, tries
-from billing.tests.processes import Process, all_at_once, processes
 from events.models import Event
 from tenants import actions as tenants
 from tenants.models import Tenant
 from tenants.tests.test_at_once import at_once
+from tests.processes import Process, all_at_once, processes
 
 pytestmark = pytest.mark.django_db(transaction=True)
 REAL_NOW = clock.now
+WORKER = "billing.tests.worker"
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +35,7 @@ def now(monkeypatch) -> datetime:
 @pytest.fixture(scope="module")
 def four(django_db_setup) -> Iterator[list[Process]]:
     """Processes of their own, for all tests here: each takes a while to start."""
-    with processes(4) as found:
+    with processes(4, WORKER) as found:
         yield found
 
 
@@ -76,7 +77,7 @@ def numbers() -> list[str]:
 
 
 def test_a_closing_that_is_killed_half_way_is_finished_by_the_next_and_each_invoice_stands_once(due):
-    with processes(1) as (killed,):
+    with processes(1, WORKER) as (killed,):
         killed.begin("close_until", 3)
         assert killed.answer() == "half-way"
         assert numbers() == ["NS-000001", "NS-000002"]

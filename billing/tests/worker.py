@@ -1,14 +1,7 @@
-"""A process of its own for the tests of concurrency and of crashes: does what it reads, a JSON line for each job.
+"""What a process beside the tests' own does about billing. See `tests/processes.py`."""
 
-See `processes.py`. Each job is the name of a function below and its arguments; the answer is a line of JSON too.
-"""
-
-import json
-import sys
 import time
-from collections.abc import Callable
 from decimal import Decimal
-from typing import Any
 
 import django
 
@@ -20,11 +13,7 @@ from billing import actions, invoicing, payments  # noqa: E402
 from billing.actions import Used  # noqa: E402
 from billing.models import Invoice  # noqa: E402
 from tenants.models import Tenant  # noqa: E402
-
-
-def say(what: object) -> None:
-    sys.stdout.write(json.dumps(what) + "\n")
-    sys.stdout.flush()
+from tests.worker import say, work  # noqa: E402
 
 
 def record(tenant: str, name: str, count: int, quantity: str) -> None:
@@ -64,10 +53,5 @@ def take_callback(gateway: str, body: str, headers: dict[str, str]) -> bool:
     return payments.take_callback(gateway, body.encode(), headers)
 
 
-JOBS: dict[str, Callable[..., Any]] = {one.__name__: one for one in (record, close, close_until, pay, take_callback)}
-
 if __name__ == "__main__":
-    say("ready")
-    for line in sys.stdin:
-        name, *arguments = json.loads(line)
-        say(JOBS[name](*arguments))
+    work(record, close, close_until, pay, take_callback)

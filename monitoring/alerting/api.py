@@ -4,6 +4,7 @@ Alerts are the tenant admin's, as their channel is; a key reads them with events
 alerts:write. Rules, policies, acknowledging and silencing are a person's.
 """
 
+import logging
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -30,6 +31,8 @@ from tenants.access import Rule, TenantAPIView
 from tenants.api import Conflict, NewestById, valid
 from tenants.etags import PreconditionFailed, expected_version, with_etag
 from tenants.models import Role, Tenant
+
+logger = logging.getLogger("monitoring.alerting")
 
 READ = Rule(role=Role.TENANT_ADMIN, scope="events:read")
 PERSON = Rule(role=Role.TENANT_ADMIN)
@@ -213,8 +216,11 @@ class AlertmanagerView(AlertingAPIView):
             found = incoming.take_alertmanager(self.tenant, webhook)
         except Tenant.DoesNotExist:
             raise Http404 from None
+        if webhook.truncated_alerts:
+            logger.warning("%d alerts of %s were left out by max_alerts.", webhook.truncated_alerts, self.tenant)
         still_open = sum(alert.is_open for alert in found)
-        return Response(bodies.TakenMany(open=still_open, resolved=len(webhook.alerts) - still_open).wire())
+        ended = len(webhook.alerts) - still_open
+        return Response(bodies.TakenMany(open=still_open, resolved=ended, truncated=webhook.truncated_alerts).wire())
 
 
 # --- Rules ------------------------------------------------------------------------------------------------------------

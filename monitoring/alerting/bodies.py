@@ -270,10 +270,14 @@ class Taken(Wire):
 
 
 class TakenMany(Wire):
-    """How many alerts of the webhook are open now, and how many are not."""
+    """How many alerts of the webhook are open now, and how many are not.
+
+    `truncated`: how many more Alertmanager kept back, as `max_alerts` of its receiver says: nothing is known of those.
+    """
 
     open: int
     resolved: int
+    truncated: int
 
 
 class AcknowledgeBody(Wire):

@@ -43,6 +43,8 @@ logger = logging.getLogger("monitoring.alerting")
 TOGETHER = 500
 #: What a Minute is made of; the last one only counters have, of which the platform has none.
 COLUMNS = ("minute", "count", "sum", "min", "max", "increase")
+#: Rules of which the log says already that there was no room for their alert: it stays so for many looks.
+_refused: set[UUID] = set()
 #: A series: whose it is (None: the platform's), and what it is called.
 Series = tuple[UUID | None, str]
 
@@ -90,9 +92,13 @@ def _look(rule: AlertRule, facts: "Facts", at: datetime) -> None:
     except (Tenant.DoesNotExist, AlertRule.DoesNotExist):
         return  # deleted since it was read
     except TooManyAlerts as refused:
-        logger.warning("%s of %s could not fire: %s", rule, rule.tenant or "the platform", refused)
+        if rule.pk not in _refused:
+            logger.warning("%s of %s could not fire: %s", rule, rule.tenant or "the platform", refused)
+        _refused.add(rule.pk)
     except Exception:
         logger.exception("Rule %s could not be evaluated.", rule.pk)
+    else:
+        _refused.discard(rule.pk)
 
 
 @transaction.atomic

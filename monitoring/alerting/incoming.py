@@ -1,7 +1,7 @@
 """Alerts that come from outside: what Alertmanager posts, and our own simple JSON.
 
-Alertmanager drops what is refused with a 4xx, so nothing of a batch is refused for one odd alert: what does not fit is
-cut. It repeats itself and may be late; both change nothing (see `actions.raise_alert`).
+Alertmanager does not try a 4xx again, so nothing of a batch is refused for one odd alert: what does not fit is cut. It
+repeats itself and may be late; both change nothing (see `actions.raise_alert`).
 """
 
 import hashlib
@@ -101,7 +101,7 @@ class AlertmanagerWebhook(_Lenient):
 def take_alertmanager(tenant: Tenant, webhook: AlertmanagerWebhook) -> list[Alert]:
     """Raise and resolve what it says, each in a transaction of its own. Returns the alerts it was about.
 
-    Raises TooManyAlerts, after those that there was room for; it sends them again.
+    Raises TooManyAlerts, after those that there was room for; with the group's next notification they come again.
     """
     found: list[Alert] = []
     refused: TooManyAlerts | None = None

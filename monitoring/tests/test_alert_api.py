@@ -260,6 +260,11 @@ def webhook(*alerts: dict, **changed) -> dict:
     } | changed
 
 
+def told(still_open: int, resolved: int) -> dict:
+    """The answer."""
+    return {"open": still_open, "resolved": resolved, "truncated": 0}
+
+
 def disk(instance: str, status: str = "firing", starts_at: str = "2026-11-23T11:58:00.123456789Z", **changed) -> dict:
     return {
         "status": status,
@@ -275,8 +280,8 @@ def disk(instance: str, status: str = "firing", starts_at: str = "2026-11-23T11:
 def test_alertmanagers_groups_become_alerts_and_its_repeats_change_nothing(acme, alice, clock):
     source = service(acme, alice, "alerts:write")
     group = webhook(disk("db-1"), disk("db-2"))
-    assert source.api_post(ALERTMANAGER, group).json() == {"open": 2, "resolved": 0}
-    assert source.api_post(ALERTMANAGER, group).json() == {"open": 2, "resolved": 0}
+    assert source.api_post(ALERTMANAGER, group).json() == told(2, 0)
+    assert source.api_post(ALERTMANAGER, group).json() == told(2, 0)
     assert states_said(acme) == ["firing", "firing"]
     first = said_of_alerts(acme)[0]
     assert (first["severity"], first["message"]) == ("critical", "The disk of db-1 is full")
@@ -284,11 +289,11 @@ def test_alertmanagers_groups_become_alerts_and_its_repeats_change_nothing(acme,
     assert first["metadata"]["startedAt"] == "2026-11-23T11:58:00.123Z"
     assert first["metadata"]["link"].startswith("http://prometheus.example")
     over = webhook(disk("db-1", "resolved"), disk("db-2"), status="firing")
-    assert source.api_post(ALERTMANAGER, over).json() == {"open": 1, "resolved": 1}
-    assert source.api_post(ALERTMANAGER, group).json() == {"open": 1, "resolved": 1}, "a late one, of the same firing"
+    assert source.api_post(ALERTMANAGER, over).json() == told(1, 1)
+    assert source.api_post(ALERTMANAGER, group).json() == told(1, 1), "a late one, of the same firing"
     assert states_said(acme) == ["firing", "firing", "resolved"]
     again = webhook(disk("db-1", starts_at="2026-11-23T12:30:00Z"))
-    assert source.api_post(ALERTMANAGER, again).json() == {"open": 1, "resolved": 0}
+    assert source.api_post(ALERTMANAGER, again).json() == told(1, 0)
 
 
 FIRINGS = ["2026-11-23T09:00:00Z", "2026-11-23T10:00:00Z", "2026-11-23T11:00:00Z"]
@@ -300,8 +305,8 @@ def test_in_whatever_order_webhooks_come_what_is_open_is_what_has_not_ended(acme
     """Of the newest firing the end counts, however late or often it and those before it are told."""
     ended = data.draw(st.booleans())
     said = [disk("db-1", status, at) for at in FIRINGS for status in ("firing", "resolved")]
-    told = said if ended else said[:-1]
-    order = data.draw(st.permutations(told + data.draw(st.lists(st.sampled_from(told), max_size=4))))
+    heard = said if ended else said[:-1]
+    order = data.draw(st.permutations(heard + data.draw(st.lists(st.sampled_from(heard), max_size=4))))
     with transaction.atomic():
         for one in order:
             clock.move(seconds=data.draw(st.sampled_from([0, 40])))
@@ -317,15 +322,25 @@ def test_in_whatever_order_webhooks_come_what_is_open_is_what_has_not_ended(acme
 
 def test_what_ended_before_it_was_heard_of_is_over_and_disturbs_nobody(acme, alice, clock):
     source = service(acme, alice, "alerts:write")
-    assert source.api_post(ALERTMANAGER, webhook(disk("db-1", "resolved"))).json() == {"open": 0, "resolved": 1}
-    assert source.api_post(ALERTMANAGER, webhook(disk("db-1"))).json() == {"open": 0, "resolved": 1}
+    assert source.api_post(ALERTMANAGER, webhook(disk("db-1", "resolved"))).json() == {
+        "open": 0,
+        "resolved": 1,
+        "truncated": 0,
+    }
+    assert source.api_post(ALERTMANAGER, webhook(disk("db-1"))).json() == told(0, 1)
     assert states_said(acme) == ["resolved"]
+
+
+def test_what_alertmanager_left_out_is_said_and_logged(acme, alice, clock, caplog):
+    answer = alice.api_post(ALERTMANAGER, webhook(disk("db-1"), truncatedAlerts=7), tenant="acme")
+    assert answer.json() == {"open": 1, "resolved": 0, "truncated": 7}
+    assert "7 alerts of Acme were left out by max_alerts" in caplog.text
 
 
 def test_odd_alerts_are_taken_as_far_as_they_go(acme, alice, clock):
     odd = disk("x", labels={"team": "a\u0000b" * 400}, annotations={}, generatorURL="javascript:x", fingerprint="")
     unknown = webhook(odd, newField={"of": "a later version"})
-    assert alice.api_post(ALERTMANAGER, unknown, tenant="acme").json() == {"open": 1, "resolved": 0}
+    assert alice.api_post(ALERTMANAGER, unknown, tenant="acme").json() == told(1, 0)
     (said,) = said_of_alerts(acme)
     assert (said["metadata"]["name"], said["severity"]) == ("Alert without a name", "warning")
     assert said["metadata"]["link"] == ""
@@ -335,7 +350,7 @@ def test_odd_alerts_are_taken_as_far_as_they_go(acme, alice, clock):
 def test_a_link_that_no_database_stores_costs_the_alert_only_its_link(acme, alice, clock):
     """Refused, it would come again for ever, and the others of its group with it."""
     group = webhook(disk("db-1") | {"generatorURL": "http://prometheus.example/\u0000"}, disk("db-2"))
-    assert alice.api_post(ALERTMANAGER, group, tenant="acme").json() == {"open": 2, "resolved": 0}
+    assert alice.api_post(ALERTMANAGER, group, tenant="acme").json() == told(2, 0)
     assert "" in [said["metadata"]["link"] for said in said_of_alerts(acme)]
 
 

@@ -11,12 +11,13 @@ from django_scopes import scopes_disabled
 from events.models import Event
 from monitoring.actions import Measured, record
 from monitoring.alerting import rules
+from monitoring.alerting.actions import raise_alert, resolve_alert
 from monitoring.alerting.evaluation import evaluate_all
 from monitoring.alerting.models import Alert, AlertRule
 from monitoring.alerting.rules import create_rule, delete_rule, update_rule
 from monitoring.alerting.trial import try_out
 from monitoring.models import COUNTER, wire_time
-from monitoring.tests.conftest import NOON, measured, said_of_alerts, states_said
+from monitoring.tests.conftest import NOON, measured, raised, said_of_alerts, states_said
 from tenants.actions import resume, suspend
 
 pytestmark = pytest.mark.django_db
@@ -286,6 +287,19 @@ def test_a_rule_that_fails_holds_no_other_up(acme, globex, clock, caplog, monkey
     evaluate_all()
     assert len(states_said(acme) + states_said(globex)) == 2
     assert "could not be evaluated" in caplog.text
+
+
+def test_that_there_is_no_room_for_an_alert_is_logged_once(acme, alice, clock, caplog, settings):
+    settings.ALERTS_OPEN_PER_TENANT = 1
+    raise_alert(acme, raised())
+    create_rule(acme, alice.user, **BUSY)
+    look(clock, 97.0, 97.0, 97.0, tenant=acme)
+    assert caplog.text.count("could not fire") == 1
+    resolve_alert(acme, "backup")
+    look(clock, 97.0, 10.0, 10.0, tenant=acme)
+    raise_alert(acme, raised())
+    look(clock, 97.0, 97.0, tenant=acme)
+    assert caplog.text.count("could not fire") == 2, "there was room meanwhile"
 
 
 def test_a_look_at_many_rules_costs_as_many_queries_as_at_few(acme, globex, clock):

@@ -1,6 +1,7 @@
-"""Many look at the same rules and alerts at the same moment: each change is made once, and is one event."""
+"""Many look at the same rules and alerts at the same moment, in threads and in processes: each change is one event."""
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from functools import partial
 
@@ -20,6 +21,8 @@ from monitoring.tests.conftest import calls, fresh_alert, measured, raised, said
 from tenants import actions as tenants
 from tenants.models import Tenant
 from tenants.tests.test_at_once import at_once
+from tests.processes import Process, processes
+from tests.processes import all_at_once as each_at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
 MANY = 4
@@ -105,3 +108,66 @@ def test_whatever_happens_at_once_the_row_is_what_its_last_event_says(acme, alic
     assert said_of_alerts(acme)[-1]["state"] == now.state == "silenced"
     with scopes_disabled():
         assert Alert.objects.filter(OPEN).count() == 1
+
+
+# --- Processes of their own -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def four(django_db_setup) -> Iterator[list[Process]]:
+    """Each takes a while to start, so they are there for all tests here."""
+    with processes(MANY, "monitoring.tests.worker") as found:
+        yield found
+
+
+def histories(tenant: Tenant) -> Counter[tuple[str, ...]]:
+    """How often each course of states was said, of one alert from its first version to its last."""
+    found: dict[str, list[str]] = {}
+    for one in said_of_alerts(tenant):
+        states = found.setdefault(one["alertId"], [])
+        states.append(one["state"])
+        assert one["version"] == len(states), "each version is said once, in order"
+    return Counter(map(tuple, found.values()))
+
+
+def test_four_processes_that_are_told_the_same_raise_and_resolve_each_alert_once(acme, four):
+    each_at_once(four, "raise_and_resolve", str(acme.pk), 20, timezone.now().isoformat())
+    assert histories(acme) == {("firing", "resolved"): 20}
+
+
+def test_four_pulses_make_each_transition_of_a_rule_once(acme, globex, alice, four):
+    """They fire, people are called, they are over; killed or not, whoever comes second finds it done."""
+    steps = [{"after_seconds": 0, "people": [], "ways": ["email"]}]
+    for tenant in (acme, globex):
+        create_policy(tenant, None, name="At once", steps=steps, is_default=True)
+        for number in range(10):
+            create_rule(tenant, None, name=f"Rule {number}", metric="cpu", threshold=5.0, aggregate="min")
+        record(tenant, [measured("cpu", 7.0)])
+    each_at_once(four, "step", 3)
+    for tenant in (acme, globex):
+        assert histories(tenant) == {("firing",): 10}
+        assert Counter(call["alertId"] for call in calls(tenant)).most_common(1)[0][1] == 1
+        record(tenant, [measured("cpu", 1.0)])
+    assert len(calls(acme)) == 10
+    each_at_once(four, "step", 3)
+    states = [[one["state"] for one in said_of_alerts(tenant)] for tenant in (acme, globex)]
+    assert states == [["firing"] * 10 + ["resolved"] * 10] * 2
+
+
+def test_of_four_who_acknowledge_what_they_see_one_does(acme, alice, four):
+    for number in range(5):
+        alert = raise_alert(acme, raised(f"key {number}"))
+        assert sorted(each_at_once(four, "acknowledge", str(alert.pk), str(alice.user.pk))) == [False] * 3 + [True]
+    assert histories(acme) == {("firing", "acknowledged"): 5}
+
+
+def test_four_processes_take_each_step_of_an_escalation_once(acme, alice, four):
+    steps = [{"after_seconds": after, "people": [], "ways": ["in_app"]} for after in (60, 120)]
+    create_policy(acme, alice.user, name="On call", steps=steps, is_default=True)
+    for number in range(10):
+        raise_alert(acme, raised(f"key {number}"))
+    for minutes in (1, 2, 3):
+        at = timezone.now() + timedelta(minutes=minutes, seconds=1)
+        taken = sum(each_at_once(four, "escalate", at.isoformat()))
+        assert taken == (10 if minutes < 3 else 0)
+    assert Counter(call["step"] for call in calls(acme)) == {1: 10, 2: 10}

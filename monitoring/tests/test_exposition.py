@@ -63,6 +63,16 @@ def test_what_a_service_shows_prometheus_can_be_sent_as_it_is(acme, alice, clock
     assert told == EXPECTED
 
 
+def test_a_gauge_that_counts_what_was_created_is_one(acme, alice, clock):
+    """Only beside a counter of that name it is the moment at which that began."""
+    text = "# TYPE orders_created gauge\norders_created 7\n"
+    assert send(alice, text).json()["left_out"] == 0
+    assert newest(acme) == {"orders_created": 7.0}
+    beside = "# TYPE paid_total counter\npaid_total 3\n# TYPE paid_created gauge\npaid_created 1.7e9\n"
+    assert send(alice, beside).json()["left_out"] == 1
+    assert newest(acme).keys() == {"orders_created", "paid_total"}
+
+
 def test_a_sample_with_a_time_is_of_that_time_and_known_when_it_comes_again(acme, alice, clock):
     earlier = NOON - timedelta(minutes=5)
     text = f"queue_length 3 {int(earlier.timestamp() * 1000)}\n"
