@@ -56,6 +56,8 @@ class RewoundChannels:
     def accepted(self, channel: str, reply: Reply, command: Command) -> None:
         """The engine has taken this command, as what is new to the channel."""
         position = Position(reply["publish"].get("offset", 0), reply["publish"].get("epoch", ""))
+        if not position.epoch:
+            return  # it keeps no history, from which nobody recovers
         # Taken out first, so that the one that was silent for longest stands first.
         stood = self._tops.pop(channel, None)
         self._tops[channel] = position

@@ -345,6 +345,13 @@ def test_what_serves_is_probed_and_what_is_several_is_not_drained_at_once(object
         assert budget == workloads(objects)[name]["spec"]["template"]["metadata"]["labels"]
 
 
+def test_a_rollout_sends_the_clients_of_one_node_at_a_time_elsewhere(objects):
+    rollout = workloads(objects)["centrifugo"]["spec"]
+    assert rollout["strategy"] == {"rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}
+    assert rollout["minReadySeconds"] >= 30
+    assert objects["PodDisruptionBudget", "centrifugo"]["spec"]["maxUnavailable"] == 1
+
+
 def test_selectors_and_mounts_meet_what_they_name(objects):
     for name, workload in workloads(objects).items():
         pod = pod_of(workload)

@@ -7,7 +7,7 @@ from playwright.sync_api import expect
 
 from tests.whole.people import Person
 
-pytestmark = [pytest.mark.browser, pytest.mark.once]
+pytestmark = pytest.mark.browser
 
 PATIENCE = 30_000  # milliseconds
 
@@ -19,6 +19,7 @@ def ada(platform) -> Person:
     return Person(platform, **platform.inside.make_person(name="Ada", email=email, **rights))
 
 
+@pytest.mark.once
 def test_an_events_journey_is_followed_to_its_push(window, platform, ada, acme, alice):
     (event,) = platform.inside.send_notices(tenant=acme.id, by=alice.id, count=1)
     platform.wait_caught_up()
@@ -29,6 +30,7 @@ def test_an_events_journey_is_followed_to_its_push(window, platform, ada, acme, 
     expect(journey).to_contain_text(f"Pushed on {acme.channel('notifications')} at offset 1")
 
 
+@pytest.mark.once
 def test_a_tenant_is_renamed(window, ada, acme):
     page = window(ada).open(f"/admin/tenants/tenant/{acme.id}/change/")
     page.get_by_label("Name:").fill("Acme & Sons")
@@ -55,6 +57,7 @@ def test_a_tenant_goes_when_its_name_is_typed_and_its_open_pages_with_it(window,
     assert alice.get(acme.path).status_code == 404
 
 
+@pytest.mark.once
 def test_a_new_keys_secret_is_shown_once_and_lets_a_service_in(window, platform, ada, acme):
     page = window(ada).open("/admin/tenants/apikey/add/")
     page.get_by_label("Tenant:").fill(acme.id)
@@ -68,6 +71,7 @@ def test_a_new_keys_secret_is_shown_once_and_lets_a_service_in(window, platform,
     assert stranger.get("/api/events", headers={"Authorization": f"Api-Key {secret}"}).status_code == 200
 
 
+@pytest.mark.once
 def test_every_list_opens(window, ada):
     shown = window(ada)
     page = shown.open("/admin/")

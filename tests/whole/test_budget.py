@@ -16,7 +16,7 @@ from tests.whole.conftest import Window
 from tests.whole.people import Company, Person
 from tests.whole.platform import Platform
 
-pytestmark = [pytest.mark.browser, pytest.mark.once]
+pytestmark = pytest.mark.browser
 
 PATIENCE = 30_000  # milliseconds
 #: And the WebSocket.
@@ -97,6 +97,7 @@ def busy(platform: Platform, acme: Company, alice: Person) -> Company:
     return acme
 
 
+@pytest.mark.once
 def test_no_page_of_a_tenant_costs_more_than_its_budget(visited, busy, alice):
     paths = ["", "deployments/", "deployments/1/", "monitoring/", "activity/", "members/"]
     found = {path: visited(alice, busy.path + path) for path in paths} | {
@@ -107,6 +108,7 @@ def test_no_page_of_a_tenant_costs_more_than_its_budget(visited, busy, alice):
     assert {path: above for path, one in found.items() if (above := one.exceeds())} == {}
 
 
+@pytest.mark.once
 def test_no_page_of_the_operations_portal_costs_more(visited, busy, platform):
     email = f"ada-{uuid4().hex[:8]}@neostack.example"
     ada = Person(platform, **platform.inside.make_person(name="Ada", email=email, is_superuser=True))

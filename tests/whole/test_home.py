@@ -14,7 +14,7 @@ from tests.whole.conftest import Window
 from tests.whole.people import Company
 from tests.whole.platform import Platform
 
-pytestmark = [pytest.mark.browser, pytest.mark.once]  # what a page's script does knows neither database nor engine
+pytestmark = pytest.mark.browser
 
 PATIENCE = 30_000  # milliseconds
 MINUTE = 60
@@ -104,6 +104,7 @@ def test_bob_sees_the_same_figures_and_charlie_none_of_them(window, platform, ac
     assert charlies.get_by_test_id("chart").count() == 0
 
 
+@pytest.mark.once
 def test_arrow_keys_go_through_the_moments_of_every_chart_and_say_them(window, acme, alice, agent):
     page = open_live(window(alice), acme)
     expect(page.get_by_test_id("chart").first.locator("canvas")).to_be_visible()
@@ -122,6 +123,7 @@ def test_arrow_keys_go_through_the_moments_of_every_chart_and_say_them(window, a
     expect(other.locator("[data-line] [data-field=value]")).to_have_text("1.50 MB/s")
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1440])
 def test_home_with_charts_keeps_nobody_out_and_nothing_moves(window, acme, alice, agent, theme, width):
@@ -143,6 +145,7 @@ def test_home_with_charts_keeps_nobody_out_and_nothing_moves(window, acme, alice
     assert violations(page) == []
 
 
+@pytest.mark.once
 def test_without_javascript_there_are_figures_a_sketch_and_the_table(window, acme, alice, agent):
     page = window(alice, java_script_enabled=False).open(acme.path)
     expect(figure(page, "cpu_percent")).to_have_text("12.3 %")

@@ -182,7 +182,6 @@ def test_who_loses_a_tenant_sees_nothing_of_it_any_more(window, platform, acme, 
     wait_until(lambda: bell(page).inner_text() == truth(), "the bell says what is left", 30)
 
 
-@pytest.mark.once
 def test_a_failure_is_toasted_once_unless_it_is_on_screen(window, platform, acme, alice):
     steps = [{"name": "break", "command": ["python3", "-c", "raise SystemExit(3)"]}]
     platform.inside.make_stack(slug=f"breaker-{acme.slug}", name="Breaker", steps=steps)

@@ -137,8 +137,11 @@ def test_the_demo_lives_without_a_click(make_run, tmp_path):
 
 
 @pytest.mark.browser
-def test_the_demo_deploys_live_with_everything_in_its_default_place(make_run, browser):
-    run = make_run().wait_ready()
+@pytest.mark.parametrize("engine", ["embedded", "centrifugo"])
+def test_the_demo_deploys_live_with_everything_in_its_default_place(make_run, browser, engine):
+    if engine == "centrifugo" and not has_centrifugo():
+        pytest.skip("Centrifugo is not built (make centrifugo)")
+    run = make_run(ENGINE=engine).wait_ready()
     alice = Window(browser.new_context(base_url=run.url), run.url)
     page = alice.open("/accounts/login/")
     page.get_by_label("E-mail").fill("alice@acme.example")

@@ -44,7 +44,6 @@ def test_a_member_removed_by_the_page_loses_the_open_page_and_undo_lets_back_in(
     assert bob.get(acme.path).status_code == 200
 
 
-@pytest.mark.once
 def test_another_admins_changes_show_without_moving_a_row(window, acme, alice, bob):
     dora = acme.hire("Dora", "tenant_admin")
     alices_page = open_live(window(alice), f"{acme.path}members/")
@@ -67,7 +66,6 @@ def test_another_admins_changes_show_without_moving_a_row(window, acme, alice, b
     expect(alices_page.get_by_test_id("pending")).to_be_hidden()
 
 
-@pytest.mark.once
 def test_a_new_name_shows_in_another_admins_open_page(window, acme, alice):
     dora = acme.hire("Dora", "tenant_admin")
     doras_page = open_live(window(dora), f"{acme.path}keys/")

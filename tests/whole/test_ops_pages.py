@@ -71,7 +71,6 @@ def test_ada_watches_every_tenants_deployments_while_alice_deploys(window, platf
     expect(page.locator("#journey")).to_contain_text("Pushed on admin:deployments:status", timeout=PATIENCE)
 
 
-@pytest.mark.once
 def test_a_new_tenant_and_its_first_deployment_come_to_whoever_watches(window, platform, ada, stack):
     slug = f"initech-{uuid4().hex[:8]}"
     tenants, deployments = window(ada).open(f"/ops/tenants/?q={slug}"), window(ada).open("/ops/deployments/")

@@ -12,7 +12,7 @@ from tests.whole.conftest import Window
 from tests.whole.people import Company
 from tests.whole.platform import Platform, wait_until
 
-pytestmark = [pytest.mark.browser, pytest.mark.once]  # what a page's script does knows neither database nor engine
+pytestmark = pytest.mark.browser
 
 PATIENCE = 30_000  # milliseconds
 
@@ -54,6 +54,7 @@ def test_without_a_network_it_says_since_when_and_locks_retry_until_it_is_back(w
     expect(page.get_by_text("Tries again")).to_be_visible()
 
 
+@pytest.mark.once
 def test_keys_typed_right_after_a_dialog_has_closed_are_heard(window, acme, alice):
     page = window(alice).open(acme.path)
     expect(mark(page)).to_have_text("Live")
@@ -64,6 +65,7 @@ def test_keys_typed_right_after_a_dialog_has_closed_are_heard(window, acme, alic
         page.keyboard.press("Escape")
 
 
+@pytest.mark.once
 def test_notices_are_toasts_of_which_three_show(window, platform, acme, alice, bob):
     # That he was added is news too: it must not come among these.
     wait_until(lambda: platform.inside.inbox(person=bob.id)["stored"], "he has been told that he was added", 60)
@@ -109,6 +111,7 @@ def test_a_tab_that_comes_back_asks_before_it_says_live(window, acme, alice):
     assert page.evaluate("words") == ["Catching up", "Live"]
 
 
+@pytest.mark.once
 def test_no_state_of_a_page_keeps_anybody_out(window, platform, acme, alice, bob, failed):
     seen: Window = window(alice)
     seen.expects_outage = True  # Chromium says of each refusal below that it "failed to load" it

@@ -132,12 +132,13 @@ def test_pages_go_on_when_one_web_process_is_killed(topology, alice, acme):
         assert alice.get(acme.path).status_code == 200
 
 
-def test_what_is_published_by_either_node_reaches_a_client_of_the_other(topology, alice, acme, subscribe):
-    """With one node gone, too, and whichever a client was at."""
+@pytest.mark.parametrize("goes", [Topology.kill, Topology.stop], ids=["killed", "drained"])
+def test_what_is_published_by_either_node_reaches_a_client_of_the_other(topology, alice, acme, subscribe, goes):
+    """With one node gone, too, and whichever a client was at. Nobody has to reload."""
     channel = acme.channel("notifications")
     clients = [subscribe(alice, acme, [channel]) for _ in range(4)]  # the proxy gives each node two
     topology.inside.say(tenant=acme.id, by=alice.id, count=10)
-    topology.kill("engine2")
+    goes(topology, "engine2")
     topology.inside.say(tenant=acme.id, by=alice.id, count=10)
     for client in clients:
         expect_what_the_log_has(topology, client)

@@ -49,7 +49,6 @@ def test_a_place_in_the_queue_follows_whoever_leaves_it(window, platform, acme, 
     expect(page.get_by_role("button", name="Roll back to this")).to_be_visible()
 
 
-@pytest.mark.once
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1440])
 def test_alice_rolls_back_from_a_list_that_has_grown_under_her(
