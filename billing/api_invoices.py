@@ -13,7 +13,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 from django_scopes import scopes_disabled
-from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from pydantic import BaseModel
 from rest_framework import serializers, status
 from rest_framework.authentication import SessionAuthentication
@@ -33,8 +33,10 @@ from billing.reading import InvoiceDetail, InvoiceRead, PaymentRead, ProjectedIn
 from tenants import idempotency, rates
 from tenants.access import ApiKeyAuthentication, Rule, TenantAPIView, api_not_found, principal_of
 from tenants.api import Conflict, NewestById, NewestFirst, Strict, valid
-from tenants.etags import with_etag
+from tenants.etags import CONDITIONAL_READ, with_etag
+from tenants.examples import example, with_example
 from tenants.models import Role, Tenant
+from tenants.schema import refusals
 
 #: Who was suspended because it does not pay still reads what it owes, and pays.
 READ = Rule(scope="events:read", even_suspended=True)
@@ -68,6 +70,15 @@ class PayResult(Read):
 class RefundRead(Read):
     """`creditNote`: its number, once the money has gone."""
 
+    model_config = example(
+        id="01900000-0000-7000-8000-000000000009",
+        status="done",
+        amount="28.40",
+        currency="EUR",
+        reason="The service was down",
+        creditNote="CN-000001",
+    )
+
     id: UUID
     status: str
     amount: str
@@ -78,6 +89,8 @@ class RefundRead(Read):
 
 class MethodRead(Read):
     """How the tenant pays. `given`: whether it has given a means of payment. `url`: where a person gives one."""
+
+    model_config = example(gateway="stripe", given=False, url="https://checkout.stripe.com/c/pay/cs_test")
 
     gateway: str
     given: bool
@@ -98,6 +111,7 @@ class InvoiceQuery(serializers.Serializer[Any]):
     kind = serializers.ChoiceField(choices=Kind.choices, required=False)
 
 
+@with_example(reason="The service was down", amount="28.40")
 class RefundBody(Strict):
     reason = serializers.CharField(max_length=250, help_text="It stands on the credit note.")
     amount = serializers.DecimalField(
@@ -105,10 +119,12 @@ class RefundBody(Strict):
     )
 
 
+@with_example(reason="Issued twice")
 class VoidBody(Strict):
     reason = serializers.CharField(max_length=250)
 
 
+@with_example(reference="pays")
 class MethodBody(Strict):
     reference = serializers.CharField(
         max_length=200, required=False, help_text="For the local test gateway: one of its means of payment."
@@ -135,15 +151,12 @@ def as_api_error(error: Exception) -> Exception:
     return GatewayAway() if isinstance(error, Unavailable) else error
 
 
-def error(status: str, code: str, words: str) -> OpenApiResponse:
-    """How the description shows a refusal."""
-    told = {"type": "client_error", "errors": [{"code": code, "detail": words, "attr": None}]}
-    return OpenApiResponse({"type": "object"}, words, [OpenApiExample(code, told, status_codes=[status])])
-
-
-NOT_PAYABLE = error("409", "not_payable", "Invoice NS-000007 is void. Nothing was charged.")
-DECLINED = error("402", "declined", "The card was declined.")
-NOT_REFUNDABLE = error("409", "not_refundable", "NS-000007 is open. Nothing was given back.")
+NOT_PAYABLE = Conflict("Invoice NS-000007 is void. Nothing was charged.", payments.NotPayable.code)
+NO_METHOD = Conflict("Acme has given no means of payment. Nothing was charged.", payments.NoPaymentMethod.code)
+NO_GATEWAY = Conflict("This platform collects nothing by itself.", payments.NoGateway.code)
+STALE = Conflict("The invoice has changed meanwhile. Nothing was charged.", payments.StaleInvoice.code)
+NOT_REFUNDABLE = Conflict("NS-000007 is open. Nothing was given back.", payments.NotRefundable.code)
+OTHER_REQUEST = Conflict("This Idempotency-Key was used for another request.", idempotency.CONFLICT)
 
 
 # --- Reading ----------------------------------------------------------------------------------------------------------
@@ -199,7 +212,7 @@ class ProjectedView(BillingAPIView):
 class InvoiceView(BillingAPIView):
     rules: ClassVar[dict[str, Rule]] = {"GET": READ}
 
-    @extend_schema(responses=InvoiceDetail)
+    @extend_schema(parameters=CONDITIONAL_READ, responses=InvoiceDetail)
     def get(self, request: Request, invoice_id: UUID) -> Response:
         """One invoice or credit note with its lines, every try to pay it, and what was credited. With an ETag."""
         found = reading.detail(self.invoice(invoice_id))
@@ -227,7 +240,13 @@ class RecordsView(BillingAPIView):
 class PayView(BillingAPIView):
     rules: ClassVar[dict[str, Rule]] = {"POST": ADMIN}
 
-    @extend_schema(request=None, responses={200: PayResult, 202: PayResult, 402: DECLINED, 409: NOT_PAYABLE})
+    @extend_schema(
+        request=None,
+        responses={200: PayResult, 202: PayResult}
+        | refusals(
+            Declined("The card was declined."), NOT_PAYABLE, NO_METHOD, NO_GATEWAY, STALE, Throttled(1), GatewayAway()
+        ),
+    )
     def post(self, request: Request, invoice_id: UUID) -> Response:
         """Pay an invoice now. Asking again is safe: one that is paid, or being paid, is not charged again.
 
@@ -255,7 +274,7 @@ class MethodView(BillingAPIView):
         """How the tenant pays."""
         return Response(out(self._read(self.tenant(request))))
 
-    @extend_schema(request=MethodBody, responses=MethodRead)
+    @extend_schema(request=MethodBody, responses={200: MethodRead} | refusals(NO_GATEWAY, GatewayAway()))
     def post(self, request: Request) -> Response:
         """Give a means of payment: on the page at `url`, which is the gateway's. Card numbers never come here."""
         body, tenant = valid(MethodBody(data=request.data)), self.tenant(request)
@@ -312,7 +331,7 @@ class RefundView(StaffInvoiceView):
             )
         ],
         request=RefundBody,
-        responses={200: RefundRead, 202: RefundRead, 409: NOT_REFUNDABLE},
+        responses={200: RefundRead, 202: RefundRead} | refusals(NOT_REFUNDABLE, OTHER_REQUEST, GatewayAway()),
     )
     def post(self, request: Request, invoice_id: UUID) -> Response:
         """Give back what was paid, or a part of it; a credit note says so. For platform admins.
@@ -336,7 +355,7 @@ class RefundView(StaffInvoiceView):
 
 
 class VoidView(StaffInvoiceView):
-    @extend_schema(request=VoidBody, responses={200: InvoiceRead, 409: NOT_PAYABLE})
+    @extend_schema(request=VoidBody, responses={200: InvoiceRead} | refusals(NOT_PAYABLE, GatewayAway()))
     def post(self, request: Request, invoice_id: UUID) -> Response:
         """Give up an invoice that is not paid. It keeps its number. For platform admins."""
         body = valid(VoidBody(data=request.data))

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 from rest_framework import serializers
 from rest_framework.authentication import SessionAuthentication
-from rest_framework.exceptions import NotAuthenticated, PermissionDenied
+from rest_framework.exceptions import NotAuthenticated
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -26,8 +26,9 @@ from notifications import actions, preferences, reading
 from notifications.actions import Outcome
 from notifications.kinds import CHOSEN, About, InApp, Pace, Way
 from notifications.models import Level, Notification
-from tenants.access import ApiKeyAuthentication, principal_of
+from tenants.access import ApiKeyAuthentication, person_needed, principal_of
 from tenants.api import NewestFirst, Strict, valid
+from tenants.examples import example, with_example
 
 IDS_AT_ONCE = 500
 #: The largest that a version can be.
@@ -46,6 +47,24 @@ class NotificationResource(_Resource):
 
     `email` is how far its e-mail has come; null where there is none.
     """
+
+    model_config = example(
+        id="01900000-0000-7000-8000-000000000b01",
+        number=17,
+        kind="deployment_failed",
+        title="web #104 failed",
+        message="Step build ended with exit code 3.",
+        level="error",
+        link="/t/acme/deployments/104/",
+        object="deployment:01900000-0000-7000-8000-000000000104",
+        tenant="acme",
+        createdAt="2026-11-23T15:04:15.123+00:00",
+        readAt=None,
+        archivedAt=None,
+        solvedAt=None,
+        solvedBy="",
+        email="sent",
+    )
 
     id: UUID
     number: int
@@ -95,11 +114,15 @@ class NotificationPage(_Resource):
 
 
 class InboxState(_Resource):
+    model_config = example(unread=3, version=17)
+
     unread: int
     version: int
 
 
 class InboxChange(InboxState):
+    model_config = example(unread=2, version=18, ids=["01900000-0000-7000-8000-000000000b01"])
+
     ids: list[UUID]
 
 
@@ -124,6 +147,25 @@ class HabitsResource(_Resource):
 
 
 class PreferencesResource(_Resource):
+    model_config = example(
+        kinds=[
+            {
+                "kind": "deployment_failed",
+                "title": "A deployment failed",
+                "about": "deployments",
+                "inApp": "on",
+                "email": "now",
+            }
+        ],
+        habits={
+            "timeZone": "Europe/Lisbon",
+            "digestAt": "08:00",
+            "quietFrom": "22:00",
+            "quietUntil": "07:00",
+            "urgentAnyway": True,
+        },
+    )
+
     kinds: list[PreferenceResource]
     habits: HabitsResource
 
@@ -163,10 +205,12 @@ class InboxQuery(serializers.Serializer[Any]):
     tenant = serializers.CharField(max_length=50, default="", help_text="Only this tenant's, by its slug.")
 
 
+@with_example(ids=["01900000-0000-7000-8000-000000000b01"])
 class IdsBody(Strict):
     ids = serializers.ListField(child=serializers.UUIDField(), allow_empty=False, max_length=IDS_AT_ONCE)
 
 
+@with_example(tenant="acme", about="deployments", upTo=17)
 class ReadAllBody(Strict):
     tenant = serializers.CharField(max_length=50, required=False, help_text="Only this tenant's, by its slug.")
     about = serializers.ChoiceField(About.choices, required=False, help_text="Only what belongs to this.")
@@ -230,6 +274,7 @@ class InboxAPIView(APIView):
     permission_classes = [AllowAny]  # initial() decides
 
     person: User
+    no_keys = "API keys have no inbox: only a signed-in person has."
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
@@ -237,7 +282,7 @@ class InboxAPIView(APIView):
         if not principal.pk:
             raise NotAuthenticated
         if not isinstance(principal, User):
-            raise PermissionDenied("API keys have no inbox: only a signed-in person has.", code="person_needed")
+            raise person_needed(self.no_keys)
         self.person = principal
 
 

@@ -59,6 +59,12 @@ class Conflict(APIException):
     default_code = "conflict"
 
 
+class TooLarge(APIException):
+    status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
+    default_code = "too_large"
+    default_detail = "The request's body is too large."
+
+
 class NewestFirst(CursorPagination):
     """Fifty rows a page, by their `number`. A cursor that is none of ours leads to no page."""
 

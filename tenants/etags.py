@@ -3,10 +3,20 @@
 import re
 from typing import Any
 
+from drf_spectacular.utils import OpenApiParameter
 from rest_framework import status
 from rest_framework.exceptions import APIException, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
+
+IF_NONE_MATCH = OpenApiParameter("If-None-Match", str, OpenApiParameter.HEADER, description="304 if it has this ETag.")
+IF_MATCH = OpenApiParameter("If-Match", str, OpenApiParameter.HEADER, description="412 unless it still has this ETag.")
+ETAG = OpenApiParameter(
+    "ETag", str, OpenApiParameter.HEADER, response=[200, 201, 304], description="Of its version, in quotes."
+)
+#: What an endpoint takes that reads, or changes, a thing with a version.
+CONDITIONAL_READ = [IF_NONE_MATCH, ETAG]
+CONDITIONAL_CHANGE = [IF_MATCH, ETAG]
 
 _OURS = re.compile(r'(?:W/)?"(\d{1,18})"')
 

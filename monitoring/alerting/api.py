@@ -27,8 +27,9 @@ from monitoring.alerting.trial import try_out
 from tenants import rates
 from tenants.access import Rule, TenantAPIView
 from tenants.api import Conflict, NewestById, valid
-from tenants.etags import PreconditionFailed, expected_version, with_etag
+from tenants.etags import CONDITIONAL_CHANGE, CONDITIONAL_READ, PreconditionFailed, expected_version, with_etag
 from tenants.models import Role, Tenant
+from tenants.schema import refusals
 
 READ = Rule(role=Role.TENANT_ADMIN, scope="events:read")
 PERSON = Rule(role=Role.TENANT_ADMIN)
@@ -36,9 +37,14 @@ RAISE = Rule(role=Role.TENANT_ADMIN, scope="alerts:write")
 #: How long a source that raised too much waits before it tries again.
 RETRY_SECONDS = 60
 
-IF_MATCH = OpenApiParameter("If-Match", str, OpenApiParameter.HEADER, description="412 unless it still has this ETag.")
-IF_NONE_MATCH = OpenApiParameter("If-None-Match", str, OpenApiParameter.HEADER, description="304 if it has this ETag.")
 CURSOR = OpenApiParameter("cursor", str)
+
+NOT_OPEN = Conflict("CPU is busy is resolved. Nothing was changed.", actions.NotOpen.code)
+STALE = Conflict(
+    {"expectedVersion": "CPU is busy has changed meanwhile. You saw version 2, now it is 3."}, actions.StaleVersion.code
+)
+TOO_MANY = Conflict("There are 200 already. Nothing was changed.", rules.TooMany.code)
+TOO_OFTEN = Throttled(RETRY_SECONDS)
 
 
 class AlertingAPIView(TenantAPIView):
@@ -119,7 +125,7 @@ class AlertListView(AlertingAPIView):
         page = pages.paginate_queryset(found, request, view=self) or []
         return pages.get_paginated_response([bodies.AlertResource.of(alert).wire() for alert in page])
 
-    @extend_schema(request=AlertIn, responses={200: bodies.Taken, 201: bodies.Taken})
+    @extend_schema(request=AlertIn, responses={200: bodies.Taken, 201: bodies.Taken} | refusals(TOO_OFTEN))
     def post(self, request: Request) -> Response:
         """Raise an alert, or resolve it. 201 where this opened one; sending it again changes nothing."""
         self.slow_down()
@@ -136,7 +142,7 @@ class AlertListView(AlertingAPIView):
 class AlertView(AlertingAPIView):
     rules: ClassVar[dict[str, Rule]] = {"GET": READ}
 
-    @extend_schema(parameters=[IF_NONE_MATCH], responses=bodies.AlertResource)
+    @extend_schema(parameters=CONDITIONAL_READ, responses=bodies.AlertResource)
     def get(self, request: Request, id: UUID) -> Response:
         """One alert as it is now."""
         alert = self.one(alert_rows(), id)
@@ -155,7 +161,7 @@ class AlertChangeView(AlertingAPIView):
 
 
 class AcknowledgeView(AlertChangeView):
-    @extend_schema(request=bodies.AcknowledgeBody, responses=bodies.AlertResource)
+    @extend_schema(request=bodies.AcknowledgeBody, responses={200: bodies.AlertResource} | refusals(NOT_OPEN, STALE))
     def post(self, request: Request, id: UUID) -> Response:
         """Say that you look after it: nobody else is called until it is over, or until the moment you give."""
         body = read(bodies.AcknowledgeBody, request.data)
@@ -167,23 +173,29 @@ class AcknowledgeView(AlertChangeView):
 
 
 class UnacknowledgeView(AlertChangeView):
-    @extend_schema(request=bodies.ChangeBody, responses=bodies.AlertResource)
+    @extend_schema(request=bodies.AlertChangeBody, responses={200: bodies.AlertResource} | refusals(NOT_OPEN, STALE))
     def post(self, request: Request, id: UUID) -> Response:
         """Nobody looks after it any more: it fires again."""
-        body = read(bodies.ChangeBody, request.data)
+        body = read(bodies.AlertChangeBody, request.data)
         return self.told(actions.unacknowledge(self.alert(id), self.by, body.expected_version))
 
 
 class ResolveView(AlertChangeView):
-    @extend_schema(request=bodies.ChangeBody, responses=bodies.AlertResource)
+    @extend_schema(
+        request=bodies.AlertChangeBody,
+        responses={200: bodies.AlertResource}
+        | refusals(Conflict("Its rule says when it is over.", actions.ItsSourceDecides.code), NOT_OPEN, STALE),
+    )
     def post(self, request: Request, id: UUID) -> Response:
         """Say that it is over. Only of what came by `POST /api/monitoring/alerts`: of others their source says so."""
-        body = read(bodies.ChangeBody, request.data)
+        body = read(bodies.AlertChangeBody, request.data)
         return self.told(actions.resolve_by_hand(self.alert(id), self.by, body.expected_version))
 
 
 class SilenceAlertView(AlertChangeView):
-    @extend_schema(request=bodies.SilenceAlertBody, responses={201: bodies.SilenceResource})
+    @extend_schema(
+        request=bodies.SilenceAlertBody, responses={201: bodies.SilenceResource} | refusals(NOT_OPEN, TOO_MANY)
+    )
     def post(self, request: Request, id: UUID) -> Response:
         """Silence this alert, and whatever has its name and labels."""
         body = read(bodies.SilenceAlertBody, request.data)
@@ -200,7 +212,7 @@ class SilenceAlertView(AlertChangeView):
 class AlertmanagerView(AlertingAPIView):
     rules: ClassVar[dict[str, Rule]] = {"POST": RAISE}
 
-    @extend_schema(request=AlertmanagerWebhook, responses=bodies.TakenMany)
+    @extend_schema(request=AlertmanagerWebhook, responses={200: bodies.TakenMany} | refusals(TOO_OFTEN))
     def post(self, request: Request) -> Response:
         """For a webhook receiver of Alertmanager (its payload of version 4). Repeated and late ones change nothing."""
         self.slow_down()
@@ -238,7 +250,7 @@ class RuleListView(AlertingAPIView):
         found = AlertRule.objects.filter(tenant=self.tenant).order_by("name")
         return Response(bodies.RuleList(results=[bodies.RuleResource.of(rule) for rule in found]).wire())
 
-    @extend_schema(request=bodies.RuleBody, responses={201: bodies.RuleResource})
+    @extend_schema(request=bodies.RuleBody, responses={201: bodies.RuleResource} | refusals(TOO_MANY))
     def post(self, request: Request) -> Response:
         """Look for something from now on. `POST /api/monitoring/rules/dry-run` says first how often it would fire."""
         fields = rule_fields(read(bodies.RuleBody, request.data), self.tenant)
@@ -253,13 +265,13 @@ class RuleView(AlertingAPIView):
         found: AlertRule = self.one(AlertRule.objects.select_related("tenant"), id)
         return found
 
-    @extend_schema(parameters=[IF_NONE_MATCH], responses=bodies.RuleResource)
+    @extend_schema(parameters=CONDITIONAL_READ, responses=bodies.RuleResource)
     def get(self, request: Request, id: UUID) -> Response:
         """One rule as it is now."""
         rule = self.rule(id)
         return with_etag(request, bodies.RuleResource.of(rule).wire(), rule.version)
 
-    @extend_schema(parameters=[IF_MATCH], request=bodies.RuleChange, responses=bodies.RuleResource)
+    @extend_schema(parameters=CONDITIONAL_CHANGE, request=bodies.RuleChange, responses=bodies.RuleResource)
     def patch(self, request: Request, id: UUID) -> Response:
         """Change some of its fields. An open alert stays until the rule is looked at next."""
         fields = rule_fields(read(bodies.RuleChange, request.data), self.tenant)
@@ -296,7 +308,7 @@ class PolicyListView(AlertingAPIView):
         found = EscalationPolicy.objects.filter(tenant=self.tenant).order_by("name")
         return Response(bodies.PolicyList(results=[bodies.PolicyResource.of(policy) for policy in found]).wire())
 
-    @extend_schema(request=bodies.PolicyBody, responses={201: bodies.PolicyResource})
+    @extend_schema(request=bodies.PolicyBody, responses={201: bodies.PolicyResource} | refusals(TOO_MANY))
     def post(self, request: Request) -> Response:
         """Say who is called, after how long, and how. One that is default takes the place of the one before."""
         policy = rules.create_policy(self.tenant, self.by, **read(bodies.PolicyBody, request.data).fields())
@@ -310,13 +322,13 @@ class PolicyView(AlertingAPIView):
         found: EscalationPolicy = self.one(EscalationPolicy.objects.select_related("tenant"), id)
         return found
 
-    @extend_schema(parameters=[IF_NONE_MATCH], responses=bodies.PolicyResource)
+    @extend_schema(parameters=CONDITIONAL_READ, responses=bodies.PolicyResource)
     def get(self, request: Request, id: UUID) -> Response:
         """One policy as it is now."""
         policy = self.policy(id)
         return with_etag(request, bodies.PolicyResource.of(policy).wire(), policy.version)
 
-    @extend_schema(parameters=[IF_MATCH], request=bodies.PolicyChange, responses=bodies.PolicyResource)
+    @extend_schema(parameters=CONDITIONAL_CHANGE, request=bodies.PolicyChange, responses=bodies.PolicyResource)
     def patch(self, request: Request, id: UUID) -> Response:
         """Change some of its fields. Open alerts go on by it as it is then."""
         fields = read(bodies.PolicyChange, request.data).model_dump(mode="json", by_alias=False, exclude_unset=True)
@@ -351,7 +363,7 @@ class SilenceListView(AlertingAPIView):
         page = pages.paginate_queryset(found, request, view=self) or []
         return pages.get_paginated_response([bodies.SilenceResource.of(one).wire() for one in page])
 
-    @extend_schema(request=bodies.SilenceBody, responses={201: bodies.SilenceResource})
+    @extend_schema(request=bodies.SilenceBody, responses={201: bodies.SilenceResource} | refusals(TOO_MANY))
     def post(self, request: Request) -> Response:
         """Silence every alert that matches, those to come included."""
         body = read(bodies.SilenceBody, request.data)
@@ -369,7 +381,7 @@ class SilenceListView(AlertingAPIView):
 class SilenceView(AlertingAPIView):
     rules: ClassVar[dict[str, Rule]] = {"GET": READ}
 
-    @extend_schema(parameters=[IF_NONE_MATCH], responses=bodies.SilenceResource)
+    @extend_schema(parameters=CONDITIONAL_READ, responses=bodies.SilenceResource)
     def get(self, request: Request, id: UUID) -> Response:
         """One silence as it is now."""
         silence = self.one(Silence.objects.all(), id)
