@@ -78,7 +78,7 @@ class NewestFirst(CursorPagination):
         return cursor
 
     def is_position(self, text: str) -> bool:
-        return text.isdecimal()
+        return text.isdecimal() and len(text) < 20  # Python reads no number of thousands of digits
 
 
 class NewestById(NewestFirst):
