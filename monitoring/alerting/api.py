@@ -27,7 +27,15 @@ from monitoring.alerting.trial import try_out
 from tenants import rates
 from tenants.access import Rule, TenantAPIView
 from tenants.api import Conflict, NewestById, valid
-from tenants.etags import CONDITIONAL_CHANGE, CONDITIONAL_READ, PreconditionFailed, expected_version, with_etag
+from tenants.etags import (
+    CONDITIONAL_CHANGE,
+    CONDITIONAL_READ,
+    ETAG,
+    IF_MATCH,
+    PreconditionFailed,
+    expected_version,
+    with_etag,
+)
 from tenants.models import Role, Tenant
 from tenants.schema import refusals
 
@@ -43,6 +51,7 @@ NOT_OPEN = Conflict("CPU is busy is resolved. Nothing was changed.", actions.Not
 STALE = Conflict(
     {"expectedVersion": "CPU is busy has changed meanwhile. You saw version 2, now it is 3."}, actions.StaleVersion.code
 )
+PAST = Conflict("That moment is past. Nothing was changed: take a later one.")
 TOO_MANY = Conflict("There are 200 already. Nothing was changed.", rules.TooMany.code)
 TOO_OFTEN = Throttled(RETRY_SECONDS)
 
@@ -57,9 +66,11 @@ class AlertingAPIView(TenantAPIView):
             return bodies.invalid_fields(exc)
         if isinstance(exc, silences.InvalidSilence):
             return ValidationError({exc.field: str(exc)})
-        if isinstance(exc, rules.StaleVersion):
+        if isinstance(exc, rules.StaleVersion | silences.StaleVersion):
             return PreconditionFailed(exc.now.version)
         if isinstance(exc, actions.StaleVersion):
+            if self.if_match is not None:
+                return PreconditionFailed(exc.now.version)
             text = f"{exc} You saw version {exc.seen}, now it is {exc.now.version}."
             return Conflict({"expectedVersion": text}, exc.code)
         if isinstance(exc, actions.TooManyAlerts):
@@ -76,6 +87,11 @@ class AlertingAPIView(TenantAPIView):
     @property
     def by(self) -> Any:
         return self.request.principal  # type: ignore[attr-defined]
+
+    @property
+    def if_match(self) -> int | None:
+        """The version that the caller asks for. Raises ValidationError."""
+        return expected_version(self.request)
 
     def one(self, rows: QuerySet[Any], id: UUID) -> Any:
         """The row of this tenant; another's does not exist."""
@@ -156,32 +172,44 @@ class AlertChangeView(AlertingAPIView):
         found: Alert = self.one(alert_rows(), id)
         return found
 
+    def seen(self, body: bodies.AcknowledgeBody | bodies.AlertChangeBody) -> int | None:
+        """The version that the caller has seen: If-Match says it, or the body."""
+        return body.expected_version if self.if_match is None else self.if_match
+
     def told(self, alert: Alert) -> Response:
-        return Response(bodies.AlertResource.of(alert).wire(), headers={"ETag": f'"{alert.version}"'})
+        return with_etag(self.request, bodies.AlertResource.of(alert).wire(), alert.version)
 
 
 class AcknowledgeView(AlertChangeView):
-    @extend_schema(request=bodies.AcknowledgeBody, responses={200: bodies.AlertResource} | refusals(NOT_OPEN, STALE))
+    @extend_schema(
+        parameters=CONDITIONAL_CHANGE,
+        request=bodies.AcknowledgeBody,
+        responses={200: bodies.AlertResource} | refusals(NOT_OPEN, STALE, PAST),
+    )
     def post(self, request: Request, id: UUID) -> Response:
         """Say that you look after it: nobody else is called until it is over, or until the moment you give."""
         body = read(bodies.AcknowledgeBody, request.data)
+        seen = self.seen(body)
         return self.told(
-            actions.acknowledge(
-                self.alert(id), self.by, note=body.note, until=body.until, expected_version=body.expected_version
-            )
+            actions.acknowledge(self.alert(id), self.by, note=body.note, until=body.until, expected_version=seen)
         )
 
 
 class UnacknowledgeView(AlertChangeView):
-    @extend_schema(request=bodies.AlertChangeBody, responses={200: bodies.AlertResource} | refusals(NOT_OPEN, STALE))
+    @extend_schema(
+        parameters=CONDITIONAL_CHANGE,
+        request=bodies.AlertChangeBody,
+        responses={200: bodies.AlertResource} | refusals(NOT_OPEN, STALE),
+    )
     def post(self, request: Request, id: UUID) -> Response:
         """Nobody looks after it any more: it fires again."""
         body = read(bodies.AlertChangeBody, request.data)
-        return self.told(actions.unacknowledge(self.alert(id), self.by, body.expected_version))
+        return self.told(actions.unacknowledge(self.alert(id), self.by, self.seen(body)))
 
 
 class ResolveView(AlertChangeView):
     @extend_schema(
+        parameters=CONDITIONAL_CHANGE,
         request=bodies.AlertChangeBody,
         responses={200: bodies.AlertResource}
         | refusals(Conflict("Its rule says when it is over.", actions.ItsSourceDecides.code), NOT_OPEN, STALE),
@@ -189,13 +217,11 @@ class ResolveView(AlertChangeView):
     def post(self, request: Request, id: UUID) -> Response:
         """Say that it is over. Only of what came by `POST /api/monitoring/alerts`: of others their source says so."""
         body = read(bodies.AlertChangeBody, request.data)
-        return self.told(actions.resolve_by_hand(self.alert(id), self.by, body.expected_version))
+        return self.told(actions.resolve_by_hand(self.alert(id), self.by, self.seen(body)))
 
 
 class SilenceAlertView(AlertChangeView):
-    @extend_schema(
-        request=bodies.SilenceAlertBody, responses={201: bodies.SilenceResource} | refusals(NOT_OPEN, TOO_MANY)
-    )
+    @extend_schema(parameters=[ETAG], request=bodies.SilenceAlertBody, responses={201: bodies.SilenceResource})
     def post(self, request: Request, id: UUID) -> Response:
         """Silence this alert, and whatever has its name and labels."""
         body = read(bodies.SilenceAlertBody, request.data)
@@ -206,7 +232,7 @@ class SilenceAlertView(AlertChangeView):
             self.by,
             ends_on_resolve=body.ends_on_resolve,
         )
-        return Response(bodies.SilenceResource.of(silence).wire(), status=status.HTTP_201_CREATED)
+        return with_etag(request, bodies.SilenceResource.of(silence).wire(), silence.version, status.HTTP_201_CREATED)
 
 
 class AlertmanagerView(AlertingAPIView):
@@ -250,7 +276,9 @@ class RuleListView(AlertingAPIView):
         found = AlertRule.objects.filter(tenant=self.tenant).order_by("name")
         return Response(bodies.RuleList(results=[bodies.RuleResource.of(rule) for rule in found]).wire())
 
-    @extend_schema(request=bodies.RuleBody, responses={201: bodies.RuleResource} | refusals(TOO_MANY))
+    @extend_schema(
+        parameters=[ETAG], request=bodies.RuleBody, responses={201: bodies.RuleResource} | refusals(TOO_MANY)
+    )
     def post(self, request: Request) -> Response:
         """Look for something from now on. `POST /api/monitoring/rules/dry-run` says first how often it would fire."""
         fields = rule_fields(read(bodies.RuleBody, request.data), self.tenant)
@@ -275,13 +303,13 @@ class RuleView(AlertingAPIView):
     def patch(self, request: Request, id: UUID) -> Response:
         """Change some of its fields. An open alert stays until the rule is looked at next."""
         fields = rule_fields(read(bodies.RuleChange, request.data), self.tenant)
-        rule = rules.update_rule(self.rule(id), self.by, expected_version=expected_version(request), **fields)
+        rule = rules.update_rule(self.rule(id), self.by, expected_version=self.if_match, **fields)
         return with_etag(request, bodies.RuleResource.of(rule).wire(), rule.version)
 
-    @extend_schema(responses={204: None})
+    @extend_schema(parameters=[IF_MATCH], responses={204: None})
     def delete(self, request: Request, id: UUID) -> Response:
         """Its open alert is over with it."""
-        rules.delete_rule(self.rule(id), self.by)
+        rules.delete_rule(self.rule(id), self.by, expected_version=self.if_match)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
@@ -308,7 +336,9 @@ class PolicyListView(AlertingAPIView):
         found = EscalationPolicy.objects.filter(tenant=self.tenant).order_by("name")
         return Response(bodies.PolicyList(results=[bodies.PolicyResource.of(policy) for policy in found]).wire())
 
-    @extend_schema(request=bodies.PolicyBody, responses={201: bodies.PolicyResource} | refusals(TOO_MANY))
+    @extend_schema(
+        parameters=[ETAG], request=bodies.PolicyBody, responses={201: bodies.PolicyResource} | refusals(TOO_MANY)
+    )
     def post(self, request: Request) -> Response:
         """Say who is called, after how long, and how. One that is default takes the place of the one before."""
         policy = rules.create_policy(self.tenant, self.by, **read(bodies.PolicyBody, request.data).fields())
@@ -332,13 +362,13 @@ class PolicyView(AlertingAPIView):
     def patch(self, request: Request, id: UUID) -> Response:
         """Change some of its fields. Open alerts go on by it as it is then."""
         fields = read(bodies.PolicyChange, request.data).model_dump(mode="json", by_alias=False, exclude_unset=True)
-        policy = rules.update_policy(self.policy(id), self.by, expected_version=expected_version(request), **fields)
+        policy = rules.update_policy(self.policy(id), self.by, expected_version=self.if_match, **fields)
         return with_etag(request, bodies.PolicyResource.of(policy).wire(), policy.version)
 
-    @extend_schema(responses={204: None})
+    @extend_schema(parameters=[IF_MATCH], responses={204: None})
     def delete(self, request: Request, id: UUID) -> Response:
         """Open alerts that went by it call nobody any more."""
-        rules.delete_policy(self.policy(id), self.by)
+        rules.delete_policy(self.policy(id), self.by, expected_version=self.if_match)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
@@ -363,7 +393,7 @@ class SilenceListView(AlertingAPIView):
         page = pages.paginate_queryset(found, request, view=self) or []
         return pages.get_paginated_response([bodies.SilenceResource.of(one).wire() for one in page])
 
-    @extend_schema(request=bodies.SilenceBody, responses={201: bodies.SilenceResource} | refusals(TOO_MANY))
+    @extend_schema(parameters=[ETAG], request=bodies.SilenceBody, responses={201: bodies.SilenceResource})
     def post(self, request: Request) -> Response:
         """Silence every alert that matches, those to come included."""
         body = read(bodies.SilenceBody, request.data)
@@ -391,8 +421,9 @@ class SilenceView(AlertingAPIView):
 class EndSilenceView(AlertingAPIView):
     rules: ClassVar[dict[str, Rule]] = {"POST": PERSON}
 
-    @extend_schema(request=None, responses=bodies.SilenceResource)
+    @extend_schema(parameters=CONDITIONAL_CHANGE, request=None, responses=bodies.SilenceResource)
     def post(self, request: Request, id: UUID) -> Response:
         """What it silenced fires again. Ending it twice is ending it once."""
-        silence = silences.end_silence(self.one(Silence.objects.select_related("tenant"), id), self.by)
-        return Response(bodies.SilenceResource.of(silence).wire())
+        silence = self.one(Silence.objects.select_related("tenant"), id)
+        silence = silences.end_silence(silence, self.by, expected_version=self.if_match)
+        return with_etag(request, bodies.SilenceResource.of(silence).wire(), silence.version)

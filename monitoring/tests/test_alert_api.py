@@ -13,6 +13,7 @@ from tenants import rates
 pytestmark = pytest.mark.django_db
 ALERTS, RULES, SILENCES = "/api/monitoring/alerts", "/api/monitoring/rules", "/api/monitoring/silences"
 POLICIES = "/api/monitoring/escalation-policies"
+SILENCES = "/api/monitoring/silences"
 BUSY = {"name": "CPU is busy", "metric": "cpu_percent", "threshold": 90, "windowSeconds": 60, "severity": "error"}
 BACKUP = {"key": "backup", "name": "Backup failed", "severity": "error", "message": "No space left."}
 
@@ -111,6 +112,18 @@ def test_what_has_changed_meanwhile_is_not_acknowledged(acme, alice):
     assert states_said(acme) == ["firing"]
 
 
+def test_an_alerts_etag_is_taken_with_every_change_of_it(acme, alice, clock):
+    here = f"{ALERTS}/{raise_alert(acme, raised(source=Source.API)).pk}"
+    first = alice.api_get(here, tenant="acme")["ETag"]
+    second = alice.api_post(f"{here}/acknowledge", tenant="acme", if_match=first)["ETag"]
+    for act in ("acknowledge", "unacknowledge", "resolve"):
+        stale = alice.api_post(f"{here}/{act}", tenant="acme", if_match=first)
+        assert (stale.status_code, stale.json()["errors"][0]["code"]) == (412, "precondition_failed")
+    assert states_said(acme) == ["firing", "acknowledged"]
+    third = alice.api_post(f"{here}/unacknowledge", tenant="acme", if_match=second)["ETag"]
+    assert alice.api_post(f"{here}/resolve", tenant="acme", if_match=third).status_code == 200
+
+
 def test_a_list_is_filtered_and_paged_and_one_alert_has_an_etag(acme, globex, alice, charlie, clock):
     for number in range(55):
         raise_alert(acme, raised(f"key {number}", name=f"Alert {number}", severity="info" if number else "critical"))
@@ -147,8 +160,26 @@ def test_a_rule_is_made_changed_with_its_etag_and_deleted(acme, alice):
     assert change(alice, "patch", here, {"threshold": 99}, if_match='"1"').status_code == 412
     assert change(alice, "patch", here, {"threshold": 99}, if_match="old").status_code == 400
     assert [one["threshold"] for one in alice.api_get(RULES, tenant="acme").json()["results"]] == [95]
-    assert change(alice, "delete", here).status_code == 204
+    assert change(alice, "delete", here, if_match='"1"').status_code == 412
+    assert alice.api_get(here, tenant="acme")["ETag"] == changed["ETag"]
+    assert change(alice, "delete", here, if_match=changed["ETag"]).status_code == 204
     assert alice.api_get(here, tenant="acme").status_code == 404
+
+
+def test_a_policy_and_a_silence_that_have_changed_stay(acme, alice):
+    steps = [{"afterSeconds": 60, "ways": ["in_app"]}]
+    policy = alice.api_post(POLICIES, {"name": "On call", "steps": steps}, tenant="acme")
+    here = f"{POLICIES}/{policy.json()['id']}"
+    changed = change(alice, "patch", here, {"repeatSeconds": 60})
+    assert change(alice, "delete", here, if_match=policy["ETag"]).status_code == 412
+    assert change(alice, "delete", here, if_match=changed["ETag"]).status_code == 204
+    body = {"matchers": [{"label": "host", "value": "db-1"}], "reason": "Moved", "seconds": 600}
+    silence = alice.api_post(SILENCES, body, tenant="acme")
+    end = f"{SILENCES}/{silence.json()['id']}/end"
+    assert alice.api_post(end, tenant="acme", if_match='"9"').status_code == 412
+    ended = alice.api_post(end, tenant="acme", if_match=silence["ETag"])
+    assert (ended.status_code, ended["ETag"]) == (200, '"2"')
+    assert alice.api_post(end, tenant="acme", if_match=silence["ETag"]).status_code == 412
 
 
 @pytest.mark.parametrize(
