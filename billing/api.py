@@ -23,14 +23,15 @@ from rest_framework.response import Response
 from accounts.actions import Refused
 from billing import actions
 from billing.actions import BadRecord, Used
-from billing.api_invoices import CURSOR, RecordPage, out
+from billing.api_invoices import RecordPage, out
 from billing.models import KEY_LENGTH, Meter, Period, Plan, Subscription, Threshold, Usage, UsageRecord
 from billing.prices import QUANTITY_PLACES
 from billing.reading import RecordRead
 from tenants import idempotency, rates
 from tenants.access import Rule, TenantAPIView
-from tenants.api import Conflict, NewestFirst, Problems, Strict, valid
-from tenants.examples import example, with_example
+from tenants.api import PAGES, Between, Conflict, NewestFirst, Problems, Strict, filtered, page_of, valid
+from tenants.etags import CONDITIONAL_READ, with_etag
+from tenants.examples import example, example_of, with_example
 from tenants.models import Role
 from tenants.schema import refusals
 
@@ -116,10 +117,8 @@ class UsageBatch(BaseModel):
     records: Annotated[list[RecordIn], Field(min_length=1, max_length=settings.USAGE_BATCH_LIMIT)]
 
 
-class RecordQuery(serializers.Serializer[Any]):
+class RecordQuery(Between):
     meter = serializers.SlugField(max_length=50, required=False)
-    since = serializers.DateTimeField(required=False, help_text="Used at this moment or later.")
-    until = serializers.DateTimeField(required=False, help_text="Used before this moment.")
 
 
 @with_example(plan="team", expectedVersion=2)
@@ -223,12 +222,12 @@ class SubscriptionOut(BaseModel):
     """`cancelledAt`: since when it is to end with its period. `period`: the current one, null once it has ended."""
 
     model_config = ConfigDict(title="Subscription") | example(
-        plan=PlanOut.model_config["json_schema_extra"]["examples"][0],
+        plan=example_of(PlanOut),
         version=2,
         startedAt="2026-10-12T09:30:00Z",
         cancelledAt=None,
         endedAt=None,
-        period=PeriodOut.model_config["json_schema_extra"]["examples"][0],
+        period=example_of(PeriodOut),
     )
 
     plan: PlanOut
@@ -326,7 +325,7 @@ NO_SUBSCRIPTION = Conflict("Acme has no subscription. Nothing was changed.", act
 class UsageView(BillingAPIView):
     rules: ClassVar[dict[str, Rule]] = {"GET": READ, "POST": RECORD}
 
-    @extend_schema(operation_id="billing_usage", responses=UsageNow)
+    @extend_schema(operation_id="billing_usage", parameters=CONDITIONAL_READ, responses=UsageNow)
     def get(self, request: Request) -> Response:
         """What was used in the current period, meter by meter."""
         tenant = request.tenant  # type: ignore[attr-defined]
@@ -335,7 +334,7 @@ class UsageView(BillingAPIView):
             period=PeriodOut.of(period) if period else None,
             meters=usage_of(period) if period else [],
         )
-        return Response(found.model_dump(mode="json"))
+        return with_etag(request, found.model_dump(mode="json"))
 
     @extend_schema(
         operation_id="billing_usage_record",
@@ -369,19 +368,14 @@ class RecordListView(BillingAPIView):
 
     @extend_schema(
         operation_id="billing_usage_records",
-        parameters=[RecordQuery, CURSOR],
+        parameters=[RecordQuery, *PAGES],
         responses=RecordPage,
     )
     def get(self, request: Request) -> Response:
-        """The records of usage as they were reported, of every period, the newest first by `at`, 50 a page."""
+        """The records of usage as they were reported, of every period, the newest first by `at`, when it was used."""
         wanted = valid(RecordQuery(data=request.query_params))
-        found = UsageRecord.objects.all()
-        for name, lookup in (("meter", "meter"), ("since", "at__gte"), ("until", "at__lt")):
-            if name in wanted:
-                found = found.filter(**{lookup: wanted[name]})
-        pages = NewestUsed()
-        page = pages.paginate_queryset(found, request, view=self) or []
-        return pages.get_paginated_response([out(RecordRead.of(one)) for one in page])
+        found = filtered(UsageRecord.objects.all(), wanted, meter="meter", since="at__gte", until="at__lt")
+        return page_of(found, request, NewestUsed(), lambda record: out(RecordRead.of(record)))
 
 
 def current_period(tenant_id: Any, at: datetime) -> Period | None:
@@ -443,13 +437,13 @@ class PlanListView(BillingAPIView):
 class SubscriptionView(BillingAPIView):
     rules: ClassVar[dict[str, Rule]] = {"GET": READ}
 
-    @extend_schema(responses=SubscriptionOut)
+    @extend_schema(parameters=CONDITIONAL_READ, responses=SubscriptionOut)
     def get(self, request: Request) -> Response:
         """The plan in force and the current period. 404 for a tenant that is not billed."""
         found = Subscription.objects.filter(pk=request.tenant.pk).select_related("plan").first()  # type: ignore[attr-defined]
         if found is None:
             raise NotFound
-        return Response(subscription_out(found))
+        return with_etag(request, subscription_out(found))
 
 
 def subscription_out(subscription: Subscription) -> dict[str, Any]:

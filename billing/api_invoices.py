@@ -32,7 +32,7 @@ from billing.money import exact_minor
 from billing.reading import InvoiceDetail, InvoiceRead, PaymentRead, ProjectedInvoice, Read, RecordRead
 from tenants import idempotency, rates
 from tenants.access import ApiKeyAuthentication, Rule, TenantAPIView, api_not_found, principal_of
-from tenants.api import Conflict, NewestById, NewestFirst, Strict, valid
+from tenants.api import PAGES, Between, Conflict, NewestById, NewestFirst, Strict, filtered, page_of, valid
 from tenants.etags import CONDITIONAL_READ, with_etag
 from tenants.examples import example, with_example
 from tenants.models import Role, Tenant
@@ -41,7 +41,6 @@ from tenants.schema import refusals
 #: Who was suspended because it does not pay still reads what it owes, and pays.
 READ = Rule(scope="events:read", even_suspended=True)
 ADMIN = Rule(role=Role.TENANT_ADMIN, even_suspended=True)
-CURSOR = OpenApiParameter("cursor", str, description="From `next` or `previous` of the page before.")
 CALLBACK_MAX_BYTES = 256 * 1024
 
 
@@ -104,11 +103,12 @@ def out(found: Read) -> dict[str, Any]:
 # --- What comes in ----------------------------------------------------------------------------------------------------
 
 
-class InvoiceQuery(serializers.Serializer[Any]):
+class InvoiceQuery(Between):
     status = serializers.MultipleChoiceField(
         choices=[one for one in Status.choices if one[0] != "draft"], required=False
     )
     kind = serializers.ChoiceField(choices=Kind.choices, required=False)
+    period = serializers.DateTimeField(required=False, help_text="Only of the period that this moment belongs to.")
 
 
 @with_example(reason="The service was down", amount="28.40")
@@ -183,30 +183,33 @@ class BillingAPIView(TenantAPIView):
 class InvoiceListView(BillingAPIView):
     rules: ClassVar[dict[str, Rule]] = {"GET": READ}
 
-    @extend_schema(operation_id="billing_invoices_list", parameters=[InvoiceQuery, CURSOR], responses=InvoicePage)
+    @extend_schema(operation_id="billing_invoices_list", parameters=[InvoiceQuery, *PAGES], responses=InvoicePage)
     def get(self, request: Request) -> Response:
-        """The tenant's invoices and credit notes, newest first, 50 a page."""
+        """The tenant's invoices and credit notes, newest first. `since` and `until` are about when they were issued."""
         wanted = valid(InvoiceQuery(data=request.query_params))
-        found = reading.invoices()
-        if wanted.get("status"):
-            found = found.filter(status__in=wanted["status"])
-        if wanted.get("kind"):
-            found = found.filter(kind=wanted["kind"])
-        pages = NewestById()
-        page = pages.paginate_queryset(found, request, view=self) or []
-        return pages.get_paginated_response([out(InvoiceRead.of(one)) for one in page])
+        found = filtered(
+            reading.invoices(),
+            wanted,
+            status="status__in",
+            kind="kind",
+            since="issued_at__gte",
+            until="issued_at__lt",
+        )
+        if at := wanted.get("period"):
+            found = found.filter(reading.of_period(at))
+        return page_of(found, request, NewestById(), lambda invoice: out(InvoiceRead.of(invoice)))
 
 
 class ProjectedView(BillingAPIView):
     rules: ClassVar[dict[str, Rule]] = {"GET": READ}
 
-    @extend_schema(responses=ProjectedInvoice)
+    @extend_schema(parameters=CONDITIONAL_READ, responses=ProjectedInvoice)
     def get(self, request: Request) -> Response:
         """What the current period comes to with the records there are now. It has no number: nobody owes it yet."""
         found = reading.projected(self.tenant(request))
         if found is None:
             raise NotFound
-        return Response(out(found))
+        return with_etag(request, out(found))
 
 
 class InvoiceView(BillingAPIView):
@@ -222,16 +225,15 @@ class InvoiceView(BillingAPIView):
 class RecordsView(BillingAPIView):
     rules: ClassVar[dict[str, Rule]] = {"GET": READ}
 
-    @extend_schema(parameters=[CURSOR], responses=RecordPage)
+    @extend_schema(parameters=PAGES, responses=RecordPage)
     def get(self, request: Request, invoice_id: UUID, position: int) -> Response:
-        """The records of usage that one line was made of, in the order in which they were reported, 50 a page."""
+        """The records of usage that one line was made of, in the order in which they were reported."""
         lines = InvoiceLine.objects.select_related("segment", "invoice")
         line = lines.filter(invoice=self.invoice(invoice_id), position=position).first()
         if line is None:
             raise NotFound
-        pages = RecordsInOrder()
-        page = pages.paginate_queryset(reading.records_behind(line), request, view=self) or []
-        return pages.get_paginated_response([out(RecordRead.of(one)) for one in page])
+        records = reading.records_behind(line)
+        return page_of(records, request, RecordsInOrder(), lambda record: out(RecordRead.of(record)))
 
 
 # --- Paying -----------------------------------------------------------------------------------------------------------

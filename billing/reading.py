@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any, Self
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
@@ -17,7 +17,7 @@ from billing import invoicing
 from billing.explaining import behind, records_of
 from billing.models import Invoice, InvoiceLine, Payment, PaymentStatus, Period, RefundStatus, UsageRecord
 from billing.money import from_minor, shown
-from tenants.examples import example
+from tenants.examples import example, example_of
 from tenants.models import Tenant
 
 
@@ -165,8 +165,8 @@ _STEPS = {
 class InvoiceDetail(InvoiceRead):
     model_config = example(
         **INVOICE,
-        lines=[LineRead.model_config["json_schema_extra"]["examples"][0]],
-        payments=[PaymentRead.model_config["json_schema_extra"]["examples"][0]],
+        lines=[example_of(LineRead)],
+        payments=[example_of(PaymentRead)],
         creditNotes=[],
     )
 
@@ -190,7 +190,7 @@ class ProjectedInvoice(Read):
         currency="EUR",
         periodStart="2026-10-31T23:00:00Z",
         periodEnd="2026-11-30T23:00:00Z",
-        lines=[LineRead.model_config["json_schema_extra"]["examples"][0]],
+        lines=[example_of(LineRead)],
     )
 
     amount: str
@@ -241,6 +241,12 @@ class RecordRead(Read):
 def invoices() -> QuerySet[Invoice]:
     """Every invoice and credit note of the scope's tenant that was issued; `InvoiceRead.of` reads each."""
     return Invoice.objects.exclude(number=None).select_related("period", "credits__period")
+
+
+def of_period(at: datetime) -> Q:
+    """Those of the period that this moment belongs to; a credit note is of its invoice's."""
+    own = Q(period__starts_at__lte=at, period__ends_at__gt=at)
+    return own | Q(credits__period__starts_at__lte=at, credits__period__ends_at__gt=at)
 
 
 def detail(invoice: Invoice) -> InvoiceDetail:

@@ -23,7 +23,8 @@ from deployments.models import Deployment, Stack, Status, wire_time
 from deployments.rows import queue_places
 from tenants import idempotency
 from tenants.access import Rule, TenantAPIView
-from tenants.api import Conflict, NewestFirst, Strict, valid
+from tenants.api import PAGES, Between, BySlug, Conflict, NewestFirst, Strict, filtered, page_of, valid
+from tenants.etags import CONDITIONAL_READ, with_etag
 from tenants.examples import example, with_example
 from tenants.models import Role
 from tenants.schema import refusals
@@ -109,7 +110,9 @@ class StackResource(BaseModel):
         )
 
 
-class StackList(BaseModel):
+class StackPage(BaseModel):
+    next: str | None
+    previous: str | None
     results: list[StackResource]
 
 
@@ -158,9 +161,10 @@ class ChangeBody(Strict):
     )
 
 
-class ListQuery(serializers.Serializer[Any]):
+class ListQuery(Between):
     status = serializers.MultipleChoiceField(choices=Status.choices, required=False)
     stack = serializers.CharField(max_length=50, required=False)
+    name = serializers.CharField(max_length=50, required=False, help_text="The whole name, of every number.")
 
 
 class LogQuery(serializers.Serializer[Any]):
@@ -213,17 +217,21 @@ class DeploymentListView(DeploymentsAPIView):
 
     @extend_schema(
         operation_id="deployments_list",
-        parameters=[ListQuery, OpenApiParameter("cursor", str)],
+        parameters=[ListQuery, *PAGES],
         responses=DeploymentPage,
     )
     def get(self, request: Request) -> Response:
-        """The tenant's deployments, newest first, 50 a page."""
+        """The tenant's deployments, newest first. `since` and `until` are about when they were asked for."""
         wanted = valid(ListQuery(data=request.query_params))
-        found = self.deployments()
-        if wanted.get("status"):
-            found = found.filter(status__in=wanted["status"])
-        if wanted.get("stack"):
-            found = found.filter(release__stack__slug=wanted["stack"])
+        found = filtered(
+            self.deployments(),
+            wanted,
+            status="status__in",
+            stack="release__stack__slug",
+            name="name",
+            since="created_at__gte",
+            until="created_at__lt",
+        )
         pages = NewestFirst()
         page = pages.paginate_queryset(found, request, view=self) or []
         places = queue_places(one.tenant_id for one in page if one.status == Status.QUEUED)
@@ -256,10 +264,10 @@ class DeploymentListView(DeploymentsAPIView):
 class DeploymentView(DeploymentsAPIView):
     rules: ClassVar[dict[str, Rule]] = {"GET": READ}
 
-    @extend_schema(responses=DeploymentResource)
+    @extend_schema(parameters=CONDITIONAL_READ, responses=DeploymentResource)
     def get(self, request: Request, id: UUID) -> Response:
         """One deployment as it is now."""
-        return Response(resource(self.deployment(id)))
+        return with_etag(request, resource(self.deployment(id)))
 
 
 class CancelView(DeploymentsAPIView):
@@ -333,11 +341,12 @@ def _run_again(request: Request, past: Deployment, action: Callable[..., Deploym
 class StackListView(TenantAPIView):
     rules: ClassVar[dict[str, Rule]] = {"GET": READ_ADMIN}
 
-    @extend_schema(operation_id="stacks_list", responses=StackList)
+    @extend_schema(operation_id="stacks_list", parameters=PAGES, responses=StackPage)
     def get(self, request: Request) -> Response:
         """What can be deployed: of each approved stack its newest version, with the parameters it takes."""
-        offered = [StackResource.of(stack) for stack in Stack.objects.offered().order_by("slug")]
-        return Response(StackList(results=offered).model_dump(mode="json", by_alias=True))
+        return page_of(
+            Stack.objects.offered(), request, BySlug(), lambda stack: StackResource.of(stack).model_dump(mode="json")
+        )
 
 
 class LogView(DeploymentsAPIView):

@@ -38,6 +38,7 @@ from monitoring.series import RANGES, recent
 from tenants import rates
 from tenants.access import Rule, TenantAPIView
 from tenants.api import Problems
+from tenants.etags import CONDITIONAL_READ, with_etag
 from tenants.examples import example
 from tenants.models import Role, Tenant
 from tenants.schema import refusals
@@ -289,7 +290,7 @@ def samples_of(body: Any) -> list[Measured]:
 class TenantMetricsView(TenantAPIView):
     rules: ClassVar[dict[str, Rule]] = {"GET": READ}
 
-    @extend_schema(responses=TenantMetrics)
+    @extend_schema(parameters=CONDITIONAL_READ, responses=TenantMetrics)
     def get(self, request: Request) -> Response:
         """The newest value of each metric, and from where to follow them."""
         tenant: Tenant = request.tenant  # type: ignore[attr-defined]
@@ -303,7 +304,7 @@ class TenantMetricsView(TenantAPIView):
             as_of=wire_time(latest.as_of) if latest.as_of else None,
             position=position,
         )
-        return Response(found.model_dump(mode="json"))
+        return with_etag(request, found.model_dump(mode="json"))
 
 
 def position_of(live: Live, channel: Channel) -> Position | None:

@@ -10,12 +10,12 @@ from uuid import UUID
 
 from django.core.exceptions import ValidationError as InvalidHabits
 from django.db import transaction
-from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiExample, extend_schema
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 from rest_framework import serializers
 from rest_framework.authentication import SessionAuthentication
-from rest_framework.exceptions import NotAuthenticated
+from rest_framework.exceptions import NotAuthenticated, NotFound
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -27,7 +27,8 @@ from notifications.actions import Outcome
 from notifications.kinds import CHOSEN, About, InApp, Pace, Way
 from notifications.models import Level, Notification
 from tenants.access import ApiKeyAuthentication, person_needed, principal_of
-from tenants.api import NewestFirst, Strict, valid
+from tenants.api import PAGES, NewestFirst, Strict, page_of, valid
+from tenants.etags import CONDITIONAL_READ, with_etag
 from tenants.examples import example, with_example
 
 IDS_AT_ONCE = 500
@@ -289,11 +290,11 @@ class InboxAPIView(APIView):
 class InboxView(InboxAPIView):
     @extend_schema(
         operation_id="notifications_list",
-        parameters=[InboxQuery, OpenApiParameter("cursor", str)],
+        parameters=[InboxQuery, *PAGES],
         responses=NotificationPage,
     )
     def get(self, request: Request) -> Response:
-        """What is in the inbox, newest first, 50 a page."""
+        """What is in the inbox, newest first."""
         wanted = valid(InboxQuery(data=request.query_params))
         shown = reading.Filters(
             reading.ARCHIVE if wanted["archived"] else reading.EVERYTHING,
@@ -302,17 +303,25 @@ class InboxView(InboxAPIView):
             wanted["level"],
         ).apply(self.person)
         found = (shown.filter(read_at=None) if wanted["unread"] else shown).select_related("tenant", "mail")
-        pages = NewestFirst()
-        page = pages.paginate_queryset(found, request, view=self) or []
-        return pages.get_paginated_response([NotificationResource.of(one) for one in page])
+        return page_of(found, request, NewestFirst(), NotificationResource.of)
+
+
+class NotificationView(InboxAPIView):
+    @extend_schema(operation_id="notification", parameters=CONDITIONAL_READ, responses=NotificationResource)
+    def get(self, request: Request, id: UUID) -> Response:
+        """One notification of the caller's as it is now, put away or not. 404 for one that was taken out."""
+        found = Notification.objects.of(self.person).kept().select_related("tenant", "mail").filter(pk=id).first()
+        if found is None:
+            raise NotFound
+        return with_etag(request, NotificationResource.of(found))
 
 
 class CountView(InboxAPIView):
-    @extend_schema(operation_id="notifications_count", responses=InboxState)
+    @extend_schema(operation_id="notifications_count", parameters=CONDITIONAL_READ, responses=InboxState)
     def get(self, request: Request) -> Response:
         """How many are unread, as of which version of the inbox."""
         now = reading.badge(self.person)
-        return Response({"unread": now.unread, "version": now.version})
+        return with_etag(request, {"unread": now.unread, "version": now.version})
 
 
 class ChangeView(InboxAPIView):
@@ -379,10 +388,10 @@ class ReadAllView(InboxAPIView):
 
 
 class PreferencesView(InboxAPIView):
-    @extend_schema(operation_id="notifications_preferences", responses=PreferencesResource)
+    @extend_schema(operation_id="notifications_preferences", parameters=CONDITIONAL_READ, responses=PreferencesResource)
     def get(self, request: Request) -> Response:
         """Which kinds of notifications reach the caller in which way, and when mail suits them."""
-        return Response(PreferencesResource.of(self.person))
+        return with_etag(request, PreferencesResource.of(self.person))
 
     @extend_schema(
         operation_id="notifications_choose",

@@ -22,7 +22,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.models import User
-from events import channels
+from events import catalogue, channels
 from events.channels import Channel, InvalidChannel
 from realtime import feed, publishing, rates, tokens
 from realtime.keys import CannotUnseal
@@ -38,6 +38,7 @@ from tenants.schema import refusals
 
 logger = logging.getLogger("realtime.tokens")
 
+TYPES_AT_ONCE = 20
 NOT_A_CHANNEL = "This is not the name of a channel."
 
 
@@ -249,6 +250,18 @@ def _channel(name: str) -> Channel:
 class FeedQuerySerializer(serializers.Serializer[Any]):
     after = serializers.IntegerField(min_value=0, max_value=2**63 - 1, required=False, default=None)
     limit = serializers.IntegerField(min_value=1, max_value=1000, default=100)
+    type = serializers.ListField(
+        child=serializers.CharField(max_length=100),
+        max_length=TYPES_AT_ONCE,
+        required=False,
+        help_text="Once for each type of event. Default: all.",
+    )
+
+    def validate_type(self, names: list[str]) -> list[str]:
+        try:
+            return [catalogue.get(name).type for name in names]
+        except catalogue.UnknownType as unknown:
+            raise serializers.ValidationError(str(unknown)) from None
 
 
 @with_example(
@@ -282,7 +295,7 @@ class FeedView(PrincipalAPIView):
     """The log as the caller may see it, in order. Poll it with the `next` of the answer before as `after`."""
 
     @extend_schema(
-        parameters=[FeedQuerySerializer],
+        parameters=[FeedQuerySerializer, OpenApiParameter("type", str, many=True, description="Once for each type.")],
         responses={200: FeedPageSerializer}
         | refusals(scope_needed(SCOPES[Action.SUBSCRIBE]), Gone(str(feed.Gone(oldest=5001)))),
     )
@@ -293,7 +306,8 @@ class FeedView(PrincipalAPIView):
         query = FeedQuerySerializer(data=request.query_params)
         query.is_valid(raise_exception=True)
         try:
-            page = feed.read(self.principal, query.validated_data["after"], query.validated_data["limit"])
+            wanted = query.validated_data
+            page = feed.read(self.principal, wanted["after"], wanted["limit"], wanted.get("type", ()))
         except feed.Gone as gone:
             raise Gone(str(gone)) from None
         return Response({"events": page.events, "next": page.next})

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from drf_spectacular.utils import OpenApiExample, extend_schema_serializer
-from pydantic import ConfigDict
+from pydantic import BaseModel, ConfigDict
 
 NAME = "An example"
 
@@ -15,6 +15,12 @@ NAME = "An example"
 def example(**fields: Any) -> ConfigDict:
     """The `model_config` of a pydantic model."""
     return ConfigDict(json_schema_extra={"examples": [fields]})
+
+
+def example_of(model: type[BaseModel]) -> Any:
+    """What a pydantic model says as its example."""
+    said: Any = model.model_config["json_schema_extra"]
+    return said["examples"][0]
 
 
 def with_example(**fields: Any) -> Callable[[Any], Any]:

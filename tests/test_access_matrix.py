@@ -36,7 +36,9 @@ from monitoring.alerting import actions as alerts
 from monitoring.alerting import rules, silences
 from monitoring.alerting.models import Alert, AlertRule, Silence, Source
 from neostack import asgi
+from notifications import actions as notifications
 from notifications import unsubscribing
+from notifications.actions import Message
 from realtime.models import Action
 from realtime.policies import SCOPES, authorize
 from tenants import actions as tenants
@@ -247,7 +249,15 @@ def _silence(world: World) -> Any:
     return silences.create_silence(world.acme, A_SILENCE["matchers"], "Why", until, by=world.people["alice"].user)
 
 
+def _bobs_notification(world: World) -> Any:
+    bob = world.people["bob"].user
+    facts = {"kind": "test", "title": "Hello", "message": "", "level": "info", "link": "/"}
+    message = Message(source=uuid4(), object_key="test:1", group_key="test:1", tenant=world.acme, **facts)
+    return notifications.notify([bob.pk], message)[0]
+
+
 alert_page = made(_alert)
+notification_page = made(_bobs_notification)
 rule_page = made(lambda world: rules.create_rule(world.acme, None, **A_RULE))
 silence_page = made(_silence)
 policy_page = made(
@@ -538,6 +548,8 @@ ROWS = [
         page(f"api/notifications/{change}", API_PEOPLE, "POST", {"ids": [str(SOME_ID)]})
         for change in ("read", "mark-unread", "archive", "unarchive", "remove", "restore")
     ),
+    # Bob's, and nobody else's.
+    notification_page("api/notifications/<uuid:id>", row(404, 200, 404, 404, 404, 401, 403, 403, 403)),
     page("api/notifications/preferences", API_PEOPLE),
     page("api/notifications/preferences", API_PEOPLE, "POST", {"kinds": [{"kind": "notice", "email": "daily"}]}),
     page("api/notifications/read-all", API_PEOPLE, "POST"),

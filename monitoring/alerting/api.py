@@ -12,7 +12,7 @@ from django.core.exceptions import ValidationError as InvalidModel
 from django.db.models import QuerySet
 from django.http import Http404
 from django.utils import timezone
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
 from rest_framework import serializers, status
 from rest_framework.exceptions import NotFound, Throttled, ValidationError
 from rest_framework.request import Request
@@ -26,7 +26,7 @@ from monitoring.alerting.models import Alert, AlertRule, EscalationPolicy, Sever
 from monitoring.alerting.trial import try_out
 from tenants import rates
 from tenants.access import Rule, TenantAPIView
-from tenants.api import Conflict, NewestById, valid
+from tenants.api import PAGES, Between, ByName, Conflict, NewestById, filtered, page_of, valid
 from tenants.etags import (
     CONDITIONAL_CHANGE,
     CONDITIONAL_READ,
@@ -44,8 +44,6 @@ PERSON = Rule(role=Role.TENANT_ADMIN)
 RAISE = Rule(role=Role.TENANT_ADMIN, scope="alerts:write")
 #: How long a source that raised too much waits before it tries again.
 RETRY_SECONDS = 60
-
-CURSOR = OpenApiParameter("cursor", str)
 
 NOT_OPEN = Conflict("CPU is busy is resolved. Nothing was changed.", actions.NotOpen.code)
 STALE = Conflict(
@@ -109,7 +107,7 @@ class AlertingAPIView(TenantAPIView):
 # --- Alerts -----------------------------------------------------------------------------------------------------------
 
 
-class AlertQuery(serializers.Serializer[Any]):
+class AlertQuery(Between):
     state = serializers.MultipleChoiceField(choices=[*State.choices, ("open", "Open")], required=False)
     severity = serializers.MultipleChoiceField(choices=Severity.choices, required=False)
     rule = serializers.UUIDField(required=False)
@@ -123,23 +121,24 @@ def alert_rows() -> QuerySet[Alert]:
 class AlertListView(AlertingAPIView):
     rules: ClassVar[dict[str, Rule]] = {"GET": READ, "POST": RAISE}
 
-    @extend_schema(operation_id="alerts_list", parameters=[AlertQuery, CURSOR], responses=bodies.AlertPage)
+    @extend_schema(operation_id="alerts_list", parameters=[AlertQuery, *PAGES], responses=bodies.AlertPage)
     def get(self, request: Request) -> Response:
-        """The tenant's alerts, newest first, 50 a page."""
+        """The tenant's alerts, newest first. `since` and `until` are about when they began to fire."""
         wanted = valid(AlertQuery(data=request.query_params))
         found = alert_rows().filter(tenant=self.tenant)
         if states := set(wanted.get("state") or ()):
             others = {State.FIRING, State.ACKNOWLEDGED, State.SILENCED} if "open" in states else set()
             found = found.filter(state__in=[str(state) for state in (states - {"open"}) | others])
-        if wanted.get("severity"):
-            found = found.filter(severity__in=wanted["severity"])
-        if wanted.get("rule"):
-            found = found.filter(rule=wanted["rule"])
-        if wanted.get("name"):
-            found = found.filter(name=wanted["name"])
-        pages = NewestById()
-        page = pages.paginate_queryset(found, request, view=self) or []
-        return pages.get_paginated_response([bodies.AlertResource.of(alert).wire() for alert in page])
+        found = filtered(
+            found,
+            wanted,
+            severity="severity__in",
+            rule="rule",
+            name="name",
+            since="started_at__gte",
+            until="started_at__lt",
+        )
+        return page_of(found, request, NewestById(), lambda alert: bodies.AlertResource.of(alert).wire())
 
     @extend_schema(request=AlertIn, responses={200: bodies.Taken, 201: bodies.Taken} | refusals(TOO_OFTEN))
     def post(self, request: Request) -> Response:
@@ -267,14 +266,22 @@ def rule_fields(body: bodies.RuleBody | bodies.RuleChange, tenant: Tenant) -> di
     return fields
 
 
+class RuleQuery(serializers.Serializer[Any]):
+    metric = serializers.CharField(max_length=200, required=False, help_text="The whole name, with its labels.")
+    enabled = serializers.BooleanField(allow_null=True, default=None)
+    severity = serializers.MultipleChoiceField(choices=Severity.choices, required=False)
+
+
 class RuleListView(AlertingAPIView):
     rules: ClassVar[dict[str, Rule]] = {"GET": READ, "POST": PERSON}
 
-    @extend_schema(operation_id="alert_rules_list", responses=bodies.RuleList)
+    @extend_schema(operation_id="alert_rules_list", parameters=[RuleQuery, *PAGES], responses=bodies.RulePage)
     def get(self, request: Request) -> Response:
         """The tenant's rules, by name."""
-        found = AlertRule.objects.filter(tenant=self.tenant).order_by("name")
-        return Response(bodies.RuleList(results=[bodies.RuleResource.of(rule) for rule in found]).wire())
+        wanted = valid(RuleQuery(data=request.query_params))
+        found = AlertRule.objects.filter(tenant=self.tenant)
+        found = filtered(found, wanted, metric="metric", enabled="enabled", severity="severity__in")
+        return page_of(found, request, ByName(), lambda rule: bodies.RuleResource.of(rule).wire())
 
     @extend_schema(
         parameters=[ETAG], request=bodies.RuleBody, responses={201: bodies.RuleResource} | refusals(TOO_MANY)
@@ -330,11 +337,11 @@ class RuleTrialView(AlertingAPIView):
 class PolicyListView(AlertingAPIView):
     rules: ClassVar[dict[str, Rule]] = {"GET": READ, "POST": PERSON}
 
-    @extend_schema(operation_id="escalation_policies_list", responses=bodies.PolicyList)
+    @extend_schema(operation_id="escalation_policies_list", parameters=PAGES, responses=bodies.PolicyPage)
     def get(self, request: Request) -> Response:
         """The tenant's escalation policies, by name."""
-        found = EscalationPolicy.objects.filter(tenant=self.tenant).order_by("name")
-        return Response(bodies.PolicyList(results=[bodies.PolicyResource.of(policy) for policy in found]).wire())
+        found = EscalationPolicy.objects.filter(tenant=self.tenant)
+        return page_of(found, request, ByName(), lambda policy: bodies.PolicyResource.of(policy).wire())
 
     @extend_schema(
         parameters=[ETAG], request=bodies.PolicyBody, responses={201: bodies.PolicyResource} | refusals(TOO_MANY)
@@ -382,16 +389,14 @@ class SilenceQuery(serializers.Serializer[Any]):
 class SilenceListView(AlertingAPIView):
     rules: ClassVar[dict[str, Rule]] = {"GET": READ, "POST": PERSON}
 
-    @extend_schema(operation_id="silences_list", parameters=[SilenceQuery, CURSOR], responses=bodies.SilencePage)
+    @extend_schema(operation_id="silences_list", parameters=[SilenceQuery, *PAGES], responses=bodies.SilencePage)
     def get(self, request: Request) -> Response:
-        """The tenant's silences, newest first, 50 a page."""
+        """The tenant's silences, newest first."""
         wanted = valid(SilenceQuery(data=request.query_params))
         found = Silence.objects.filter(tenant=self.tenant)
         if wanted.get("state"):
             found = found.filter(ended_at__isnull=wanted["state"] == "active")
-        pages = NewestById()
-        page = pages.paginate_queryset(found, request, view=self) or []
-        return pages.get_paginated_response([bodies.SilenceResource.of(one).wire() for one in page])
+        return page_of(found, request, NewestById(), lambda silence: bodies.SilenceResource.of(silence).wire())
 
     @extend_schema(parameters=[ETAG], request=bodies.SilenceBody, responses={201: bodies.SilenceResource})
     def post(self, request: Request) -> Response:

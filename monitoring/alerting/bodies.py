@@ -128,7 +128,9 @@ class RuleResource(RuleBody):
         return cls.model_validate(fields | {"id": rule.pk, "version": rule.version})
 
 
-class RuleList(Wire):
+class RulePage(Wire):
+    next: str | None
+    previous: str | None
     results: list[RuleResource]
 
 
@@ -200,7 +202,7 @@ class TrialResource(Wire):
 
 
 #: As the API takes it.
-POLICY = {
+POLICY: dict[str, Any] = {
     "name": "On call",
     "steps": [{"afterSeconds": 300, "ways": ["in_app"]}, {"afterSeconds": 900, "ways": ["in_app", "email"]}],
     "repeatSeconds": 3600,
@@ -262,7 +264,9 @@ class PolicyResource(PolicyBody):
         return cls.model_validate(fields | {"id": policy.pk, "version": policy.version})
 
 
-class PolicyList(Wire):
+class PolicyPage(Wire):
+    next: str | None
+    previous: str | None
     results: list[PolicyResource]
 
 

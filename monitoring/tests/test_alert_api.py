@@ -13,7 +13,6 @@ from tenants import rates
 pytestmark = pytest.mark.django_db
 ALERTS, RULES, SILENCES = "/api/monitoring/alerts", "/api/monitoring/rules", "/api/monitoring/silences"
 POLICIES = "/api/monitoring/escalation-policies"
-SILENCES = "/api/monitoring/silences"
 BUSY = {"name": "CPU is busy", "metric": "cpu_percent", "threshold": 90, "windowSeconds": 60, "severity": "error"}
 BACKUP = {"key": "backup", "name": "Backup failed", "severity": "error", "message": "No space left."}
 
@@ -138,6 +137,9 @@ def test_a_list_is_filtered_and_paged_and_one_alert_has_an_etag(acme, globex, al
     assert [one["metadata"]["name"] for one in critical] == ["Alert 0"]
     assert alice.api_get(f"{ALERTS}?state=resolved", tenant="acme").json()["results"] == []
     assert alice.api_get(f"{ALERTS}?state=over", tenant="acme").status_code == 400
+    began = critical[0]["metadata"]["startedAt"]
+    assert len(alice.api_get(f"{ALERTS}?since={began}&page_size=200", tenant="acme").json()["results"]) == 55
+    assert alice.api_get(f"{ALERTS}?until={began}", tenant="acme").json()["results"] == []
     assert alice.api_get(f"{ALERTS}?cursor=cD14", tenant="acme").status_code == 404
     here = f"{ALERTS}/{critical[0]['id']}"
     etag = alice.api_get(here, tenant="acme")["ETag"]
@@ -180,6 +182,27 @@ def test_a_policy_and_a_silence_that_have_changed_stay(acme, alice):
     ended = alice.api_post(end, tenant="acme", if_match=silence["ETag"])
     assert (ended.status_code, ended["ETag"]) == (200, '"2"')
     assert alice.api_post(end, tenant="acme", if_match=silence["ETag"]).status_code == 412
+
+
+def test_rules_are_found_and_come_a_page_at_a_time(acme, alice):
+    for number in range(3):
+        alice.api_post(RULES, BUSY | {"name": f"Rule {number}", "metric": f"load_{number}"}, tenant="acme")
+    off = BUSY | {"name": "Off", "enabled": False, "severity": "info"}
+    assert alice.api_post(RULES, off, tenant="acme").status_code == 201
+
+    def found(query: str) -> list[str]:
+        return [one["name"] for one in alice.api_get(f"{RULES}?{query}", tenant="acme").json()["results"]]
+
+    assert found("") == ["Off", "Rule 0", "Rule 1", "Rule 2"]
+    assert found("enabled=true") == ["Rule 0", "Rule 1", "Rule 2"]
+    assert (found("enabled=false"), found("severity=info"), found("metric=load_1")) == (["Off"], ["Off"], ["Rule 1"])
+    first = alice.api_get(f"{RULES}?page_size=2", tenant="acme").json()
+    second = alice.api_get(first["next"], tenant="acme").json()
+    assert [one["name"] for one in second["results"]] == ["Rule 1", "Rule 2"]
+    assert (second["next"], alice.api_get(second["previous"], tenant="acme").json()["results"]) == (
+        None,
+        first["results"],
+    )
 
 
 @pytest.mark.parametrize(
