@@ -16,7 +16,7 @@ from accounts.models import User
 from realtime import keys
 from tenants.models import Membership, Role, Tenant
 
-pytest_plugins = ["tests.faults.recoveries"]
+pytest_plugins = ["tests.faults.recoveries", "tests.described"]
 
 PASSWORD = "correct-horse-battery"
 

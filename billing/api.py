@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from django.conf import settings
 from django.utils import timezone
-from drf_spectacular.utils import OpenApiExample, extend_schema
+from drf_spectacular.utils import extend_schema
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
 from rest_framework import serializers, status
@@ -23,14 +23,17 @@ from rest_framework.response import Response
 from accounts.actions import Refused
 from billing import actions
 from billing.actions import BadRecord, Used
-from billing.api_invoices import CURSOR, RecordPage, out
+from billing.api_invoices import RecordPage, out
 from billing.models import KEY_LENGTH, Meter, Period, Plan, Subscription, Threshold, Usage, UsageRecord
 from billing.prices import QUANTITY_PLACES
 from billing.reading import RecordRead
 from tenants import idempotency, rates
 from tenants.access import Rule, TenantAPIView
-from tenants.api import Conflict, NewestFirst, Problems, Strict, valid
+from tenants.api import PAGES, Between, Conflict, NewestFirst, Problems, Strict, filtered, page_of, valid
+from tenants.etags import CONDITIONAL_READ, with_etag
+from tenants.examples import example, example_of, with_example
 from tenants.models import Role
+from tenants.schema import refusals
 
 READ = Rule(scope="events:read")
 RECORD = Rule(role=Role.TENANT_ADMIN, scope="usage:write")
@@ -73,10 +76,19 @@ Text = Annotated[str, Field(min_length=1, max_length=KEY_LENGTH), AfterValidator
 Name = Annotated[str, Field(min_length=1, max_length=50), AfterValidator(_printable)]
 
 
+A_RECORD = {
+    "idempotency_key": "build-1042",
+    "meter": "deployment_minutes",
+    "quantity": "2.5",
+    "at": "2026-11-23T15:04:05.123Z",
+    "properties": {"branch": "main"},
+}
+
+
 class RecordIn(BaseModel):
     """Something that was used. Sent again with the same key and content it is known already, and not counted twice."""
 
-    model_config = ConfigDict(extra="forbid", title="UsageRecord")
+    model_config = ConfigDict(extra="forbid", title="UsageRecord") | example(**A_RECORD)
 
     idempotency_key: Annotated[Text, AfterValidator(_callers_own)] = Field(
         description="Of your own making. It names this record for ever."
@@ -100,17 +112,16 @@ class RecordIn(BaseModel):
 class UsageBatch(BaseModel):
     """All records of a batch are taken, or none."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid") | example(records=[A_RECORD])
 
     records: Annotated[list[RecordIn], Field(min_length=1, max_length=settings.USAGE_BATCH_LIMIT)]
 
 
-class RecordQuery(serializers.Serializer[Any]):
+class RecordQuery(Between):
     meter = serializers.SlugField(max_length=50, required=False)
-    since = serializers.DateTimeField(required=False, help_text="Used at this moment or later.")
-    until = serializers.DateTimeField(required=False, help_text="Used before this moment.")
 
 
+@with_example(plan="team", expectedVersion=2)
 class PlanChangeBody(Strict):
     plan = serializers.SlugField(max_length=50, help_text="Of one of /api/billing/plans.")
     expectedVersion = serializers.IntegerField(
@@ -121,10 +132,12 @@ class PlanChangeBody(Strict):
     )
 
 
+@with_example(expectedVersion=2)
 class PlanCancelBody(Strict):
     expectedVersion = serializers.IntegerField(min_value=1, max_value=2**31, required=False)
 
 
+@with_example(meter="deployment_minutes", percent=90)
 class ThresholdBody(Strict):
     meter = serializers.SlugField(max_length=50)
     percent = serializers.IntegerField(min_value=1, max_value=1000, help_text="Of what the plan includes.")
@@ -133,20 +146,10 @@ class ThresholdBody(Strict):
 # --- What goes out ----------------------------------------------------------------------------------------------------
 
 
-class ConflictOut(BaseModel):
-    """Why it was not done: the key is another record's, the subscription has changed, or there is none."""
-
-    class Problem(BaseModel):
-        code: str
-        detail: str
-        attr: str | None
-
-    type: Literal["client_error"]
-    errors: list[Problem]
-
-
 class UsageRecorded(BaseModel):
     """`known` records had been taken before. `late` ones are of a period that is invoiced: the next invoice adjusts."""
+
+    model_config = example(stored=1, known=0, late=0)
 
     stored: int
     known: int
@@ -154,7 +157,9 @@ class UsageRecorded(BaseModel):
 
 
 class MeterOut(BaseModel):
-    model_config = ConfigDict(title="Meter")
+    model_config = ConfigDict(title="Meter") | example(
+        slug="deployment_minutes", name="Deployment minutes", unit="minutes", aggregation="sum", countedProperty=None
+    )
 
     slug: str
     name: str
@@ -170,7 +175,14 @@ class MeterList(BaseModel):
 class PlanOut(BaseModel):
     """`prices` as plans are written: `fee` a month; of each meter what is included, then its tiers."""
 
-    model_config = ConfigDict(title="Plan")
+    model_config = ConfigDict(title="Plan") | example(
+        slug="team",
+        version=1,
+        name="Team",
+        description="For a team that deploys every day.",
+        currency="EUR",
+        prices={"fee": "49", "meters": {"deployment_minutes": {"included": "500", "tiers": [{"unit": "0.02"}]}}},
+    )
 
     slug: str
     version: int
@@ -193,7 +205,9 @@ class PlanList(BaseModel):
 class PeriodOut(BaseModel):
     """`endsAt` does not belong to it any more. `zone` is where its first and last day are those of a month."""
 
-    model_config = ConfigDict(title="Period")
+    model_config = ConfigDict(title="Period") | example(
+        startsAt="2026-10-31T23:00:00Z", endsAt="2026-11-30T23:00:00Z", zone="Europe/Berlin"
+    )
 
     startsAt: datetime
     endsAt: datetime
@@ -207,7 +221,14 @@ class PeriodOut(BaseModel):
 class SubscriptionOut(BaseModel):
     """`cancelledAt`: since when it is to end with its period. `period`: the current one, null once it has ended."""
 
-    model_config = ConfigDict(title="Subscription")
+    model_config = ConfigDict(title="Subscription") | example(
+        plan=example_of(PlanOut),
+        version=2,
+        startedAt="2026-10-12T09:30:00Z",
+        cancelledAt=None,
+        endedAt=None,
+        period=example_of(PeriodOut),
+    )
 
     plan: PlanOut
     version: int
@@ -219,6 +240,17 @@ class SubscriptionOut(BaseModel):
 
 class MeterUsage(BaseModel):
     """Names are those of `usage_update`. `limit` and `percentage` are null where the plan includes nothing."""
+
+    model_config = example(
+        resource="deployment_minutes",
+        name="Deployment minutes",
+        unit="minutes",
+        version=7,
+        usage="412.5",
+        limit="500",
+        percentage=82.5,
+        reached=[50, 80],
+    )
 
     resource: str
     name: str
@@ -236,7 +268,7 @@ class UsageNow(BaseModel):
 
 
 class ThresholdOut(BaseModel):
-    model_config = ConfigDict(title="Threshold")
+    model_config = ConfigDict(title="Threshold") | example(meter="deployment_minutes", percent=90)
 
     meter: str
     percent: int
@@ -244,6 +276,8 @@ class ThresholdOut(BaseModel):
 
 class ThresholdList(BaseModel):
     """A tenant's own, beside the platform's."""
+
+    model_config = example(platform=[50, 80, 100], results=[{"meter": "deployment_minutes", "percent": 90}])
 
     platform: list[int]
     results: list[ThresholdOut]
@@ -277,34 +311,21 @@ def batch_of(body: Any) -> list[Used]:
         raise Problems.of(invalid) from None
 
 
-RECORDS = {
-    "records": [
-        {
-            "idempotency_key": "build-1042",
-            "meter": "deployment_minutes",
-            "quantity": "2.5",
-            "at": "2026-11-23T15:04:05.123Z",
-            "properties": {"branch": "main"},
-        }
-    ]
-}
-CONFLICT = {
-    "type": "client_error",
-    "errors": [
-        {
-            "code": "idempotency_conflict",
-            "detail": "The key 'build-1042' came before with another content. Use a key of its own for each record. "
-            "Nothing was recorded.",
-            "attr": "records.0.idempotency_key",
-        }
-    ],
-}
+OTHER_RECORD = Conflict(
+    {
+        "records.0.idempotency_key": "The key 'build-1042' came before with another content. Use a key of its own for "
+        "each record. Nothing was recorded."
+    },
+    idempotency.CONFLICT,
+)
+STALE = Conflict("The subscription has changed meanwhile. Nothing was changed.", actions.StaleSubscription.code)
+NO_SUBSCRIPTION = Conflict("Acme has no subscription. Nothing was changed.", actions.NoSubscription.code)
 
 
 class UsageView(BillingAPIView):
     rules: ClassVar[dict[str, Rule]] = {"GET": READ, "POST": RECORD}
 
-    @extend_schema(operation_id="billing_usage", responses=UsageNow)
+    @extend_schema(operation_id="billing_usage", parameters=CONDITIONAL_READ, responses=UsageNow)
     def get(self, request: Request) -> Response:
         """What was used in the current period, meter by meter."""
         tenant = request.tenant  # type: ignore[attr-defined]
@@ -313,17 +334,12 @@ class UsageView(BillingAPIView):
             period=PeriodOut.of(period) if period else None,
             meters=usage_of(period) if period else [],
         )
-        return Response(found.model_dump(mode="json"))
+        return with_etag(request, found.model_dump(mode="json"))
 
     @extend_schema(
         operation_id="billing_usage_record",
         request=UsageBatch,
-        responses={200: UsageRecorded, 409: ConflictOut},
-        examples=[
-            OpenApiExample("A batch", RECORDS, request_only=True),
-            OpenApiExample("Taken", {"stored": 1, "known": 0, "late": 0}, response_only=True, status_codes=["200"]),
-            OpenApiExample("The key for something else", CONFLICT, response_only=True, status_codes=["409"]),
-        ],
+        responses={200: UsageRecorded} | refusals(OTHER_RECORD, NO_SUBSCRIPTION, Throttled(1)),
     )
     def post(self, request: Request) -> Response:
         """Record usage. Sending the same records again, after an answer that never came, is safe."""
@@ -332,23 +348,6 @@ class UsageView(BillingAPIView):
             raise Throttled(wait)
         recorded = actions.record(tenant, batch_of(request.data))
         return Response({"stored": recorded.stored, "known": recorded.known, "late": recorded.late})
-
-
-RECORDED = {
-    "next": "https://neostack.example/api/billing/usage/records?cursor=cD0yMDI2LTExLTIz",
-    "previous": None,
-    "results": [
-        {
-            "key": "build-1042",
-            "meter": "deployment_minutes",
-            "quantity": "2.5",
-            "at": "2026-11-23T15:04:05.123000Z",
-            "properties": {"branch": "main"},
-            "recordedAt": "2026-11-23T15:04:06.020000Z",
-            "isLate": False,
-        }
-    ],
-}
 
 
 class NewestUsed(NewestFirst):
@@ -369,20 +368,14 @@ class RecordListView(BillingAPIView):
 
     @extend_schema(
         operation_id="billing_usage_records",
-        parameters=[RecordQuery, CURSOR],
+        parameters=[RecordQuery, *PAGES],
         responses=RecordPage,
-        examples=[OpenApiExample("The newest", RECORDED, response_only=True, status_codes=["200"])],
     )
     def get(self, request: Request) -> Response:
-        """The records of usage as they were reported, of every period, the newest first by `at`, 50 a page."""
+        """The records of usage as they were reported, of every period, the newest first by `at`, when it was used."""
         wanted = valid(RecordQuery(data=request.query_params))
-        found = UsageRecord.objects.all()
-        for name, lookup in (("meter", "meter"), ("since", "at__gte"), ("until", "at__lt")):
-            if name in wanted:
-                found = found.filter(**{lookup: wanted[name]})
-        pages = NewestUsed()
-        page = pages.paginate_queryset(found, request, view=self) or []
-        return pages.get_paginated_response([out(RecordRead.of(one)) for one in page])
+        found = filtered(UsageRecord.objects.all(), wanted, meter="meter", since="at__gte", until="at__lt")
+        return page_of(found, request, NewestUsed(), lambda record: out(RecordRead.of(record)))
 
 
 def current_period(tenant_id: Any, at: datetime) -> Period | None:
@@ -444,13 +437,13 @@ class PlanListView(BillingAPIView):
 class SubscriptionView(BillingAPIView):
     rules: ClassVar[dict[str, Rule]] = {"GET": READ}
 
-    @extend_schema(responses=SubscriptionOut)
+    @extend_schema(parameters=CONDITIONAL_READ, responses=SubscriptionOut)
     def get(self, request: Request) -> Response:
         """The plan in force and the current period. 404 for a tenant that is not billed."""
         found = Subscription.objects.filter(pk=request.tenant.pk).select_related("plan").first()  # type: ignore[attr-defined]
         if found is None:
             raise NotFound
-        return Response(subscription_out(found))
+        return with_etag(request, subscription_out(found))
 
 
 def subscription_out(subscription: Subscription) -> dict[str, Any]:
@@ -469,7 +462,7 @@ def subscription_out(subscription: Subscription) -> dict[str, Any]:
 class ChangeView(BillingAPIView):
     rules: ClassVar[dict[str, Rule]] = {"POST": ADMIN}
 
-    @extend_schema(request=PlanChangeBody, responses={200: SubscriptionOut, 409: ConflictOut})
+    @extend_schema(request=PlanChangeBody, responses={200: SubscriptionOut} | refusals(STALE, NO_SUBSCRIPTION))
     def post(self, request: Request) -> Response:
         """Change the plan from now on. What the tenant had of the month before is billed by the old one."""
         body = valid(PlanChangeBody(data=request.data))
@@ -489,7 +482,7 @@ class ChangeView(BillingAPIView):
 class CancelView(BillingAPIView):
     rules: ClassVar[dict[str, Rule]] = {"POST": ADMIN}
 
-    @extend_schema(request=PlanCancelBody, responses={200: SubscriptionOut, 409: ConflictOut})
+    @extend_schema(request=PlanCancelBody, responses={200: SubscriptionOut} | refusals(STALE, NO_SUBSCRIPTION))
     def post(self, request: Request) -> Response:
         """Let the subscription end with its current period. Changing the plan before then takes it back."""
         body = valid(PlanCancelBody(data=request.data))
@@ -511,7 +504,10 @@ class ThresholdListView(BillingAPIView):
         return Response(thresholds_out(own))
 
     @extend_schema(
-        operation_id="billing_thresholds_add", request=ThresholdBody, responses={201: ThresholdOut, 409: ConflictOut}
+        operation_id="billing_thresholds_add",
+        request=ThresholdBody,
+        responses={201: ThresholdOut}
+        | refusals(Conflict("There are 20 already. Nothing was changed.", actions.TooMuch.code)),
     )
     def post(self, request: Request) -> Response:
         """Be told at this level too; at once, if as much is used by now. Adding it again changes nothing."""

@@ -13,7 +13,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 from django_scopes import scopes_disabled
-from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from pydantic import BaseModel
 from rest_framework import serializers, status
 from rest_framework.authentication import SessionAuthentication
@@ -32,14 +32,15 @@ from billing.money import exact_minor
 from billing.reading import InvoiceDetail, InvoiceRead, PaymentRead, ProjectedInvoice, Read, RecordRead
 from tenants import idempotency, rates
 from tenants.access import ApiKeyAuthentication, Rule, TenantAPIView, api_not_found, principal_of
-from tenants.api import Conflict, NewestById, NewestFirst, Strict, valid
-from tenants.etags import with_etag
+from tenants.api import PAGES, Between, Conflict, NewestById, NewestFirst, Strict, filtered, page_of, valid
+from tenants.etags import CONDITIONAL_READ, with_etag
+from tenants.examples import example, with_example
 from tenants.models import Role, Tenant
+from tenants.schema import refusals
 
 #: Who was suspended because it does not pay still reads what it owes, and pays.
 READ = Rule(scope="events:read", even_suspended=True)
 ADMIN = Rule(role=Role.TENANT_ADMIN, even_suspended=True)
-CURSOR = OpenApiParameter("cursor", str, description="From `next` or `previous` of the page before.")
 CALLBACK_MAX_BYTES = 256 * 1024
 
 
@@ -68,6 +69,15 @@ class PayResult(Read):
 class RefundRead(Read):
     """`creditNote`: its number, once the money has gone."""
 
+    model_config = example(
+        id="01900000-0000-7000-8000-000000000009",
+        status="done",
+        amount="28.40",
+        currency="EUR",
+        reason="The service was down",
+        creditNote="CN-000001",
+    )
+
     id: UUID
     status: str
     amount: str
@@ -78,6 +88,8 @@ class RefundRead(Read):
 
 class MethodRead(Read):
     """How the tenant pays. `given`: whether it has given a means of payment. `url`: where a person gives one."""
+
+    model_config = example(gateway="stripe", given=False, url="https://checkout.stripe.com/c/pay/cs_test")
 
     gateway: str
     given: bool
@@ -91,13 +103,15 @@ def out(found: Read) -> dict[str, Any]:
 # --- What comes in ----------------------------------------------------------------------------------------------------
 
 
-class InvoiceQuery(serializers.Serializer[Any]):
+class InvoiceQuery(Between):
     status = serializers.MultipleChoiceField(
         choices=[one for one in Status.choices if one[0] != "draft"], required=False
     )
     kind = serializers.ChoiceField(choices=Kind.choices, required=False)
+    period = serializers.DateTimeField(required=False, help_text="Only of the period that this moment belongs to.")
 
 
+@with_example(reason="The service was down", amount="28.40")
 class RefundBody(Strict):
     reason = serializers.CharField(max_length=250, help_text="It stands on the credit note.")
     amount = serializers.DecimalField(
@@ -105,10 +119,12 @@ class RefundBody(Strict):
     )
 
 
+@with_example(reason="Issued twice")
 class VoidBody(Strict):
     reason = serializers.CharField(max_length=250)
 
 
+@with_example(reference="pays")
 class MethodBody(Strict):
     reference = serializers.CharField(
         max_length=200, required=False, help_text="For the local test gateway: one of its means of payment."
@@ -135,15 +151,12 @@ def as_api_error(error: Exception) -> Exception:
     return GatewayAway() if isinstance(error, Unavailable) else error
 
 
-def error(status: str, code: str, words: str) -> OpenApiResponse:
-    """How the description shows a refusal."""
-    told = {"type": "client_error", "errors": [{"code": code, "detail": words, "attr": None}]}
-    return OpenApiResponse({"type": "object"}, words, [OpenApiExample(code, told, status_codes=[status])])
-
-
-NOT_PAYABLE = error("409", "not_payable", "Invoice NS-000007 is void. Nothing was charged.")
-DECLINED = error("402", "declined", "The card was declined.")
-NOT_REFUNDABLE = error("409", "not_refundable", "NS-000007 is open. Nothing was given back.")
+NOT_PAYABLE = Conflict("Invoice NS-000007 is void. Nothing was charged.", payments.NotPayable.code)
+NO_METHOD = Conflict("Acme has given no means of payment. Nothing was charged.", payments.NoPaymentMethod.code)
+NO_GATEWAY = Conflict("This platform collects nothing by itself.", payments.NoGateway.code)
+STALE = Conflict("The invoice has changed meanwhile. Nothing was charged.", payments.StaleInvoice.code)
+NOT_REFUNDABLE = Conflict("NS-000007 is open. Nothing was given back.", payments.NotRefundable.code)
+OTHER_REQUEST = Conflict("This Idempotency-Key was used for another request.", idempotency.CONFLICT)
 
 
 # --- Reading ----------------------------------------------------------------------------------------------------------
@@ -170,36 +183,39 @@ class BillingAPIView(TenantAPIView):
 class InvoiceListView(BillingAPIView):
     rules: ClassVar[dict[str, Rule]] = {"GET": READ}
 
-    @extend_schema(operation_id="billing_invoices_list", parameters=[InvoiceQuery, CURSOR], responses=InvoicePage)
+    @extend_schema(operation_id="billing_invoices_list", parameters=[InvoiceQuery, *PAGES], responses=InvoicePage)
     def get(self, request: Request) -> Response:
-        """The tenant's invoices and credit notes, newest first, 50 a page."""
+        """The tenant's invoices and credit notes, newest first. `since` and `until` are about when they were issued."""
         wanted = valid(InvoiceQuery(data=request.query_params))
-        found = reading.invoices()
-        if wanted.get("status"):
-            found = found.filter(status__in=wanted["status"])
-        if wanted.get("kind"):
-            found = found.filter(kind=wanted["kind"])
-        pages = NewestById()
-        page = pages.paginate_queryset(found, request, view=self) or []
-        return pages.get_paginated_response([out(InvoiceRead.of(one)) for one in page])
+        found = filtered(
+            reading.invoices(),
+            wanted,
+            status="status__in",
+            kind="kind",
+            since="issued_at__gte",
+            until="issued_at__lt",
+        )
+        if at := wanted.get("period"):
+            found = found.filter(reading.of_period(at))
+        return page_of(found, request, NewestById(), lambda invoice: out(InvoiceRead.of(invoice)))
 
 
 class ProjectedView(BillingAPIView):
     rules: ClassVar[dict[str, Rule]] = {"GET": READ}
 
-    @extend_schema(responses=ProjectedInvoice)
+    @extend_schema(parameters=CONDITIONAL_READ, responses=ProjectedInvoice)
     def get(self, request: Request) -> Response:
         """What the current period comes to with the records there are now. It has no number: nobody owes it yet."""
         found = reading.projected(self.tenant(request))
         if found is None:
             raise NotFound
-        return Response(out(found))
+        return with_etag(request, out(found))
 
 
 class InvoiceView(BillingAPIView):
     rules: ClassVar[dict[str, Rule]] = {"GET": READ}
 
-    @extend_schema(responses=InvoiceDetail)
+    @extend_schema(parameters=CONDITIONAL_READ, responses=InvoiceDetail)
     def get(self, request: Request, invoice_id: UUID) -> Response:
         """One invoice or credit note with its lines, every try to pay it, and what was credited. With an ETag."""
         found = reading.detail(self.invoice(invoice_id))
@@ -209,16 +225,15 @@ class InvoiceView(BillingAPIView):
 class RecordsView(BillingAPIView):
     rules: ClassVar[dict[str, Rule]] = {"GET": READ}
 
-    @extend_schema(parameters=[CURSOR], responses=RecordPage)
+    @extend_schema(parameters=PAGES, responses=RecordPage)
     def get(self, request: Request, invoice_id: UUID, position: int) -> Response:
-        """The records of usage that one line was made of, in the order in which they were reported, 50 a page."""
+        """The records of usage that one line was made of, in the order in which they were reported."""
         lines = InvoiceLine.objects.select_related("segment", "invoice")
         line = lines.filter(invoice=self.invoice(invoice_id), position=position).first()
         if line is None:
             raise NotFound
-        pages = RecordsInOrder()
-        page = pages.paginate_queryset(reading.records_behind(line), request, view=self) or []
-        return pages.get_paginated_response([out(RecordRead.of(one)) for one in page])
+        records = reading.records_behind(line)
+        return page_of(records, request, RecordsInOrder(), lambda record: out(RecordRead.of(record)))
 
 
 # --- Paying -----------------------------------------------------------------------------------------------------------
@@ -227,7 +242,13 @@ class RecordsView(BillingAPIView):
 class PayView(BillingAPIView):
     rules: ClassVar[dict[str, Rule]] = {"POST": ADMIN}
 
-    @extend_schema(request=None, responses={200: PayResult, 202: PayResult, 402: DECLINED, 409: NOT_PAYABLE})
+    @extend_schema(
+        request=None,
+        responses={200: PayResult, 202: PayResult}
+        | refusals(
+            Declined("The card was declined."), NOT_PAYABLE, NO_METHOD, NO_GATEWAY, STALE, Throttled(1), GatewayAway()
+        ),
+    )
     def post(self, request: Request, invoice_id: UUID) -> Response:
         """Pay an invoice now. Asking again is safe: one that is paid, or being paid, is not charged again.
 
@@ -255,7 +276,7 @@ class MethodView(BillingAPIView):
         """How the tenant pays."""
         return Response(out(self._read(self.tenant(request))))
 
-    @extend_schema(request=MethodBody, responses=MethodRead)
+    @extend_schema(request=MethodBody, responses={200: MethodRead} | refusals(NO_GATEWAY, GatewayAway()))
     def post(self, request: Request) -> Response:
         """Give a means of payment: on the page at `url`, which is the gateway's. Card numbers never come here."""
         body, tenant = valid(MethodBody(data=request.data)), self.tenant(request)
@@ -312,7 +333,7 @@ class RefundView(StaffInvoiceView):
             )
         ],
         request=RefundBody,
-        responses={200: RefundRead, 202: RefundRead, 409: NOT_REFUNDABLE},
+        responses={200: RefundRead, 202: RefundRead} | refusals(NOT_REFUNDABLE, OTHER_REQUEST, GatewayAway()),
     )
     def post(self, request: Request, invoice_id: UUID) -> Response:
         """Give back what was paid, or a part of it; a credit note says so. For platform admins.
@@ -336,7 +357,7 @@ class RefundView(StaffInvoiceView):
 
 
 class VoidView(StaffInvoiceView):
-    @extend_schema(request=VoidBody, responses={200: InvoiceRead, 409: NOT_PAYABLE})
+    @extend_schema(request=VoidBody, responses={200: InvoiceRead} | refusals(NOT_PAYABLE, GatewayAway()))
     def post(self, request: Request, invoice_id: UUID) -> Response:
         """Give up an invoice that is not paid. It keeps its number. For platform admins."""
         body = valid(VoidBody(data=request.data))

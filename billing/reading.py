@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any, Self
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
@@ -17,6 +17,7 @@ from billing import invoicing
 from billing.explaining import behind, records_of
 from billing.models import Invoice, InvoiceLine, Payment, PaymentStatus, Period, RefundStatus, UsageRecord
 from billing.money import from_minor, shown
+from tenants.examples import example, example_of
 from tenants.models import Tenant
 
 
@@ -24,8 +25,30 @@ class Read(BaseModel):
     model_config = ConfigDict(frozen=True, alias_generator=to_camel, validate_by_name=True, validate_by_alias=True)
 
 
+INVOICE = {
+    "id": "01900000-0000-7000-8000-000000000007",
+    "kind": "invoice",
+    "number": "NS-000007",
+    "status": "paid",
+    "version": 3,
+    "amount": "128.40",
+    "shown": "€128.40",
+    "currency": "EUR",
+    "periodStart": "2026-10-31T23:00:00Z",
+    "periodEnd": "2026-11-30T23:00:00Z",
+    "issuedAt": "2026-12-01T00:10:00Z",
+    "dueAt": "2026-12-15T00:10:00Z",
+    "settledAt": "2026-12-01T00:10:04Z",
+    "nextTryAt": None,
+    "reason": "",
+    "credits": None,
+}
+
+
 class InvoiceRead(Read):
     """One invoice or credit note in a list. `credits`: the invoice that a credit note gives back."""
+
+    model_config = example(**INVOICE)
 
     id: UUID
     kind: str
@@ -56,6 +79,23 @@ class LineRead(Read):
     line that no usage stands behind, such as a plan's fee.
     """
 
+    model_config = example(
+        position=2,
+        description="Deployment minutes, 500 and more",
+        plan="Team",
+        meter="deployment_minutes",
+        unit="minutes",
+        quantity="412.5",
+        unitAmount="0.02",
+        tierFrom="500",
+        tierTo=None,
+        since="2026-10-31T23:00:00Z",
+        until="2026-11-30T23:00:00Z",
+        amount="8.25",
+        shown="€8.25",
+        records=31,
+    )
+
     position: int
     description: str
     plan: str | None
@@ -74,6 +114,18 @@ class LineRead(Read):
 
 class PaymentRead(Read):
     """One try to pay, and what of it was given back."""
+
+    model_config = example(
+        id="01900000-0000-7000-8000-000000000008",
+        status="paid",
+        gateway="local",
+        amount="128.40",
+        shown="€128.40",
+        refunded="0.00",
+        reason="",
+        createdAt="2026-12-01T00:10:03Z",
+        decidedAt="2026-12-01T00:10:04Z",
+    )
 
     id: UUID
     status: str
@@ -111,6 +163,13 @@ _STEPS = {
 
 
 class InvoiceDetail(InvoiceRead):
+    model_config = example(
+        **INVOICE,
+        lines=[example_of(LineRead)],
+        payments=[example_of(PaymentRead)],
+        creditNotes=[],
+    )
+
     lines: list[LineRead]
     payments: list[PaymentRead]
     credit_notes: list[InvoiceRead]
@@ -125,6 +184,15 @@ class InvoiceDetail(InvoiceRead):
 class ProjectedInvoice(Read):
     """What the current period would come to if it ended with the records there are now."""
 
+    model_config = example(
+        amount="128.40",
+        shown="€128.40",
+        currency="EUR",
+        periodStart="2026-10-31T23:00:00Z",
+        periodEnd="2026-11-30T23:00:00Z",
+        lines=[example_of(LineRead)],
+    )
+
     amount: str
     shown: str
     currency: str
@@ -135,6 +203,16 @@ class ProjectedInvoice(Read):
 
 class RecordRead(Read):
     """One record of usage. `key` is the one it was reported with."""
+
+    model_config = example(
+        key="build-1042",
+        meter="deployment_minutes",
+        quantity="2.5",
+        at="2026-11-23T15:04:05.123000Z",
+        properties={"branch": "main"},
+        recordedAt="2026-11-23T15:04:06.020000Z",
+        isLate=False,
+    )
 
     key: str
     meter: str
@@ -163,6 +241,12 @@ class RecordRead(Read):
 def invoices() -> QuerySet[Invoice]:
     """Every invoice and credit note of the scope's tenant that was issued; `InvoiceRead.of` reads each."""
     return Invoice.objects.exclude(number=None).select_related("period", "credits__period")
+
+
+def of_period(at: datetime) -> Q:
+    """Those of the period that this moment belongs to; a credit note is of its invoice's."""
+    own = Q(period__starts_at__lte=at, period__ends_at__gt=at)
+    return own | Q(credits__period__starts_at__lte=at, credits__period__ends_at__gt=at)
 
 
 def detail(invoice: Invoice) -> InvoiceDetail:

@@ -18,13 +18,16 @@ from rest_framework.response import Response
 
 from accounts.actions import Refused
 from deployments import actions, logs, stacks
-from deployments.events import DeploymentData, DeploymentStatus
+from deployments.events import DeploymentData, DeploymentStatus, DeploymentUpdate
 from deployments.models import Deployment, Stack, Status, wire_time
 from deployments.rows import queue_places
 from tenants import idempotency
 from tenants.access import Rule, TenantAPIView
-from tenants.api import Conflict, NewestFirst, Strict, valid
+from tenants.api import PAGES, Between, BySlug, Conflict, NewestFirst, Strict, filtered, page_of, valid
+from tenants.etags import CONDITIONAL_READ, with_etag
+from tenants.examples import example, with_example
 from tenants.models import Role
+from tenants.schema import refusals
 
 LOG_PAGE_LINES = 1_000
 READ = Rule(scope="deployments:read")
@@ -35,10 +38,24 @@ IDEMPOTENCY = OpenApiParameter(
 )
 
 
+STALE = Conflict(
+    {"version": "The deployment has changed meanwhile. You saw version 3, now it is 4."}, actions.StaleVersion.code
+)
+FULL = Conflict("Acme has 100 deployments waiting. Nothing was queued.", actions.QueueFull.code)
+OTHER_REQUEST = Conflict("This Idempotency-Key was used for another request.", idempotency.CONFLICT)
+
+
 # --- What goes out ----------------------------------------------------------------------------------------------------
 
 
+def _as_in_its_event() -> dict[str, Any]:
+    told = next(iter(DeploymentUpdate.samples())).model_dump(mode="json", by_alias=True)
+    return told["data"] | {"id": told["deploymentId"], "version": told["version"], "status": told["status"]}
+
+
 class DeploymentResource(DeploymentData):
+    model_config = example(**_as_in_its_event())
+
     id: UUID
     version: int
     status: DeploymentStatus
@@ -52,6 +69,27 @@ class DeploymentPage(BaseModel):
 
 class StackResource(BaseModel):
     """`steps` are names; what they run is in no parameter's hands and is not told."""
+
+    model_config = example(
+        slug="web",
+        name="Web",
+        description="Builds and publishes the site.",
+        version=3,
+        steps=["build", "publish"],
+        parameters=[
+            {
+                "name": "TITLE",
+                "type": "string",
+                "label": "Title",
+                "help": "",
+                "required": True,
+                "default": None,
+                "min": None,
+                "max": 60,
+                "choices": [],
+            }
+        ],
+    )
 
     slug: str
     name: str
@@ -72,7 +110,9 @@ class StackResource(BaseModel):
         )
 
 
-class StackList(BaseModel):
+class StackPage(BaseModel):
+    next: str | None
+    previous: str | None
     results: list[StackResource]
 
 
@@ -85,6 +125,12 @@ class LogLine(BaseModel):
 
 class LogPage(BaseModel):
     """`next` is the `after` of the next call; `ended`: no line will follow those already stored."""
+
+    model_config = example(
+        lines=[{"line": 1, "level": "info", "at": "2026-11-23T15:04:05.200Z", "text": "Building 3 pages"}],
+        next=1,
+        ended=False,
+    )
 
     lines: list[LogLine]
     next: int
@@ -101,21 +147,24 @@ def resource(deployment: Deployment, **more: Any) -> dict[str, Any]:
 # --- What comes in ----------------------------------------------------------------------------------------------------
 
 
+@with_example(stack="web", parameters={"TITLE": "Acme"}, name="shop")
 class DeployBody(Strict):
     stack = serializers.CharField(max_length=50, help_text="The slug of an approved stack.")
     parameters = serializers.DictField(child=serializers.JSONField(allow_null=True), default=dict)
     name = serializers.CharField(max_length=50, required=False, help_text="Default: the stack's slug.")
 
 
+@with_example(expectedVersion=3)
 class ChangeBody(Strict):
     expectedVersion = serializers.IntegerField(
         min_value=1, required=False, help_text="Refused with 409 unless the deployment still has this version."
     )
 
 
-class ListQuery(serializers.Serializer[Any]):
+class ListQuery(Between):
     status = serializers.MultipleChoiceField(choices=Status.choices, required=False)
     stack = serializers.CharField(max_length=50, required=False)
+    name = serializers.CharField(max_length=50, required=False, help_text="The whole name, of every number.")
 
 
 class LogQuery(serializers.Serializer[Any]):
@@ -168,23 +217,31 @@ class DeploymentListView(DeploymentsAPIView):
 
     @extend_schema(
         operation_id="deployments_list",
-        parameters=[ListQuery, OpenApiParameter("cursor", str)],
+        parameters=[ListQuery, *PAGES],
         responses=DeploymentPage,
     )
     def get(self, request: Request) -> Response:
-        """The tenant's deployments, newest first, 50 a page."""
+        """The tenant's deployments, newest first. `since` and `until` are about when they were asked for."""
         wanted = valid(ListQuery(data=request.query_params))
-        found = self.deployments()
-        if wanted.get("status"):
-            found = found.filter(status__in=wanted["status"])
-        if wanted.get("stack"):
-            found = found.filter(release__stack__slug=wanted["stack"])
+        found = filtered(
+            self.deployments(),
+            wanted,
+            status="status__in",
+            stack="release__stack__slug",
+            name="name",
+            since="created_at__gte",
+            until="created_at__lt",
+        )
         pages = NewestFirst()
         page = pages.paginate_queryset(found, request, view=self) or []
         places = queue_places(one.tenant_id for one in page if one.status == Status.QUEUED)
         return pages.get_paginated_response([resource(one, queue_position=places.get(one.id)) for one in page])
 
-    @extend_schema(request=DeployBody, parameters=[IDEMPOTENCY], responses={201: DeploymentResource})
+    @extend_schema(
+        request=DeployBody,
+        parameters=[IDEMPOTENCY],
+        responses={201: DeploymentResource} | refusals(FULL, OTHER_REQUEST),
+    )
     def post(self, request: Request) -> Response:
         """Queue a deployment of an approved stack."""
         body = valid(DeployBody(data=request.data))
@@ -207,16 +264,20 @@ class DeploymentListView(DeploymentsAPIView):
 class DeploymentView(DeploymentsAPIView):
     rules: ClassVar[dict[str, Rule]] = {"GET": READ}
 
-    @extend_schema(responses=DeploymentResource)
+    @extend_schema(parameters=CONDITIONAL_READ, responses=DeploymentResource)
     def get(self, request: Request, id: UUID) -> Response:
         """One deployment as it is now."""
-        return Response(resource(self.deployment(id)))
+        return with_etag(request, resource(self.deployment(id)))
 
 
 class CancelView(DeploymentsAPIView):
     rules: ClassVar[dict[str, Rule]] = {"POST": WRITE}
 
-    @extend_schema(request=ChangeBody, responses=DeploymentResource)
+    @extend_schema(
+        request=ChangeBody,
+        responses={200: DeploymentResource}
+        | refusals(Conflict("web #104 is completed already.", actions.NotCancellable.code), STALE),
+    )
     def post(self, request: Request, id: UUID) -> Response:
         """Ask it to stop. It is cancelled once its runner says so; a waiting one is cancelled at once."""
         body = valid(ChangeBody(data=request.data))
@@ -231,7 +292,17 @@ class CancelView(DeploymentsAPIView):
 class RetryView(DeploymentsAPIView):
     rules: ClassVar[dict[str, Rule]] = {"POST": WRITE}
 
-    @extend_schema(request=ChangeBody, parameters=[IDEMPOTENCY], responses={201: DeploymentResource})
+    @extend_schema(
+        request=ChangeBody,
+        parameters=[IDEMPOTENCY],
+        responses={201: DeploymentResource}
+        | refusals(
+            Conflict("Only failed and lost deployments can be retried.", actions.NotRetryable.code),
+            STALE,
+            FULL,
+            OTHER_REQUEST,
+        ),
+    )
     def post(self, request: Request, id: UUID) -> Response:
         """Queue the release of a failed or lost deployment again, as a new deployment."""
         return _run_again(request, self.deployment(id), actions.retry)
@@ -240,7 +311,17 @@ class RetryView(DeploymentsAPIView):
 class RollbackView(DeploymentsAPIView):
     rules: ClassVar[dict[str, Rule]] = {"POST": WRITE}
 
-    @extend_schema(request=ChangeBody, parameters=[IDEMPOTENCY], responses={201: DeploymentResource})
+    @extend_schema(
+        request=ChangeBody,
+        parameters=[IDEMPOTENCY],
+        responses={201: DeploymentResource}
+        | refusals(
+            Conflict("Only a completed deployment can be rolled back to.", actions.NotRollbackable.code),
+            STALE,
+            FULL,
+            OTHER_REQUEST,
+        ),
+    )
     def post(self, request: Request, id: UUID) -> Response:
         """Roll back to a completed deployment: queue its release again as it was, not what is approved now."""
         return _run_again(request, self.deployment(id), actions.roll_back)
@@ -260,11 +341,12 @@ def _run_again(request: Request, past: Deployment, action: Callable[..., Deploym
 class StackListView(TenantAPIView):
     rules: ClassVar[dict[str, Rule]] = {"GET": READ_ADMIN}
 
-    @extend_schema(operation_id="stacks_list", responses=StackList)
+    @extend_schema(operation_id="stacks_list", parameters=PAGES, responses=StackPage)
     def get(self, request: Request) -> Response:
         """What can be deployed: of each approved stack its newest version, with the parameters it takes."""
-        offered = [StackResource.of(stack) for stack in Stack.objects.offered().order_by("slug")]
-        return Response(StackList(results=offered).model_dump(mode="json", by_alias=True))
+        return page_of(
+            Stack.objects.offered(), request, BySlug(), lambda stack: StackResource.of(stack).model_dump(mode="json")
+        )
 
 
 class LogView(DeploymentsAPIView):

@@ -38,7 +38,10 @@ from monitoring.series import RANGES, recent
 from tenants import rates
 from tenants.access import Rule, TenantAPIView
 from tenants.api import Problems
+from tenants.etags import CONDITIONAL_READ, with_etag
+from tenants.examples import example
 from tenants.models import Role, Tenant
+from tenants.schema import refusals
 
 READ = Rule(scope="events:read")
 WRITE = Rule(role=Role.TENANT_ADMIN, scope="metrics:write")
@@ -128,6 +131,8 @@ class Stored(BaseModel):
     `left_out` samples of a text are no counters or gauges: buckets, infos, values that are not finite.
     """
 
+    model_config = example(stored=1, known=0, left_out=0, version=7)
+
     stored: int
     known: int
     left_out: int
@@ -155,6 +160,18 @@ class Position(BaseModel):
 class TenantMetrics(BaseModel):
     """`as_of`: when the newest was measured. `position`: null for who may not subscribe to the channel."""
 
+    model_config = example(
+        tenantId="01900000-0000-7000-8000-000000000001",
+        metrics={"cpu_percent": {"value": 12.5, "unit": "%", "at": "2026-11-23T15:04:05.123Z", "kind": "gauge"}},
+        version=7,
+        as_of="2026-11-23T15:04:05.123Z",
+        position={
+            "channel": "tenant:01900000-0000-7000-8000-000000000001:dashboard",
+            "offset": 1042,
+            "epoch": "kQvS",
+        },
+    )
+
     tenantId: UUID
     metrics: dict[str, Newest]
     version: int
@@ -169,7 +186,12 @@ class SeriesOut(BaseModel):
     fast it rose, per second.
     """
 
-    model_config = ConfigDict(title="Series")
+    model_config = ConfigDict(title="Series") | example(
+        names=["cpu_percent"],
+        unit={"cpu_percent": "%"},
+        step=60,
+        points={"cpu_percent": [[1795359780, 12.5, 11.0, 14.0], [1795359840, None, None, None]]},
+    )
 
     names: list[str]
     unit: dict[str, str]
@@ -193,7 +215,7 @@ class MetricsView(TenantAPIView):
 
     @extend_schema(
         request={"application/json": Batch, "text/plain": str, "application/openmetrics-text": str},
-        responses={200: Stored},
+        responses={200: Stored} | refusals(Throttled(1)),
         examples=[
             OpenApiExample(
                 "A gauge",
@@ -268,7 +290,7 @@ def samples_of(body: Any) -> list[Measured]:
 class TenantMetricsView(TenantAPIView):
     rules: ClassVar[dict[str, Rule]] = {"GET": READ}
 
-    @extend_schema(responses=TenantMetrics)
+    @extend_schema(parameters=CONDITIONAL_READ, responses=TenantMetrics)
     def get(self, request: Request) -> Response:
         """The newest value of each metric, and from where to follow them."""
         tenant: Tenant = request.tenant  # type: ignore[attr-defined]
@@ -282,7 +304,7 @@ class TenantMetricsView(TenantAPIView):
             as_of=wire_time(latest.as_of) if latest.as_of else None,
             position=position,
         )
-        return Response(found.model_dump(mode="json"))
+        return with_etag(request, found.model_dump(mode="json"))
 
 
 def position_of(live: Live, channel: Channel) -> Position | None:

@@ -1,7 +1,7 @@
 from django.core.exceptions import RequestDataTooBig
 from drf_standardized_errors.handler import ExceptionHandler
 
-from neostack.parsing import TooLarge
+from tenants.api import TooLarge
 
 
 class ErrorHandler(ExceptionHandler):

@@ -5,15 +5,10 @@ from typing import IO, Any
 
 import orjson
 from django.conf import settings
-from rest_framework import status
-from rest_framework.exceptions import APIException, ParseError
+from rest_framework.exceptions import ParseError
 from rest_framework.parsers import JSONParser
 
-
-class TooLarge(APIException):
-    status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
-    default_code = "too_large"
-    default_detail = "The request's body is too large."
+from tenants.api import TooLarge
 
 
 class StrictJSONParser(JSONParser):

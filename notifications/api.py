@@ -10,12 +10,12 @@ from uuid import UUID
 
 from django.core.exceptions import ValidationError as InvalidHabits
 from django.db import transaction
-from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiExample, extend_schema
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 from rest_framework import serializers
 from rest_framework.authentication import SessionAuthentication
-from rest_framework.exceptions import NotAuthenticated, PermissionDenied
+from rest_framework.exceptions import NotAuthenticated, NotFound
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -26,8 +26,10 @@ from notifications import actions, preferences, reading
 from notifications.actions import Outcome
 from notifications.kinds import CHOSEN, About, InApp, Pace, Way
 from notifications.models import Level, Notification
-from tenants.access import ApiKeyAuthentication, principal_of
-from tenants.api import NewestFirst, Strict, valid
+from tenants.access import ApiKeyAuthentication, person_needed, principal_of
+from tenants.api import PAGES, NewestFirst, Strict, page_of, valid
+from tenants.etags import CONDITIONAL_READ, with_etag
+from tenants.examples import example, with_example
 
 IDS_AT_ONCE = 500
 #: The largest that a version can be.
@@ -46,6 +48,24 @@ class NotificationResource(_Resource):
 
     `email` is how far its e-mail has come; null where there is none.
     """
+
+    model_config = example(
+        id="01900000-0000-7000-8000-000000000b01",
+        number=17,
+        kind="deployment_failed",
+        title="web #104 failed",
+        message="Step build ended with exit code 3.",
+        level="error",
+        link="/t/acme/deployments/104/",
+        object="deployment:01900000-0000-7000-8000-000000000104",
+        tenant="acme",
+        createdAt="2026-11-23T15:04:15.123+00:00",
+        readAt=None,
+        archivedAt=None,
+        solvedAt=None,
+        solvedBy="",
+        email="sent",
+    )
 
     id: UUID
     number: int
@@ -95,11 +115,15 @@ class NotificationPage(_Resource):
 
 
 class InboxState(_Resource):
+    model_config = example(unread=3, version=17)
+
     unread: int
     version: int
 
 
 class InboxChange(InboxState):
+    model_config = example(unread=2, version=18, ids=["01900000-0000-7000-8000-000000000b01"])
+
     ids: list[UUID]
 
 
@@ -124,6 +148,25 @@ class HabitsResource(_Resource):
 
 
 class PreferencesResource(_Resource):
+    model_config = example(
+        kinds=[
+            {
+                "kind": "deployment_failed",
+                "title": "A deployment failed",
+                "about": "deployments",
+                "inApp": "on",
+                "email": "now",
+            }
+        ],
+        habits={
+            "timeZone": "Europe/Lisbon",
+            "digestAt": "08:00",
+            "quietFrom": "22:00",
+            "quietUntil": "07:00",
+            "urgentAnyway": True,
+        },
+    )
+
     kinds: list[PreferenceResource]
     habits: HabitsResource
 
@@ -163,10 +206,12 @@ class InboxQuery(serializers.Serializer[Any]):
     tenant = serializers.CharField(max_length=50, default="", help_text="Only this tenant's, by its slug.")
 
 
+@with_example(ids=["01900000-0000-7000-8000-000000000b01"])
 class IdsBody(Strict):
     ids = serializers.ListField(child=serializers.UUIDField(), allow_empty=False, max_length=IDS_AT_ONCE)
 
 
+@with_example(tenant="acme", about="deployments", upTo=17)
 class ReadAllBody(Strict):
     tenant = serializers.CharField(max_length=50, required=False, help_text="Only this tenant's, by its slug.")
     about = serializers.ChoiceField(About.choices, required=False, help_text="Only what belongs to this.")
@@ -230,6 +275,7 @@ class InboxAPIView(APIView):
     permission_classes = [AllowAny]  # initial() decides
 
     person: User
+    no_keys = "API keys have no inbox: only a signed-in person has."
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
@@ -237,18 +283,18 @@ class InboxAPIView(APIView):
         if not principal.pk:
             raise NotAuthenticated
         if not isinstance(principal, User):
-            raise PermissionDenied("API keys have no inbox: only a signed-in person has.", code="person_needed")
+            raise person_needed(self.no_keys)
         self.person = principal
 
 
 class InboxView(InboxAPIView):
     @extend_schema(
         operation_id="notifications_list",
-        parameters=[InboxQuery, OpenApiParameter("cursor", str)],
+        parameters=[InboxQuery, *PAGES],
         responses=NotificationPage,
     )
     def get(self, request: Request) -> Response:
-        """What is in the inbox, newest first, 50 a page."""
+        """What is in the inbox, newest first."""
         wanted = valid(InboxQuery(data=request.query_params))
         shown = reading.Filters(
             reading.ARCHIVE if wanted["archived"] else reading.EVERYTHING,
@@ -257,17 +303,25 @@ class InboxView(InboxAPIView):
             wanted["level"],
         ).apply(self.person)
         found = (shown.filter(read_at=None) if wanted["unread"] else shown).select_related("tenant", "mail")
-        pages = NewestFirst()
-        page = pages.paginate_queryset(found, request, view=self) or []
-        return pages.get_paginated_response([NotificationResource.of(one) for one in page])
+        return page_of(found, request, NewestFirst(), NotificationResource.of)
+
+
+class NotificationView(InboxAPIView):
+    @extend_schema(operation_id="notification", parameters=CONDITIONAL_READ, responses=NotificationResource)
+    def get(self, request: Request, id: UUID) -> Response:
+        """One notification of the caller's as it is now, put away or not. 404 for one that was taken out."""
+        found = Notification.objects.of(self.person).kept().select_related("tenant", "mail").filter(pk=id).first()
+        if found is None:
+            raise NotFound
+        return with_etag(request, NotificationResource.of(found))
 
 
 class CountView(InboxAPIView):
-    @extend_schema(operation_id="notifications_count", responses=InboxState)
+    @extend_schema(operation_id="notifications_count", parameters=CONDITIONAL_READ, responses=InboxState)
     def get(self, request: Request) -> Response:
         """How many are unread, as of which version of the inbox."""
         now = reading.badge(self.person)
-        return Response({"unread": now.unread, "version": now.version})
+        return with_etag(request, {"unread": now.unread, "version": now.version})
 
 
 class ChangeView(InboxAPIView):
@@ -334,10 +388,10 @@ class ReadAllView(InboxAPIView):
 
 
 class PreferencesView(InboxAPIView):
-    @extend_schema(operation_id="notifications_preferences", responses=PreferencesResource)
+    @extend_schema(operation_id="notifications_preferences", parameters=CONDITIONAL_READ, responses=PreferencesResource)
     def get(self, request: Request) -> Response:
         """Which kinds of notifications reach the caller in which way, and when mail suits them."""
-        return Response(PreferencesResource.of(self.person))
+        return with_etag(request, PreferencesResource.of(self.person))
 
     @extend_schema(
         operation_id="notifications_choose",

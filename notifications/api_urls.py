@@ -12,5 +12,6 @@ urlpatterns = [
     path("notifications/unarchive", api.UnarchiveView.as_view(), name="api_notifications_unarchive"),
     path("notifications/remove", api.RemoveView.as_view(), name="api_notifications_remove"),
     path("notifications/restore", api.RestoreView.as_view(), name="api_notifications_restore"),
+    path("notifications/<uuid:id>", api.NotificationView.as_view(), name="api_notification"),
     path("notifications/preferences", api.PreferencesView.as_view(), name="api_notifications_preferences"),
 ]

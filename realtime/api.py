@@ -22,7 +22,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.models import User
-from events import channels
+from events import catalogue, channels
 from events.channels import Channel, InvalidChannel
 from realtime import feed, publishing, rates, tokens
 from realtime.keys import CannotUnseal
@@ -31,11 +31,14 @@ from realtime.models import Action
 from realtime.policies import SCOPES, Standing, authorize
 from realtime.tokens import Signed
 from tenants import idempotency
-from tenants.access import ApiKeyAuthentication, principal_of
+from tenants.access import ApiKeyAuthentication, person_needed, principal_of, scope_needed
+from tenants.examples import with_example
 from tenants.models import ApiKey
+from tenants.schema import refusals
 
 logger = logging.getLogger("realtime.tokens")
 
+TYPES_AT_ONCE = 20
 NOT_A_CHANNEL = "This is not the name of a channel."
 
 
@@ -60,17 +63,19 @@ class PersonAPIView(PrincipalAPIView):
     """For people only: a service has no page that could be live."""
 
     principal: User
+    no_keys = "API keys get no connection tokens: read GET /api/events."
 
     def admit(self, request: Request) -> User:
         principal = super().admit(request)
         if not isinstance(principal, User):
-            raise PermissionDenied("API keys get no connection tokens: read GET /api/events.", code="person_needed")
+            raise person_needed(self.no_keys)
         return principal
 
 
 # --- Tokens -----------------------------------------------------------------------------------------------------------
 
 
+@with_example(token="eyJhbGciOiJIUzI1NiJ9.e30.c2ln", url="/connection/websocket", expires_at="2026-11-23T15:14:05Z")  # noqa: S106
 class ConnectionTokenSerializer(serializers.Serializer[Any]):
     token = serializers.CharField()
     url = serializers.CharField(help_text="Where to connect. A path is relative to the page's address.")
@@ -86,6 +91,7 @@ class ConnectionTokenView(PersonAPIView):
         return Response({"token": signed.token, "url": settings.ENGINE_CLIENT_URL, "expires_at": _end(signed)})
 
 
+@with_example(channels=["tenant:01900000-0000-7000-8000-000000000001:dashboard", "system:health"])
 class WantedChannelsSerializer(serializers.Serializer[Any]):
     channels = serializers.ListField(
         child=serializers.CharField(allow_blank=True, max_length=1000, trim_whitespace=False), allow_empty=False
@@ -102,6 +108,10 @@ class DenialSerializer(serializers.Serializer[Any]):
     reason = serializers.CharField()
 
 
+@with_example(
+    tokens={"tenant:01900000-0000-7000-8000-000000000001:dashboard": "eyJhbGciOiJFUzI1NiJ9.e30.c2ln"},
+    denied={"system:health": {"code": 403, "reason": "Only platform admins may see this."}},
+)
 class SubscriptionTokensSerializer(serializers.Serializer[Any]):
     tokens = serializers.DictField(child=serializers.CharField(), help_text="By the channel's name.")
     denied = serializers.DictField(child=DenialSerializer(), help_text="By the channel's name.")
@@ -119,7 +129,10 @@ class SigningKeysUnreadable(APIException):
 class SubscriptionTokensView(PersonAPIView):
     """Subscription tokens for all the channels of a page at once. What is denied says why, beside what is allowed."""
 
-    @extend_schema(request=WantedChannelsSerializer, responses=SubscriptionTokensSerializer)
+    @extend_schema(
+        request=WantedChannelsSerializer,
+        responses={200: SubscriptionTokensSerializer} | refusals(SigningKeysUnreadable()),
+    )
     def post(self, request: Request) -> Response:
         wanted = WantedChannelsSerializer(data=request.data)
         wanted.is_valid(raise_exception=True)
@@ -155,11 +168,16 @@ def _end(signed: Signed) -> str:
 # --- Publishing -------------------------------------------------------------------------------------------------------
 
 
+@with_example(
+    channel="tenant:01900000-0000-7000-8000-000000000001:notifications",
+    event={"type": "tenant_notice", "title": "Maintenance", "message": "At 22:00 UTC.", "level": "warning"},
+)
 class PublicationSerializer(serializers.Serializer[Any]):
     channel = serializers.CharField(max_length=1000, trim_whitespace=False)
     event = serializers.DictField(help_text='`type`, and the fields of that type: {"type": "tenant_notice", ...}.')
 
 
+@with_example(id="01900000-0000-7000-8000-000000000e01")
 class PublishedSerializer(serializers.Serializer[Any]):
     id = serializers.UUIDField(help_text="The event's id.")
 
@@ -170,12 +188,17 @@ class KeyConflict(APIException):
     default_detail = "This Idempotency-Key was used for another request. Nothing was published: take a new one."
 
 
+def denied(reason: str, rule: object) -> PermissionDenied:
+    return PermissionDenied(f"{reason} (Rule: {rule}.)", code="denied_by_policy")
+
+
 class PublishView(PrincipalAPIView):
     """Publish an event, through the action of the app that owns its type."""
 
     @extend_schema(
         request=PublicationSerializer,
-        responses={202: PublishedSerializer},
+        responses={202: PublishedSerializer}
+        | refusals(denied("Only tenant admins may publish here.", "tenant:*:billing"), KeyConflict(), Throttled(1)),
         parameters=[
             OpenApiParameter(
                 idempotency.HEADER,
@@ -192,7 +215,7 @@ class PublishView(PrincipalAPIView):
         channel = _channel(asked.validated_data["channel"])
         decision = authorize(self.principal, Action.PUBLISH, channel)
         if not decision.allowed:
-            raise PermissionDenied(f"{decision.reason} (Rule: {decision.rule}.)", code="denied_by_policy")
+            raise denied(decision.reason, decision.rule)
         if wait := rates.seconds_to_wait(channel):
             raise Throttled(wait)
         try:
@@ -227,8 +250,37 @@ def _channel(name: str) -> Channel:
 class FeedQuerySerializer(serializers.Serializer[Any]):
     after = serializers.IntegerField(min_value=0, max_value=2**63 - 1, required=False, default=None)
     limit = serializers.IntegerField(min_value=1, max_value=1000, default=100)
+    type = serializers.ListField(
+        child=serializers.CharField(max_length=100),
+        max_length=TYPES_AT_ONCE,
+        required=False,
+        help_text="Once for each type of event. Default: all.",
+    )
+
+    def validate_type(self, names: list[str]) -> list[str]:
+        try:
+            return [catalogue.get(name).type for name in names]
+        except catalogue.UnknownType as unknown:
+            raise serializers.ValidationError(str(unknown)) from None
 
 
+@with_example(
+    events=[
+        {
+            "id": "01900000-0000-7000-8000-000000000e01",
+            "seq": 5002,
+            "type": "usage_update",
+            "at": "2026-11-23T15:04:05.123Z",
+            "tenantId": "01900000-0000-7000-8000-000000000001",
+            "resource": "deployment_minutes",
+            "version": 7,
+            "usage": 412.5,
+            "limit": 500,
+            "percentage": 82.5,
+        }
+    ],
+    next=5002,
+)
 class FeedPageSerializer(serializers.Serializer[Any]):
     events = serializers.ListField(child=serializers.DictField(), help_text="In order. See the event types.")
     next = serializers.IntegerField(help_text="The last sequence number looked at: the next call's `after`.")
@@ -242,15 +294,20 @@ class Gone(APIException):
 class FeedView(PrincipalAPIView):
     """The log as the caller may see it, in order. Poll it with the `next` of the answer before as `after`."""
 
-    @extend_schema(parameters=[FeedQuerySerializer], responses=FeedPageSerializer)
+    @extend_schema(
+        parameters=[FeedQuerySerializer, OpenApiParameter("type", str, many=True, description="Once for each type.")],
+        responses={200: FeedPageSerializer}
+        | refusals(scope_needed(SCOPES[Action.SUBSCRIBE]), Gone(str(feed.Gone(oldest=5001)))),
+    )
     def get(self, request: Request) -> Response:
         scope = SCOPES[Action.SUBSCRIBE]
         if isinstance(self.principal, ApiKey) and not self.principal.allows(scope):
-            raise PermissionDenied(f"This API key lacks the scope {scope}.", code="scope_needed")
+            raise scope_needed(scope)
         query = FeedQuerySerializer(data=request.query_params)
         query.is_valid(raise_exception=True)
         try:
-            page = feed.read(self.principal, query.validated_data["after"], query.validated_data["limit"])
+            wanted = query.validated_data
+            page = feed.read(self.principal, wanted["after"], wanted["limit"], wanted.get("type", ()))
         except feed.Gone as gone:
             raise Gone(str(gone)) from None
         return Response({"events": page.events, "next": page.next})

@@ -1,5 +1,6 @@
 """The log as one caller may see it: `GET /api/events`, for services that follow the platform without a connection."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,8 +58,10 @@ class Reader:
         return authorize(self._standing.principal, Action.SUBSCRIBE, channel, self._standing).allowed
 
 
-def read(principal: Principal, after: int | None, limit: int) -> Page:
+def read(principal: Principal, after: int | None, limit: int, types: Collection[str] = ()) -> Page:
     """Up to `limit` events after a sequence number (None: from where nothing has been pruned on). Raises Gone.
+
+    Of these types only, if any are given.
 
     An empty page whose `next` has moved on is not the end: there was nothing for this caller among what was looked at.
     """
@@ -70,7 +73,7 @@ def read(principal: Principal, after: int | None, limit: int) -> Page:
         entries = log.entries_after(position, READ_TOGETHER)
         for seq, event in entries:
             position = seq
-            if reader.may_see(event):
+            if (not types or event.type in types) and reader.may_see(event):
                 found.append(event.wire(seq))
                 if len(found) == limit:
                     break

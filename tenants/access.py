@@ -253,6 +253,26 @@ class ApiKeyAuthentication(BaseAuthentication):
         return key
 
 
+def person_needed(why: str = "API keys can't do this: only a signed-in person can.") -> PermissionDenied:
+    return PermissionDenied(why, code="person_needed")
+
+
+def scope_needed(scope: str) -> PermissionDenied:
+    return PermissionDenied(f"This API key lacks the scope {scope}.", code="scope_needed")
+
+
+def role_needed(role: Role, held: Role) -> PermissionDenied:
+    return PermissionDenied(f"This needs the role {role.label}; you are a {held.label}.", code="role_needed")
+
+
+def tenant_suspended(tenant: Tenant) -> PermissionDenied:
+    return PermissionDenied(str(TenantSuspended(tenant)), code="tenant_suspended")
+
+
+def tenant_needed() -> ValidationError:
+    return ValidationError({TENANT_HEADER: "Name the tenant in this header, by its slug."})
+
+
 def principal_of(request: Request) -> Principal:
     """Who calls: a signed-in person, an API key, or nobody."""
     return request.auth if isinstance(request.auth, ApiKey) else request.user
@@ -292,7 +312,7 @@ class TenantAPIView(APIView):
         if isinstance(exc, Http404 | NotFound | NoSuchTenant):
             return api_not_found()
         if isinstance(exc, TenantSuspended):
-            exc = PermissionDenied(str(exc), code="tenant_suspended")
+            exc = tenant_suspended(exc.tenant)
         return super().handle_exception(exc)
 
     def _remember(self, request: Request, **facts: Any) -> None:
@@ -305,9 +325,9 @@ class TenantAPIView(APIView):
         if request.headers.get(TENANT_HEADER, key.tenant.slug) != key.tenant.slug:
             raise NoSuchTenant
         if rule.scope is None:
-            raise PermissionDenied("API keys can't do this: only a signed-in person can.", code="person_needed")
+            raise person_needed()
         if not key.allows(rule.scope):
-            raise PermissionDenied(f"This API key lacks the scope {rule.scope}.", code="scope_needed")
+            raise scope_needed(rule.scope)
         return key.tenant
 
     def _admit_person(self, request: Request, user: User | AnonymousUser, rule: Rule) -> Membership:
@@ -315,9 +335,8 @@ class TenantAPIView(APIView):
             raise NotAuthenticated
         slug = request.headers.get(TENANT_HEADER)
         if not slug:
-            raise ValidationError({TENANT_HEADER: "Name the tenant in this header, by its slug."})
+            raise tenant_needed()
         membership = membership_of(user, slug, even_suspended=rule.even_suspended)
         if rule.role and not rule.admits(membership.role):
-            needed, held = Role(rule.role).label, Role(membership.role).label
-            raise PermissionDenied(f"This needs the role {needed}; you are a {held}.", code="role_needed")
+            raise role_needed(rule.role, held=Role(membership.role))
         return membership

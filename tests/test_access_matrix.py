@@ -1,8 +1,10 @@
 """Who may open what: every URL and every channel, for everybody there is. What is missing here fails the suite.
 
-A URL added without a row fails `test_every_url_stands_in_the_table`: decide its rule, then write it down.
+A URL or a method added without a row fails `test_every_url_stands_in_the_table_with_each_of_its_methods`: decide its
+rule, then write it down.
 """
 
+import inspect
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -34,11 +36,13 @@ from monitoring.alerting import actions as alerts
 from monitoring.alerting import rules, silences
 from monitoring.alerting.models import Alert, AlertRule, Silence, Source
 from neostack import asgi
+from notifications import actions as notifications
 from notifications import unsubscribing
+from notifications.actions import Message
 from realtime.models import Action
-from realtime.policies import authorize
+from realtime.policies import SCOPES, authorize
 from tenants import actions as tenants
-from tenants.models import ApiKey, Membership, Role, Tenant
+from tenants.models import ApiKey, Membership, Role, Scope, Tenant
 
 SIGN_IN = "sign-in"  # a redirect to the sign-in page
 SOME_ID = UUID(int=7)
@@ -248,7 +252,15 @@ def _silence(world: World) -> Any:
     return silences.create_silence(world.acme, A_SILENCE["matchers"], "Why", until, by=world.people["alice"].user)
 
 
+def _bobs_notification(world: World) -> Any:
+    bob = world.people["bob"].user
+    facts = {"kind": "test", "title": "Hello", "message": "", "level": "info", "link": "/"}
+    message = Message(source=uuid4(), object_key="test:1", group_key="test:1", tenant=world.acme, **facts)
+    return notifications.notify([bob.pk], message)[0]
+
+
 alert_page = made(_alert)
+notification_page = made(_bobs_notification)
 rule_page = made(lambda world: rules.create_rule(world.acme, None, **A_RULE))
 silence_page = made(_silence)
 policy_page = made(
@@ -335,19 +347,24 @@ def a_silence(tenant: Tenant | None) -> Silence:
 
 
 STALE_ROLE = {"role": "tenant_admin", "version": 99}
+GET_AND_POST = ("GET", "POST")
 RESET_KEY = r"accounts/^password/reset/key/(?P<uidb36>[0-9a-f]{32})-(?P<key>[0-9A-Za-z-]+)/$"
 
 ROWS = [
     # People. Whoever is signed in has no business at the sign-in page and is sent home.
     Row("", "GET", lambda world: "/", row(302, 302, 302, 302, 200, SIGN_IN, SIGN_IN, SIGN_IN, SIGN_IN)),
     page("theme/", row(*[302] * 9), "POST", {"theme": "dark"}),
-    page("accounts/login/", row(302, 302, 302, 302, 302, 200, 200, 200, 200)),
+    *(page("accounts/login/", row(302, 302, 302, 302, 302, 200, 200, 200, 200), method) for method in GET_AND_POST),
+    page("accounts/logout/", row(200, 200, 200, 200, 200, 302, 302, 302, 302)),
     page("accounts/logout/", row(302, 302, 302, 302, 302, 302, 302, 302, 302), "POST"),
     page("accounts/inactive/", EVERYBODY),
-    page("accounts/password/change/", PEOPLE),
-    page("accounts/password/reset/", EVERYBODY),
+    *(page("accounts/password/change/", PEOPLE, method) for method in GET_AND_POST),
+    *(page("accounts/password/reset/", EVERYBODY, method) for method in GET_AND_POST),
     page("accounts/password/reset/done/", EVERYBODY),
-    Row(RESET_KEY, "GET", lambda world: f"/accounts/password/reset/key/{'0' * 32}-no-such-key/", EVERYBODY),
+    *(
+        Row(RESET_KEY, method, lambda world: f"/accounts/password/reset/key/{'0' * 32}-no-such-key/", EVERYBODY)
+        for method in GET_AND_POST
+    ),
     page("accounts/password/reset/key/done/", EVERYBODY),
     # A tenant's pages.
     page("t/<slug:slug>/", MEMBERS),
@@ -480,6 +497,8 @@ ROWS = [
     page("ops/tenant-names/", PLATFORM_ADMINS),
     page("ops/tenants/<slug:slug>/", PLATFORM_ADMINS),
     page("ops/tenants/<slug:slug>/suspend/", PLATFORM_ADMINS),
+    # No reason is given: the form comes back.
+    page("ops/tenants/<slug:slug>/suspend/", PLATFORM_ADMINS, "POST"),
     # acme is not suspended: there is nothing to resume.
     page("ops/tenants/<slug:slug>/resume/", PLATFORM_ADMINS | {"ada": 409}, "POST"),
     page("ops/activity/", PLATFORM_ADMINS),
@@ -575,6 +594,8 @@ ROWS = [
         page(f"api/notifications/{change}", API_PEOPLE, "POST", {"ids": [str(SOME_ID)]})
         for change in ("read", "mark-unread", "archive", "unarchive", "remove", "restore")
     ),
+    # Bob's, and nobody else's.
+    notification_page("api/notifications/<uuid:id>", row(404, 200, 404, 404, 404, 401, 403, 403, 403)),
     page("api/notifications/preferences", API_PEOPLE),
     page("api/notifications/preferences", API_PEOPLE, "POST", {"kinds": [{"kind": "notice", "email": "daily"}]}),
     page("api/notifications/read-all", API_PEOPLE, "POST"),
@@ -602,19 +623,70 @@ def unsubscribe_link(world: World) -> str:
     return unsubscribing.link(world.people["bob"].user, ["deployment_failed"]).removeprefix(settings.SITE_URL)
 
 
-def all_routes(resolver: Any = None, prefix: str = "") -> Iterator[str]:
+def all_views(resolver: Any = None, prefix: str = "") -> Iterator[tuple[str, Any]]:
     for pattern in (resolver or get_resolver()).url_patterns:
         route = prefix + str(pattern.pattern)
         if isinstance(pattern, URLResolver):
-            yield from all_routes(pattern, route)
+            yield from all_views(pattern, route)
         elif isinstance(pattern, URLPattern):
-            yield route
+            yield route, pattern.callback
 
 
-def test_every_url_stands_in_the_table():
-    routes = {route for route in all_routes() if not route.startswith("admin/")}
-    assert routes - {row.route for row in ROWS} == set(), "decide who may open these, and write it into ROWS"
-    assert {row.route for row in ROWS} - routes == set(), "these URLs are gone: take them out of ROWS"
+def all_routes(resolver: Any = None) -> Iterator[str]:
+    return (route for route, _ in all_views(resolver))
+
+
+def methods_of(view: Any) -> set[str]:
+    """What a view answers, besides HEAD: its rules or handlers say it, or one of Django's `require_...` around it."""
+    if cls := getattr(view, "view_class", None):
+        known = getattr(cls, "rules", None) or {name.upper() for name in ("get", "post") if hasattr(cls, name)}
+        return set(known)
+    while view:
+        around = inspect.getclosurevars(view).nonlocals
+        if "request_method_list" in around:
+            return set(around["request_method_list"]) - {"HEAD"}
+        view = getattr(view, "__wrapped__", None)
+    return set(GET_AND_POST)
+
+
+def test_every_url_stands_in_the_table_with_each_of_its_methods():
+    views = [(route, view) for route, view in all_views() if not route.startswith("admin/")]
+    answered = {f"{method} {route}" for route, view in views for method in methods_of(view)}
+    assert answered - {row.id for row in ROWS} == set(), "decide who may do this, and write it into ROWS"
+    assert {row.id for row in ROWS} - answered == set(), "nothing answers these: take them out of ROWS"
+
+
+# --- Keys, scope by scope ---------------------------------------------------------------------------------------------
+
+
+def scope_of(row: Row) -> str | None:
+    """The scope that a key needs for it, as its view's rule says."""
+    if row.route == "api/events":  # its view has no tenant, so no rules
+        return SCOPES[Action.SUBSCRIBE]
+    cls = getattr(dict(all_views())[row.route], "view_class", None)
+    rule = getattr(cls, "rules", {}).get(row.method)
+    return rule.scope if rule else None
+
+
+SCOPED = [(row, scope) for row in ROWS if (scope := scope_of(row))]
+
+
+def test_every_scope_is_needed_somewhere():
+    assert {scope for _, scope in SCOPED} | {SCOPES[Action.PUBLISH]} == set(Scope.values)
+
+
+@pytest.mark.parametrize(("asked", "scope"), [pytest.param(row, scope, id=row.id) for row, scope in SCOPED])
+def test_the_scope_alone_is_enough_and_all_others_are_not(asked: Row, scope: str, world: World):
+    alice = world.people["alice"].user
+    others = [other for other in Scope.values if other != scope]
+    world.keys["alone"] = tenants.create_api_key(world.acme, "alone", [scope], by=alice)
+    world.keys["others"] = tenants.create_api_key(world.acme, "others", others, by=alice)
+    url = asked.url(world)
+    refused = world.ask("others", asked.method, url, asked.data(world) if asked.data else None)
+    assert (refused.status_code, refused.json()["errors"][0]["code"]) == (403, "scope_needed")
+    answer = world.ask("alone", asked.method, url, asked.data(world) if asked.data else None)
+    # 409: it is let in, and what the row speaks of is in no state for it.
+    assert answer.status_code in (200, 201, 204, 409), answer.content
 
 
 #: What answers beside Django's URLs, where nobody is signed in: the same for everybody, whatever they send along.

@@ -1,6 +1,8 @@
 """What is not as anybody's page or script would send it is refused, and fails nowhere inside."""
 
+import base64
 import json
+from urllib.parse import urlencode
 
 import pytest
 
@@ -19,6 +21,15 @@ TAKES_JSON = [
     "/api/monitoring/alerts",
     "/api/monitoring/alertmanager",
     "/api/monitoring/rules",
+]
+#: Whatever such a list is ordered by, no cursor of ours has this position: it leads nowhere.
+LISTS = [
+    "/api/deployments",
+    "/api/notifications",
+    "/api/monitoring/alerts",
+    "/api/monitoring/silences",
+    "/api/billing/invoices",
+    "/api/billing/usage/records",
 ]
 DEEP = "[" * 900 + "]" * 900
 MANY_DIGITS = "9" * 5000
@@ -76,6 +87,15 @@ def test_a_body_too_large_is_refused_as_such(alice, settings, url):
 def test_numbers_that_are_none_fail_nowhere(alice, acme_deployment, url):  # noqa: F811
     alice.client.raise_request_exception = False
     assert alice.api_get(url.format(id=acme_deployment.pk), tenant="acme").status_code < 500
+
+
+@pytest.mark.parametrize("url", LISTS)
+@pytest.mark.parametrize(
+    "position", [MANY_DIGITS, "abc", "\0", "٣" * 30], ids=["long", "a text", "null", "of elsewhere"]
+)
+def test_a_cursor_that_is_none_of_ours_leads_nowhere(alice, url, position):
+    cursor = base64.b64encode(urlencode({"p": position}).encode()).decode()
+    assert alice.client.get(url, {"cursor": cursor}, headers={"X-Tenant": "acme"}).status_code == 404
 
 
 @pytest.mark.parametrize("key", ["k" * 1000, "a\x00b"])

@@ -112,6 +112,16 @@ def test_a_key_that_came_with_something_else_is_a_conflict(acme, alice, subscrip
     assert again.json()["errors"][0]["code"] == "idempotency_conflict"
 
 
+def test_who_asks_again_hears_of_usage_and_the_plan_only_what_is_new(acme, alice, bob, subscription):
+    tags = {here: bob.api_get(here, tenant="acme")["ETag"] for here in (USAGE, SUBSCRIPTION)}
+    for here, tag in tags.items():
+        assert bob.api_get(here, tenant="acme", if_none_match=f'"other", {tag}').status_code == 304
+    alice.api_post(USAGE, {"records": [GOOD]}, tenant="acme")
+    alice.api_post(f"{SUBSCRIPTION}/cancel", tenant="acme")
+    for here, tag in tags.items():
+        assert bob.api_get(here, tenant="acme", if_none_match=tag).status_code == 200
+
+
 @pytest.mark.parametrize("body", [{}, {"records": []}, {"records": {}}, [], "x", {"records": [GOOD], "more": 1}])
 def test_what_is_no_batch_is_refused(acme, alice, subscription, body):
     assert alice.api_post(USAGE, json.dumps(body), tenant="acme").status_code == 400

@@ -109,6 +109,15 @@ def test_a_list_is_paged_and_filtered(acme, alice, subscription):
     assert alice.api_get(f"{URL}?cursor=cD1ub3RoaW5n", "acme").status_code == 404
 
 
+def test_invoices_are_found_by_their_period_and_by_when_they_were_issued(alice, november):
+    def found(query: str) -> int:
+        return len(alice.api_get(f"{URL}?{query}", "acme").json()["results"])
+
+    issued = november.issued_at.strftime("%Y-%m-%dT%H:%M:%SZ")
+    assert (found(f"since={issued}"), found(f"until={issued}")) == (1, 0)
+    assert (found("period=2026-11-20T00:00:00Z"), found("period=2026-12-01T00:00:00Z")) == (1, 0)
+
+
 def test_who_asks_again_hears_that_nothing_has_changed_until_something_has(alice, platform_admin, november):
     url = f"{URL}/{november.pk}"
     known = []

@@ -131,6 +131,28 @@ def test_a_list_is_filtered_by_status_and_stack(alice, acme, logged, stack):
     assert errors(alice.api_get(f"{URL}?status=done", "acme")) == {"status": "invalid_choice"}
 
 
+def test_a_list_is_filtered_by_name_and_time(alice, acme, stack):
+    shop = actions.request_deployment(acme, stack, {"TITLE": "A"}, by=alice.user, name="shop")
+    web = actions.request_deployment(acme, stack, {"TITLE": "A"}, by=alice.user)
+
+    def found(query: str) -> list[str]:
+        return [one["id"] for one in alice.api_get(f"{URL}?{query}", "acme").json()["results"]]
+
+    assert found("name=shop") == [str(shop.id)]
+    since = web.created_at.isoformat().replace("+00:00", "Z")
+    assert (found(f"since={since}"), found(f"until={since}")) == ([str(web.id)], [str(shop.id)])
+
+
+def test_who_asks_again_hears_of_a_deployment_only_what_is_new(alice, acme, acme_deployment, stack):
+    waiting = actions.request_deployment(acme, stack, {"TITLE": "A"}, by=alice.user)
+    here = f"{URL}/{waiting.id}"
+    first = alice.api_get(here, "acme")
+    assert alice.api_get(here, "acme", if_none_match=first["ETag"]).status_code == 304
+    actions.cancel(acme_deployment, by=alice.user)
+    moved_up = alice.api_get(here, "acme", if_none_match=first["ETag"])
+    assert (moved_up.status_code, moved_up.json()["queuePosition"]) == (200, 1)
+
+
 def test_deploying_over_the_api_queues_it(alice, acme, stack):
     response = alice.api_post(URL, {"stack": "web", "parameters": {"TITLE": "A"}, "name": "shop"}, "acme")
     assert response.status_code == 201

@@ -15,8 +15,9 @@ from monitoring.alerting.conditions import LARGEST
 from monitoring.alerting.incoming import Moment
 from monitoring.alerting.models import Alert, AlertRule, EscalationPolicy, Silence
 from monitoring.alerting.trial import Trial
-from monitoring.events import AlertMetadata, SeverityName, StateName
+from monitoring.events import AlertEvent, AlertMetadata, SeverityName, StateName
 from monitoring.models import wire_time
+from tenants.examples import example
 
 B = TypeVar("B", bound=BaseModel)
 PROBLEMS_TOLD = 20
@@ -44,10 +45,6 @@ class Wire(BaseModel):
 def _stays() -> Any:
     """For a field of a change that was left out. Nobody sees it, and nobody can send it: null is no value of it."""
     return None
-
-
-def example(**fields: Any) -> ConfigDict:
-    return ConfigDict(json_schema_extra={"examples": [fields]})
 
 
 # --- Rules ------------------------------------------------------------------------------------------------------------
@@ -113,6 +110,16 @@ class RuleChange(Wire):
 
 
 class RuleResource(RuleBody):
+    model_config = example(
+        **RULE,
+        enabled=True,
+        holdSeconds=0,
+        labels={"team": "web"},
+        policyId=None,
+        id="01900000-0000-7000-8000-000000000003",
+        version=1,
+    )
+
     id: UUID
     version: int
 
@@ -122,7 +129,9 @@ class RuleResource(RuleBody):
         return cls.model_validate(fields | {"id": rule.pk, "version": rule.version})
 
 
-class RuleList(Wire):
+class RulePage(Wire):
+    next: str | None
+    previous: str | None
     results: list[RuleResource]
 
 
@@ -138,6 +147,26 @@ class FiringResource(Wire):
 
 class TrialResource(Wire):
     """`points`: [seconds since 1970, what the rule compares], one a minute; null where there was nothing to compare."""
+
+    model_config = example(
+        fired=1,
+        summary="Would have fired once in the last day, for 12 minutes.",
+        hasEnough=True,
+        firstSampleAt="2026-11-22T15:04:00.000Z",
+        since="2026-11-22T15:04:00.000Z",
+        until="2026-11-23T15:04:00.000Z",
+        unit="%",
+        firings=[
+            {
+                "since": "2026-11-23T03:10:00.000Z",
+                "until": "2026-11-23T03:22:00.000Z",
+                "value": 92.5,
+                "peak": 97.0,
+                "message": "cpu_percent is at 92.5",
+            }
+        ],
+        points=[[1795359780, 41.5], [1795359840, None]],
+    )
 
     fired: int
     summary: str
@@ -173,6 +202,15 @@ class TrialResource(Wire):
         )
 
 
+#: As the API takes it.
+POLICY: dict[str, Any] = {
+    "name": "On call",
+    "steps": [{"afterSeconds": 300, "ways": ["in_app"]}, {"afterSeconds": 900, "ways": ["in_app", "email"]}],
+    "repeatSeconds": 3600,
+    "isDefault": True,
+}
+
+
 # --- Escalation policies ----------------------------------------------------------------------------------------------
 
 
@@ -187,12 +225,7 @@ class StepBody(Wire):
 class PolicyBody(Wire):
     """Who is called while an alert fires and nobody acknowledges it. The last step comes every `repeatSeconds`."""
 
-    model_config = example(
-        name="On call",
-        steps=[{"afterSeconds": 300, "ways": ["in_app"]}, {"afterSeconds": 900, "ways": ["in_app", "email"]}],
-        repeatSeconds=3600,
-        isDefault=True,
-    )
+    model_config = example(**POLICY)
 
     name: Name
     steps: Annotated[list[StepBody], Field(min_length=1, max_length=10)]
@@ -217,6 +250,12 @@ class PolicyChange(Wire):
 
 
 class PolicyResource(PolicyBody):
+    model_config = example(
+        **POLICY | {"steps": [one | {"people": []} for one in POLICY["steps"]]},
+        id="01900000-0000-7000-8000-000000000006",
+        version=1,
+    )
+
     id: UUID
     version: int
 
@@ -226,15 +265,26 @@ class PolicyResource(PolicyBody):
         return cls.model_validate(fields | {"id": policy.pk, "version": policy.version})
 
 
-class PolicyList(Wire):
+class PolicyPage(Wire):
+    next: str | None
+    previous: str | None
     results: list[PolicyResource]
 
 
 # --- Alerts -----------------------------------------------------------------------------------------------------------
 
 
+def _as_in_its_event() -> dict[str, Any]:
+    told = next(iter(AlertEvent.samples())).model_dump(mode="json", by_alias=True)
+    return {"id": told["alertId"]} | {
+        name: told[name] for name in ("version", "severity", "message", "state", "metadata")
+    }
+
+
 class AlertResource(Wire):
     """An alert as its events say it."""
+
+    model_config = example(**_as_in_its_event())
 
     id: UUID
     version: int
@@ -275,6 +325,8 @@ class TakenMany(Wire):
     `truncated`: how many more Alertmanager kept back, as `max_alerts` of its receiver says: nothing is known of those.
     """
 
+    model_config = example(open=1, resolved=2)
+
     open: int
     resolved: int
     truncated: int
@@ -288,7 +340,9 @@ class AcknowledgeBody(Wire):
     expected_version: Version = None
 
 
-class ChangeBody(Wire):
+class AlertChangeBody(Wire):
+    model_config = example(expectedVersion=2)
+
     expected_version: Annotated[Version, Field(description="Refused with 409 unless it still has this version.")] = None
 
 
@@ -345,6 +399,19 @@ class SilenceAlertBody(Lasting):
 
 class SilenceResource(Wire):
     """`endedAt` is null while it lasts."""
+
+    model_config = example(
+        id="01900000-0000-7000-8000-000000000005",
+        version=1,
+        state="active",
+        matchers=[{"label": "instance", "op": "~", "value": "db-*"}],
+        reason="Maintenance",
+        by="Alice",
+        createdAt="2026-11-23T15:04:05.123Z",
+        until="2026-11-23T17:04:05.123Z",
+        endsOnResolve=False,
+        endedAt=None,
+    )
 
     id: UUID
     version: int

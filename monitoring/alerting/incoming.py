@@ -14,6 +14,7 @@ from pydantic.alias_generators import to_camel
 
 from monitoring.alerting.actions import Raised, TooManyAlerts, raise_alert, resolve_alert
 from monitoring.alerting.models import KEY_LENGTH, MESSAGE_LENGTH, Alert, Severity, Source
+from tenants.examples import example
 from tenants.models import Tenant
 
 LABELS_KEPT = 64
@@ -85,6 +86,28 @@ class AlertmanagerAlert(_Lenient):
 
 class AlertmanagerWebhook(_Lenient):
     """What Alertmanager's webhook receiver posts, version 4."""
+
+    model_config = example(
+        version="4",
+        groupKey='{}:{alertname="DiskFull"}',
+        status="firing",
+        receiver="neo-stack",
+        groupLabels={"alertname": "DiskFull"},
+        commonLabels={"alertname": "DiskFull", "severity": "critical"},
+        commonAnnotations={"summary": "The disk of db-1 is full."},
+        externalURL="http://alertmanager.example:9093",
+        truncatedAlerts=0,
+        alerts=[
+            {
+                "status": "firing",
+                "labels": {"alertname": "DiskFull", "instance": "db-1", "severity": "critical"},
+                "annotations": {"summary": "The disk of db-1 is full."},
+                "startsAt": "2026-11-23T15:04:05.123Z",
+                "generatorURL": "http://prometheus.example:9090/graph",
+                "fingerprint": "c2b4f5d8a1e39076",
+            }
+        ],
+    )
 
     version: Literal["4"]
     group_key: str = ""

@@ -104,10 +104,11 @@ def update_rule(
 
 
 @action
-def delete_rule(rule: AlertRule, by: HasActor | None) -> None:
-    """Its open alert is over with it; those of the past stay."""
+def delete_rule(rule: AlertRule, by: HasActor | None, *, expected_version: int | None = None) -> None:
+    """Its open alert is over with it; those of the past stay. Raises StaleVersion."""
     lock_owner(rule.tenant)
     rule = _locked_rule(rule)
+    _expect(rule, expected_version)
     _end_its_alert(rule, by, "Its rule was deleted")
     rule.version += 1
     rule_changed.send(AlertRule, rule=rule, change="deleted", by=by)
@@ -193,10 +194,11 @@ def update_policy(
 
 
 @action
-def delete_policy(policy: EscalationPolicy, by: HasActor | None) -> None:
-    """Alerts that are open and went by it call nobody any more."""
+def delete_policy(policy: EscalationPolicy, by: HasActor | None, *, expected_version: int | None = None) -> None:
+    """Alerts that are open and went by it call nobody any more. Raises StaleVersion."""
     lock_owner(policy.tenant)
     policy = EscalationPolicy.objects.select_for_update(of=("self",)).select_related("tenant").get(pk=policy.pk)
+    _expect(policy, expected_version)
     policy.version += 1
     policy_changed.send(EscalationPolicy, policy=policy, change="deleted", by=by)
     policy.delete()

@@ -35,6 +35,16 @@ class InvalidSilence(Refused):
         self.field = field
 
 
+class StaleVersion(Refused):
+    """`now` is the silence as it is."""
+
+    code = "stale_version"
+
+    def __init__(self, now: Silence) -> None:
+        super().__init__("This silence has been changed since you opened it. Nothing was changed now.")
+        self.now = now
+
+
 @action
 def create_silence(
     tenant: Tenant | None,
@@ -86,10 +96,15 @@ def silence_alert(
 
 
 @action
-def end_silence(silence: Silence, by: HasActor | None) -> Silence:
-    """What it silenced fires again, unless another silence is about it. Ending it twice is ending it once."""
+def end_silence(silence: Silence, by: HasActor | None, *, expected_version: int | None = None) -> Silence:
+    """What it silenced fires again, unless another silence is about it. Ending it twice is ending it once.
+
+    Raises StaleVersion if it is not the version expected.
+    """
     lock_owner(silence.tenant)
     silence = Silence.objects.select_for_update(of=("self",)).select_related("tenant").get(pk=silence.pk)
+    if expected_version not in (None, silence.version):
+        raise StaleVersion(silence)
     return _end(silence, timezone.now(), by) if silence.is_active else silence
 
 

@@ -120,6 +120,18 @@ def test_what_has_changed_meanwhile_is_not_acknowledged(acme, alice):
     assert states_said(acme) == ["firing"]
 
 
+def test_an_alerts_etag_is_taken_with_every_change_of_it(acme, alice, clock):
+    here = f"{ALERTS}/{raise_alert(acme, raised(source=Source.API)).pk}"
+    first = alice.api_get(here, tenant="acme")["ETag"]
+    second = alice.api_post(f"{here}/acknowledge", tenant="acme", if_match=first)["ETag"]
+    for act in ("acknowledge", "unacknowledge", "resolve"):
+        stale = alice.api_post(f"{here}/{act}", tenant="acme", if_match=first)
+        assert (stale.status_code, stale.json()["errors"][0]["code"]) == (412, "precondition_failed")
+    assert states_said(acme) == ["firing", "acknowledged"]
+    third = alice.api_post(f"{here}/unacknowledge", tenant="acme", if_match=second)["ETag"]
+    assert alice.api_post(f"{here}/resolve", tenant="acme", if_match=third).status_code == 200
+
+
 def test_a_list_is_filtered_and_paged_and_one_alert_has_an_etag(acme, globex, alice, charlie, clock):
     for number in range(55):
         raise_alert(acme, raised(f"key {number}", name=f"Alert {number}", severity="info" if number else "critical"))
@@ -134,6 +146,9 @@ def test_a_list_is_filtered_and_paged_and_one_alert_has_an_etag(acme, globex, al
     assert [one["metadata"]["name"] for one in critical] == ["Alert 0"]
     assert alice.api_get(f"{ALERTS}?state=resolved", tenant="acme").json()["results"] == []
     assert alice.api_get(f"{ALERTS}?state=over", tenant="acme").status_code == 400
+    began = critical[0]["metadata"]["startedAt"]
+    assert len(alice.api_get(f"{ALERTS}?since={began}&page_size=200", tenant="acme").json()["results"]) == 55
+    assert alice.api_get(f"{ALERTS}?until={began}", tenant="acme").json()["results"] == []
     assert alice.api_get(f"{ALERTS}?cursor=cD14", tenant="acme").status_code == 404
     here = f"{ALERTS}/{critical[0]['id']}"
     etag = alice.api_get(here, tenant="acme")["ETag"]
@@ -156,8 +171,47 @@ def test_a_rule_is_made_changed_with_its_etag_and_deleted(acme, alice):
     assert change(alice, "patch", here, {"threshold": 99}, if_match='"1"').status_code == 412
     assert change(alice, "patch", here, {"threshold": 99}, if_match="old").status_code == 400
     assert [one["threshold"] for one in alice.api_get(RULES, tenant="acme").json()["results"]] == [95]
-    assert change(alice, "delete", here).status_code == 204
+    assert change(alice, "delete", here, if_match='"1"').status_code == 412
+    assert alice.api_get(here, tenant="acme")["ETag"] == changed["ETag"]
+    assert change(alice, "delete", here, if_match=changed["ETag"]).status_code == 204
     assert alice.api_get(here, tenant="acme").status_code == 404
+
+
+def test_a_policy_and_a_silence_that_have_changed_stay(acme, alice):
+    steps = [{"afterSeconds": 60, "ways": ["in_app"]}]
+    policy = alice.api_post(POLICIES, {"name": "On call", "steps": steps}, tenant="acme")
+    here = f"{POLICIES}/{policy.json()['id']}"
+    changed = change(alice, "patch", here, {"repeatSeconds": 60})
+    assert change(alice, "delete", here, if_match=policy["ETag"]).status_code == 412
+    assert change(alice, "delete", here, if_match=changed["ETag"]).status_code == 204
+    body = {"matchers": [{"label": "host", "value": "db-1"}], "reason": "Moved", "seconds": 600}
+    silence = alice.api_post(SILENCES, body, tenant="acme")
+    end = f"{SILENCES}/{silence.json()['id']}/end"
+    assert alice.api_post(end, tenant="acme", if_match='"9"').status_code == 412
+    ended = alice.api_post(end, tenant="acme", if_match=silence["ETag"])
+    assert (ended.status_code, ended["ETag"]) == (200, '"2"')
+    assert alice.api_post(end, tenant="acme", if_match=silence["ETag"]).status_code == 412
+
+
+def test_rules_are_found_and_come_a_page_at_a_time(acme, alice):
+    for number in range(3):
+        alice.api_post(RULES, BUSY | {"name": f"Rule {number}", "metric": f"load_{number}"}, tenant="acme")
+    off = BUSY | {"name": "Off", "enabled": False, "severity": "info"}
+    assert alice.api_post(RULES, off, tenant="acme").status_code == 201
+
+    def found(query: str) -> list[str]:
+        return [one["name"] for one in alice.api_get(f"{RULES}?{query}", tenant="acme").json()["results"]]
+
+    assert found("") == ["Off", "Rule 0", "Rule 1", "Rule 2"]
+    assert found("enabled=true") == ["Rule 0", "Rule 1", "Rule 2"]
+    assert (found("enabled=false"), found("severity=info"), found("metric=load_1")) == (["Off"], ["Off"], ["Rule 1"])
+    first = alice.api_get(f"{RULES}?page_size=2", tenant="acme").json()
+    second = alice.api_get(first["next"], tenant="acme").json()
+    assert [one["name"] for one in second["results"]] == ["Rule 1", "Rule 2"]
+    assert (second["next"], alice.api_get(second["previous"], tenant="acme").json()["results"]) == (
+        None,
+        first["results"],
+    )
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,40 @@ def test_pages_of_fifty_follow_each_other_whatever_arrives_meanwhile(bob, tell):
     assert second["next"] is None
 
 
+def test_bob_reads_one_of_his_own_with_its_etag(bob, alice, tell):
+    one = tell(bob, "first")
+    here = f"{URL}/{one.id}"
+    first = bob.api_get(here)
+    assert first.json() == bob.api_get(URL).json()["results"][0]
+    assert bob.api_get(here, if_none_match=first["ETag"]).status_code == 304
+    assert alice.api_get(here).status_code == 404
+    actions.archive(bob.user, [one.id])
+    assert bob.api_get(here, if_none_match=first["ETag"]).json()["archivedAt"]
+    actions.remove(bob.user, [one.id])
+    assert bob.api_get(here).status_code == 404
+
+
+@pytest.mark.parametrize("what", ["count", "preferences"])
+def test_who_asks_again_gets_it_only_once_it_has_changed(bob, tell, what):
+    here = f"{URL}/{what}"
+    first = bob.api_get(here)
+    again = bob.api_get(here, if_none_match=first["ETag"])
+    assert (again.status_code, again.content, again["ETag"]) == (304, b"", first["ETag"])
+    tell(bob, "another")
+    bob.api_post(f"{URL}/preferences", {"kinds": [{"kind": "notice", "email": "daily"}]})
+    changed = bob.api_get(here, if_none_match=first["ETag"])
+    assert (changed.status_code, changed["ETag"] == first["ETag"]) == (200, False)
+
+
+@pytest.mark.parametrize(("asked", "given"), [("2", 2), ("201", 5), ("0", 5), ("x", 5), ("9" * 5000, 5)])
+def test_a_page_is_as_long_as_was_asked_for(bob, tell, asked, given):
+    for number in range(5):
+        tell(bob, f"{number}")
+    first = bob.api_get(f"{URL}?page_size={asked}").json()
+    assert len(first["results"]) == given
+    assert (f"page_size={asked}" in (first["next"] or "")) == (given < 5)
+
+
 def test_filters(bob, acme, globex, tell):
     Membership.objects.create(tenant=globex, user=bob.user, role=Role.TENANT_USER)
     read = tell(bob, "read", tenant=acme)

@@ -56,6 +56,19 @@ def test_events_come_as_they_go_on_the_wire(as_service, make_key, notice):
     assert entry["type"] == "tenant_notice"
 
 
+def test_a_service_follows_the_types_it_asks_for(as_service, make_key, notice, acme, alice):
+    _, secret = make_key("events:read", "usage:write")
+    service = as_service(secret)
+    number()
+    start = service.get(URL).json()["next"]
+    sent = notice()
+    assert ids(service.get(f"{URL}?after={start}&type=tenant_notice&type=invoice_event")) == [str(sent.uuid)]
+    nothing = service.get(f"{URL}?after={start}&type=invoice_event").json()
+    assert (nothing["events"], nothing["next"] > start) == ([], True)
+    odd = service.get(f"{URL}?type=odd")
+    assert (odd.status_code, odd.json()["errors"][0]["attr"]) == (400, "type")
+
+
 def test_nobody_sees_another_tenants_events_but_their_next_moves_on(charlie, as_service, make_key, notice, globex):
     _, secret = make_key("events:read", tenant=globex)
     for event in [notice() for _ in range(3)]:

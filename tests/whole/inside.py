@@ -212,6 +212,19 @@ def silence_alert(tenant: str, key: str, by: str, reason: str) -> None:
     silences.silence_alert(alert, reason, timezone.now() + timedelta(hours=4), User.objects.get(id=by))
 
 
+def make_silence(tenant: str, by: str) -> str:
+    matchers = [{"label": "host", "op": "=", "value": "db-1"}]
+    until = timezone.now() + timedelta(hours=4)
+    return str(
+        silences.create_silence(Tenant.objects.get(id=tenant), matchers, "Moved", until, User.objects.get(id=by)).pk
+    )
+
+
+def make_policy(tenant: str, name: str) -> str:
+    steps = [{"after_seconds": 60, "people": [], "ways": ["in_app"]}]
+    return str(rules.create_policy(Tenant.objects.get(id=tenant), None, name=name, steps=steps).pk)
+
+
 def make_rule(tenant: str, name: str, metric: str, threshold: float) -> str:
     return str(rules.create_rule(Tenant.objects.get(id=tenant), None, name=name, metric=metric, threshold=threshold).pk)
 
@@ -318,6 +331,10 @@ def issue_invoice(tenant: str, minor: int) -> str:
     with billing.locked(where):
         draft = Invoice.objects.create(tenant=where, currency="EUR", total_minor=minor)
         return str(invoicing.issue(draft, timezone.now()).number)
+
+
+def invoice_id(tenant: str, number: str) -> str:
+    return str(Invoice.objects.get(tenant_id=tenant, number=number).pk)
 
 
 def suspend_for_debt(tenant: str) -> None:
