@@ -24,7 +24,7 @@ from monitoring.alerting import actions, bodies, incoming, rules, silences
 from monitoring.alerting.bodies import read
 from monitoring.alerting.incoming import AlertIn, AlertmanagerWebhook
 from monitoring.alerting.models import Alert, AlertRule, EscalationPolicy, Severity, Silence, State
-from monitoring.alerting.transitions import StaleVersion
+from monitoring.alerting.transitions import NotOpen, StaleVersion
 from monitoring.alerting.trial import try_out
 from tenants import rates
 from tenants.access import Rule, TenantAPIView
@@ -49,7 +49,7 @@ RAISE = Rule(role=Role.TENANT_ADMIN, scope="alerts:write")
 #: How long a source that raised too much waits before it tries again.
 RETRY_SECONDS = 60
 
-NOT_OPEN = Conflict("CPU is busy is resolved. Nothing was changed.", actions.NotOpen.code)
+NOT_OPEN = Conflict("CPU is busy is resolved. Nothing was changed.", NotOpen.code)
 STALE = Conflict(
     {"expectedVersion": "CPU is busy has changed meanwhile. You saw version 2, now it is 3."}, StaleVersion.code
 )
