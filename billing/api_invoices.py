@@ -212,7 +212,7 @@ class RecordsView(BillingAPIView):
     @extend_schema(parameters=[CURSOR], responses=RecordPage)
     def get(self, request: Request, invoice_id: UUID, position: int) -> Response:
         """The records of usage that one line was made of, in the order in which they were reported, 50 a page."""
-        lines = InvoiceLine.objects.select_related("segment", "invoice")
+        lines = InvoiceLine.objects.select_related("meter", "segment__period", "invoice")
         line = lines.filter(invoice=self.invoice(invoice_id), position=position).first()
         if line is None:
             raise NotFound

@@ -103,16 +103,20 @@ def behind(line: InvoiceLine) -> Q | None:
     """Which of the tenant's records stand behind a line; None for a line that no usage made, such as a fee.
 
     A line of a meter is made of what had come when its period was closed; one that adjusts an older period, of what
-    came too late for that one.
+    came too late for that one. With what goes on, the newest record before its part is among them.
     """
     segment = line.segment
-    if segment is None or line.meter_id is None:
+    if segment is None or line.meter is None:
         return None
-    found = Q(period_id=segment.period_id, meter_id=line.meter_id, at__gte=segment.since, at__lt=segment.until)
-    if not is_adjustment(line):
-        return found & Q(is_late=False)
-    issued = None if line.invoice._state.adding else line.invoice
-    return found & Q(is_late=True, adjusted_by=issued)
+    came = Q(is_late=False)
+    if is_adjustment(line):
+        came = Q(is_late=True, adjusted_by=None if line.invoice._state.adding else line.invoice)
+    so_far = came & Q(period_id=segment.period_id, meter_id=line.meter_id, at__lt=segment.until)
+    own = so_far & Q(at__gte=segment.since)
+    if not line.meter.goes_on or segment.since <= segment.period.starts_at:
+        return own
+    before = UsageRecord.objects.filter(so_far, at__lt=segment.since).order_by("-at", "-quantity").values("pk")[:1]
+    return own | Q(pk__in=before)
 
 
 def explained_invoice(invoice: Invoice) -> list[Explained]:

@@ -94,10 +94,25 @@ def _charges(
 
 
 def quantity_of(segment: Segment, meter: Meter, records: QuerySet[UsageRecord] | None = None) -> Decimal:
-    """What the records of a segment come to, late ones too; `records` are those that count, if not all."""
+    """What the records of a segment come to, late ones too; `records` are those that count, if not all.
+
+    What goes on begins with the newest record before it in the period: another plan takes nobody's seats away.
+    Different values are counted in the part in which they were named.
+    """
     every = UsageRecord.objects.all() if records is None else records
-    of_it = every.filter(period_id=segment.period_id, meter=meter, at__gte=segment.since, at__lt=segment.until)
-    return aggregated(of_it, meter) or Decimal(0)
+    so_far = every.filter(period_id=segment.period_id, meter=meter, at__lt=segment.until)
+    own = aggregated(so_far.filter(at__gte=segment.since), meter)
+    if not meter.goes_on or segment.since <= segment.period.starts_at:
+        return own or Decimal(0)
+    before = newest(so_far.filter(at__lt=segment.since)) or Decimal(0)
+    if own is None:
+        return before
+    return max(own, before) if meter.aggregation == Aggregation.MAX else own
+
+
+def newest(records: QuerySet[UsageRecord]) -> Decimal | None:
+    """What the record says that was used last; of several at the same moment the highest."""
+    return records.order_by("-at", "-quantity").values_list("quantity", flat=True).first()
 
 
 def aggregated(records: QuerySet[UsageRecord], meter: Meter) -> Decimal | None:
@@ -108,7 +123,7 @@ def aggregated(records: QuerySet[UsageRecord], meter: Meter) -> Decimal | None:
         case Aggregation.MAX:
             return records.aggregate(found=Max("quantity"))["found"]
         case Aggregation.LAST:
-            return records.order_by("-at", "-quantity").values_list("quantity", flat=True).first()
+            return newest(records)
         case _:
             value = KT(f"properties__{meter.counted_property}")
             return Decimal(records.aggregate(found=Count(value, distinct=True))["found"])
@@ -190,15 +205,18 @@ def not_adjusted(tenant: Tenant) -> QuerySet[UsageRecord]:
 def adjustments(late: QuerySet[UsageRecord]) -> Iterator[Line]:
     """For each part of a closed period and each meter that records came for: the difference to what was invoiced.
 
-    Nothing else can have changed since: a part is priced by its own records.
+    Nothing else can have changed since: a part is priced by its own records, and by the newest one before it.
     """
     segments = Segment.objects.filter(period__in=late.values("period")).select_related("plan", "period")
     for segment in segments.order_by("since"):
-        of_it = late.filter(period=segment.period, at__gte=segment.since, at__lt=segment.until)
+        so_far = late.filter(period=segment.period, at__lt=segment.until)
+        own = set(so_far.filter(at__gte=segment.since).values_list("meter", flat=True))
         priced = segment.plan.price_list.meters
-        for meter in Meter.objects.filter(slug__in=of_it.values("meter")).order_by("name"):
-            if meter.slug in priced:
-                yield _adjustment(segment, meter)
+        for meter in Meter.objects.filter(slug__in=so_far.values("meter")).order_by("name"):
+            if meter.slug in priced and (meter.slug in own or meter.goes_on):
+                line = _adjustment(segment, meter)
+                if meter.slug in own or line.minor:
+                    yield line
 
 
 def _adjustment(segment: Segment, meter: Meter) -> Line:

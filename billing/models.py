@@ -68,6 +68,11 @@ class Aggregation(models.TextChoices):
         """Whether half a period has as much of it as the whole one: seats, not minutes."""
         return self is not Aggregation.SUM
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether what was reported last holds until something else is: seats, not who was active."""
+        return self in (Aggregation.MAX, Aggregation.LAST)
+
 
 class Meter(models.Model):
     """Something that is counted. Its slug is the `resource` of `usage_update`."""
@@ -95,6 +100,10 @@ class Meter(models.Model):
     @property
     def is_level(self) -> bool:
         return Aggregation(self.aggregation).is_level
+
+    @property
+    def goes_on(self) -> bool:
+        return Aggregation(self.aggregation).goes_on
 
 
 class Plan(models.Model):

@@ -206,7 +206,7 @@ def records_behind(line: InvoiceLine) -> QuerySet[UsageRecord]:
 
 
 def _stored_lines(invoice: Invoice) -> list[LineRead]:
-    return _lines(invoice, list(invoice.lines.select_related("meter", "segment__plan", "invoice")))
+    return _lines(invoice, list(invoice.lines.select_related("meter", "segment__plan", "segment__period", "invoice")))
 
 
 def _lines(invoice: Invoice, lines: list[InvoiceLine]) -> list[LineRead]:

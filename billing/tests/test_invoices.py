@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from billing import actions, invoicing
 from billing.models import Invoice, InvoiceLine, Period, Plan, Segment
 from billing.prices import Prices, total
+from billing.records import records_page
 from billing.tests.conftest import DECEMBER, NOVEMBER, PRICES, used
 from events.models import Event
 
@@ -128,6 +129,50 @@ def test_another_plan_with_the_same_prices_costs_a_level_no_more(acme, subscript
         ("Seats, from 3 on, 50.0 % of the month", "2", 900),
     ] * 2
     assert invoice.total == "€67.00"
+
+
+def test_what_was_reported_once_goes_on_through_two_changes_of_the_plan(acme, subscription, monkeypatch):
+    """A hundred seats on the first day are a hundred seats all month, whatever they cost by then."""
+    prices = {"meters": {"seats": {"tiers": [{"unit": "6.00"}]}, "people": {"tiers": [{"unit": "1.00"}]}}}
+    other = Plan.objects.create(slug="other", name="Other", currency="EUR", prices=prices, published_at=NOVEMBER)
+    actions.record(acme, [used("a", "seats", 100, day=1), used("p", "people", day=2, person="ann")])
+    actions.record(acme, [used("d1", "disk", 70, day=2), used("d2", "disk", 40, day=9)])
+    actions.change_plan(acme, other, at=NOVEMBER + timedelta(days=10))
+    actions.change_plan(acme, subscription.plan, at=NOVEMBER + timedelta(days=20))
+    it_is(monkeypatch, LATER)
+    invoicing.close_what_is_over()
+    with scope(tenant=acme):
+        invoice = Invoice.objects.get()
+        last = invoice.lines.filter(meter="seats").last()
+        assert [record.key for record in records_page(last).rows] == ["a"]
+    third = ", 33.3 % of the month"
+    assert [line for line in lines(invoice) if line[0].startswith(("Seats", "Disk", "People"))] == [
+        (f"Disk{third}", "70", 233),
+        ("People, included", "1", 0),
+        ("Seats, included", "3", 0),
+        (f"Seats, from 3 on{third}", "97", 29100),
+        (f"Seats{third}", "100", 20000),
+        (f"Disk{third}", "40", 133),  # what it was by then, not the highest of the month
+        ("Seats, included", "3", 0),
+        (f"Seats, from 3 on{third}", "97", 29100),
+    ]
+
+
+def test_a_late_record_counts_in_the_parts_after_its_own_too(acme, subscription, monkeypatch):
+    same = Plan.objects.create(slug="same", name="Same", currency="EUR", prices=PRICES, published_at=NOVEMBER)
+    actions.record(acme, [used("a", "seats", 10, day=2)])
+    actions.change_plan(acme, same, at=NOVEMBER + timedelta(days=15))
+    it_is(monkeypatch, LATER)
+    invoicing.close_what_is_over()
+    actions.record(acme, [used("late", "seats", 12, day=10)])
+    it_is(monkeypatch, LATER + timedelta(days=31))
+    invoicing.close_what_is_over()
+    with scope(tenant=acme):
+        second = Invoice.objects.order_by("number").last()
+        late = [line for line in lines(second) if "late" in line[0]]
+        assert late == [("Seats of November 2026, reported late", "0", 900)] * 2
+        keys = [[record.key for record in records_page(line).rows] for line in second.lines.filter(meter="seats")]
+        assert keys == [["late"], ["late"]]
 
 
 def test_who_begins_in_the_middle_of_a_month_pays_for_half_of_it_and_has_half(globex, meters, plan, monkeypatch):
@@ -243,6 +288,10 @@ def quantities(records, since, until) -> dict[str, Decimal]:
     for one in records:
         if since <= one.at < until:
             by_meter[one.meter].append(one)
+    for meter in ("seats", "disk"):  # what goes on
+        before = [one for one in records if one.meter == meter and one.at < since]
+        by_meter[meter] += sorted(before, key=lambda one: (one.at, one.quantity))[-1:]
+    by_meter = {meter: them for meter, them in by_meter.items() if them}
     found = {}
     for meter, them in by_meter.items():
         match meter:
