@@ -201,6 +201,14 @@ def subscribe(tenant: Tenant, plan: Plan, at: datetime | None = None, by: HasAct
         return _changed(subscription, "started", by)
 
 
+def restart(tenant: Tenant, plan: Plan, by: HasActor | None = None) -> Subscription:
+    """Begin again after a subscription that has ended. Raises as `subscribe`; NoSubscription for who never had one."""
+    with scope(tenant=tenant):
+        if not Subscription.objects.filter(pk=tenant.pk).exists():
+            raise NoSubscription(tenant)
+    return subscribe(tenant, plan, by=by)
+
+
 def ensure_subscribed(tenant: Tenant, at: datetime | None = None) -> None:
     """Subscribe a tenant that never was to the plan everybody begins with, if there is one. To be repeated at will."""
     with scope(tenant=tenant):

@@ -440,6 +440,16 @@ class Invoice(models.Model):
     def total(self) -> str:
         return shown(self.total_minor, self.currency)
 
+    @property
+    def about(self) -> Period | None:
+        """The period that it is about; a credit note, that of the invoice which it gives back."""
+        return self.period or (self.credits.about if self.credits else None)
+
+    @property
+    def zone(self) -> str:
+        """Where its days are days."""
+        return self.about.zone if self.about else self.tenant.time_zone
+
     def move_to(self, status: str, reason: str = "") -> None:
         """Raises IllegalTransition. Does not save."""
         if status not in TRANSITIONS[self.status]:

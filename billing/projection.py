@@ -71,8 +71,9 @@ def signed(minor: int, currency: str) -> str:
 
 
 def period_at(tenant: Tenant, at: datetime) -> Period | None:
-    """The period into which this moment falls; the last one there is, while nobody has begun the next."""
-    begun = Period.objects.filter(tenant=tenant, starts_at__lte=at).select_related("tenant")
+    """The period into which this moment falls; the last one there is, while nobody has begun the next. None where all
+    are invoiced: the subscription has ended."""
+    begun = Period.objects.filter(tenant=tenant, starts_at__lte=at, closed_at=None).select_related("tenant")
     return begun.order_by("-starts_at").first()
 
 

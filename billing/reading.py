@@ -15,8 +15,9 @@ from pydantic.alias_generators import to_camel
 
 from billing import invoicing
 from billing.explaining import behind, records_of
-from billing.models import Invoice, InvoiceLine, Payment, PaymentStatus, Period, RefundStatus, UsageRecord
+from billing.models import Invoice, InvoiceLine, Payment, PaymentStatus, RefundStatus, UsageRecord
 from billing.money import from_minor, shown
+from billing.projection import period_at
 from tenants.models import Tenant
 
 
@@ -179,10 +180,7 @@ def detail(invoice: Invoice) -> InvoiceDetail:
 
 def projected(tenant: Tenant) -> ProjectedInvoice | None:
     """None for a tenant without a subscription, or whose last period is invoiced. In the tenant's scope."""
-    periods = Period.objects.select_related("tenant").filter(
-        tenant=tenant, closed_at=None, starts_at__lte=timezone.now()
-    )
-    period = periods.order_by("-starts_at").first()
+    period = period_at(tenant, timezone.now())
     if period is None:
         return None
     invoice, lines = invoicing.draft_of(period)

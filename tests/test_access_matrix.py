@@ -387,6 +387,7 @@ ROWS = [
     page("t/<slug:slug>/billing/payment-method/", TENANT_ADMINS | {"alice": 409}, "POST", {"reference": "gold"}),
     page("t/<slug:slug>/billing/plan/", TENANT_ADMINS),
     page("t/<slug:slug>/billing/plan/change/", TENANT_ADMINS | {"alice": 409}, "POST", {"version": 99}),
+    page("t/<slug:slug>/billing/plan/start/", TENANT_ADMINS | {"alice": 409}, "POST", {"plan": "gold"}),
     page("t/<slug:slug>/billing/plan/cancel/", TENANT_ADMINS | {"alice": 409}, "POST", {"version": 99}),
     page("t/<slug:slug>/billing/thresholds/", post_redirects(TENANT_ADMINS), "POST", THRESHOLD),
     page("t/<slug:slug>/billing/thresholds/<int:threshold_id>/remove/", post_redirects(TENANT_ADMINS), "POST"),
