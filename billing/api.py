@@ -21,12 +21,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.actions import Refused
-from billing import actions
+from billing import actions, reading
 from billing.actions import BadRecord, Used
-from billing.api_invoices import CURSOR, RecordPage, out
+from billing.api_invoices import CURSOR, RECORDED, RecordPage, error, out
 from billing.models import KEY_LENGTH, Meter, Period, Plan, Subscription, Threshold, Usage, UsageRecord
 from billing.prices import QUANTITY_PLACES
-from billing.reading import RecordRead
+from billing.projection import preview_of
+from billing.reading import PreviewRead, RecordRead
 from tenants import idempotency, rates
 from tenants.access import Rule, TenantAPIView
 from tenants.api import Conflict, NewestFirst, Problems, Strict, valid
@@ -111,8 +112,15 @@ class RecordQuery(serializers.Serializer[Any]):
     until = serializers.DateTimeField(required=False, help_text="Used before this moment.")
 
 
-class PlanChangeBody(Strict):
+class PlanBody(Strict):
     plan = serializers.SlugField(max_length=50, help_text="Of one of /api/billing/plans.")
+
+
+class PlanQuery(serializers.Serializer[Any]):
+    plan = serializers.SlugField(max_length=50, help_text="Of one of /api/billing/plans.")
+
+
+class PlanChangeBody(PlanBody):
     expectedVersion = serializers.IntegerField(
         min_value=1,
         max_value=2**31,
@@ -334,23 +342,6 @@ class UsageView(BillingAPIView):
         return Response({"stored": recorded.stored, "known": recorded.known, "late": recorded.late})
 
 
-RECORDED = {
-    "next": "https://neostack.example/api/billing/usage/records?cursor=cD0yMDI2LTExLTIz",
-    "previous": None,
-    "results": [
-        {
-            "key": "build-1042",
-            "meter": "deployment_minutes",
-            "quantity": "2.5",
-            "at": "2026-11-23T15:04:05.123000Z",
-            "properties": {"branch": "main"},
-            "recordedAt": "2026-11-23T15:04:06.020000Z",
-            "isLate": False,
-        }
-    ],
-}
-
-
 class NewestUsed(NewestFirst):
     """By when it was used. A whole batch may be of one moment: pages then count from where that begins."""
 
@@ -473,10 +464,7 @@ class ChangeView(BillingAPIView):
     def post(self, request: Request) -> Response:
         """Change the plan from now on. What the tenant had of the month before is billed by the old one."""
         body = valid(PlanChangeBody(data=request.data))
-        try:
-            plan = actions.offered(body["plan"])
-        except Plan.DoesNotExist:
-            raise Invalid({"plan": "There is no such plan. See /api/billing/plans."}) from None
+        plan = plan_of(body["plan"])
         changed = actions.change_plan(
             request.tenant,  # type: ignore[attr-defined]
             plan,
@@ -484,6 +472,73 @@ class ChangeView(BillingAPIView):
             expected_version=body.get("expectedVersion"),
         )
         return Response(subscription_out(changed))
+
+
+def plan_of(slug: str) -> Plan:
+    try:
+        return actions.offered(slug)
+    except Plan.DoesNotExist:
+        raise Invalid({"plan": "There is no such plan. See /api/billing/plans."}) from None
+
+
+PREVIEWED = {
+    "currency": "EUR",
+    "periodStart": "2026-11-01T00:00:00Z",
+    "periodEnd": "2026-12-01T00:00:00Z",
+    "stay": {
+        "plan": "starter",
+        "amount": "3.60",
+        "shown": "€3.60",
+        "month": "3.60",
+        "monthShown": "€3.60",
+        "lines": [],
+    },
+    "change": {
+        "plan": "team",
+        "amount": "26.30",
+        "shown": "€26.30",
+        "month": "49.00",
+        "monthShown": "€49.00",
+        "lines": [],
+    },
+    "difference": "22.70",
+    "monthDifference": "45.40",
+}
+NOT_SUBSCRIBED = error(
+    "409", "no_subscription", "Acme has no subscription. Nothing was changed: ask the staff for a plan."
+)
+
+
+class PreviewView(BillingAPIView):
+    rules: ClassVar[dict[str, Rule]] = {"GET": ADMIN}
+
+    @extend_schema(
+        operation_id="billing_subscription_preview",
+        parameters=[PlanQuery],
+        responses={200: PreviewRead, 409: NOT_SUBSCRIBED},
+        examples=[OpenApiExample("To Team, in the middle", PREVIEWED, response_only=True, status_codes=["200"])],
+    )
+    def get(self, request: Request) -> Response:
+        """What changing to a plan now would come to: this period's invoice, and a whole month. Nothing is changed."""
+        plan = plan_of(valid(PlanQuery(data=request.query_params))["plan"])
+        tenant = request.tenant  # type: ignore[attr-defined]
+        return Response(out(reading.previewed(preview_of(tenant, plan))))
+
+
+class StartView(BillingAPIView):
+    rules: ClassVar[dict[str, Rule]] = {"POST": ADMIN}
+
+    @extend_schema(
+        operation_id="billing_subscription_start",
+        request=PlanBody,
+        responses={200: SubscriptionOut, 409: ConflictOut},
+        examples=[OpenApiExample("By Team", {"plan": "team"}, request_only=True)],
+    )
+    def post(self, request: Request) -> Response:
+        """Begin again after the subscription has ended. 409 while there is one, and for who never had one."""
+        plan = plan_of(valid(PlanBody(data=request.data))["plan"])
+        started = actions.restart(request.tenant, plan, by=request.principal)  # type: ignore[attr-defined]
+        return Response(subscription_out(started))
 
 
 class CancelView(BillingAPIView):

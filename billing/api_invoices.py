@@ -12,7 +12,7 @@ from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
-from django_scopes import scopes_disabled
+from django_scopes import scope, scopes_disabled
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
 from pydantic import BaseModel
 from rest_framework import serializers, status
@@ -76,6 +76,23 @@ class RefundRead(Read):
     credit_note: str | None
 
 
+RECORDED = {
+    "next": "https://neostack.example/api/billing/usage/records?cursor=cD0yMDI2LTExLTIz",
+    "previous": None,
+    "results": [
+        {
+            "key": "build-1042",
+            "meter": "deployment_minutes",
+            "quantity": "2.5",
+            "at": "2026-11-23T15:04:05.123000Z",
+            "properties": {"branch": "main"},
+            "recordedAt": "2026-11-23T15:04:06.020000Z",
+            "isLate": False,
+        }
+    ],
+}
+
+
 class MethodRead(Read):
     """How the tenant pays. `given`: whether it has given a means of payment. `url`: where a person gives one."""
 
@@ -105,8 +122,21 @@ class RefundBody(Strict):
     )
 
 
-class VoidBody(Strict):
+class VersionBody(Strict):
+    expectedVersion = serializers.IntegerField(
+        min_value=1,
+        max_value=2**31,
+        required=False,
+        help_text="Refused with 409 unless the invoice still has this version.",
+    )
+
+
+class VoidBody(VersionBody):
     reason = serializers.CharField(max_length=250)
+
+
+class ByHandBody(VersionBody):
+    note = serializers.CharField(max_length=250, help_text="Where to find the money: the bank's reference.")
 
 
 class MethodBody(Strict):
@@ -221,13 +251,32 @@ class RecordsView(BillingAPIView):
         return pages.get_paginated_response([out(RecordRead.of(one)) for one in page])
 
 
+class ProjectedRecordsView(BillingAPIView):
+    rules: ClassVar[dict[str, Rule]] = {"GET": READ}
+
+    @extend_schema(
+        operation_id="billing_projected_records",
+        parameters=[CURSOR],
+        responses=RecordPage,
+        examples=[OpenApiExample("The first", RECORDED, response_only=True, status_codes=["200"])],
+    )
+    def get(self, request: Request, position: int) -> Response:
+        """The records of usage that a line of the projected invoice is made of so far, in the order they came."""
+        line = reading.projected_line(self.tenant(request), position)
+        if line is None:
+            raise NotFound
+        pages = RecordsInOrder()
+        page = pages.paginate_queryset(reading.records_behind(line), request, view=self) or []
+        return pages.get_paginated_response([out(RecordRead.of(one)) for one in page])
+
+
 # --- Paying -----------------------------------------------------------------------------------------------------------
 
 
 class PayView(BillingAPIView):
     rules: ClassVar[dict[str, Rule]] = {"POST": ADMIN}
 
-    @extend_schema(request=None, responses={200: PayResult, 202: PayResult, 402: DECLINED, 409: NOT_PAYABLE})
+    @extend_schema(request=VersionBody, responses={200: PayResult, 202: PayResult, 402: DECLINED, 409: NOT_PAYABLE})
     def post(self, request: Request, invoice_id: UUID) -> Response:
         """Pay an invoice now. Asking again is safe: one that is paid, or being paid, is not charged again.
 
@@ -236,15 +285,19 @@ class PayView(BillingAPIView):
         invoice = self.invoice(invoice_id)
         if wait := rates.seconds_to_wait(settings.PAYMENTS_PER_SECOND, "payments", str(invoice.tenant_id)):
             raise Throttled(wait)
-        payment = payments.pay(invoice, by=request.principal)  # type: ignore[attr-defined]
-        if payment and payment.status == PaymentStatus.DECLINED:
-            raise Declined(payment.reason)
-        pending = payment is not None and payment.status == PaymentStatus.PENDING
-        return Response(_paid(self.invoice(invoice_id), payment), status=202 if pending else 200)
+        version = valid(VersionBody(data=request.data)).get("expectedVersion")
+        payment = payments.pay(invoice, by=request.principal, expected_version=version)  # type: ignore[attr-defined]
+        return answer_to(self.invoice(invoice_id), payment)
 
 
-def _paid(invoice: Invoice, payment: Payment | None) -> dict[str, Any]:
-    return out(PayResult(invoice=InvoiceRead.of(invoice), payment=PaymentRead.of(payment) if payment else None))
+def answer_to(invoice: Invoice, payment: Payment | None) -> Response:
+    """What came of a try to pay. Raises Declined."""
+    if payment and payment.status == PaymentStatus.DECLINED:
+        raise Declined(payment.reason)
+    pending = payment is not None and payment.status == PaymentStatus.PENDING
+    with scope(tenant=invoice.tenant):
+        read = PayResult(invoice=InvoiceRead.of(invoice), payment=PaymentRead.of(payment) if payment else None)
+    return Response(out(read), status=202 if pending else 200)
 
 
 class MethodView(BillingAPIView):
@@ -274,8 +327,8 @@ class MethodView(BillingAPIView):
 # --- The platform's staff ---------------------------------------------------------------------------------------------
 
 
-class StaffInvoiceView(APIView):
-    """An invoice of any tenant, for platform admins; for everybody else there is none."""
+class StaffView(APIView):
+    """For platform admins; for everybody else there is no such thing."""
 
     authentication_classes = [ApiKeyAuthentication, SessionAuthentication]
     permission_classes = [AllowAny]  # initial() decides
@@ -289,6 +342,10 @@ class StaffInvoiceView(APIView):
 
     def handle_exception(self, exc: Exception) -> Any:
         return api_not_found() if isinstance(exc, NotFound) else super().handle_exception(as_api_error(exc))
+
+
+class StaffInvoiceView(StaffView):
+    """An invoice of any tenant."""
 
     def invoice(self, invoice_id: UUID) -> Invoice:
         with scopes_disabled():
@@ -340,7 +397,43 @@ class VoidView(StaffInvoiceView):
     def post(self, request: Request, invoice_id: UUID) -> Response:
         """Give up an invoice that is not paid. It keeps its number. For platform admins."""
         body = valid(VoidBody(data=request.data))
-        payments.void(self.invoice(invoice_id), body["reason"], by=request.user)  # type: ignore[arg-type]
+        payments.void(
+            self.invoice(invoice_id),
+            body["reason"],
+            by=request.user,  # type: ignore[arg-type]
+            expected_version=body.get("expectedVersion"),
+        )
+        return self.read(invoice_id)
+
+
+class CollectView(StaffInvoiceView):
+    @extend_schema(
+        request=VersionBody,
+        responses={200: PayResult, 202: PayResult, 402: DECLINED, 409: NOT_PAYABLE},
+        examples=[OpenApiExample("What was seen", {"expectedVersion": 3}, request_only=True)],
+    )
+    def post(self, request: Request, invoice_id: UUID) -> Response:
+        """Collect a tenant's invoice now, by the means of payment that it has given. Answers as `pay` does."""
+        version = valid(VersionBody(data=request.data)).get("expectedVersion")
+        payment = payments.pay(self.invoice(invoice_id), by=request.user, expected_version=version)  # type: ignore[arg-type]
+        return answer_to(self.invoice(invoice_id), payment)
+
+
+class ByHandView(StaffInvoiceView):
+    @extend_schema(
+        request=ByHandBody,
+        responses={200: InvoiceRead, 409: NOT_PAYABLE},
+        examples=[OpenApiExample("A transfer", {"note": "Bank transfer 4711"}, request_only=True)],
+    )
+    def post(self, request: Request, invoice_id: UUID) -> Response:
+        """Write down that an invoice was paid in another way, such as a bank transfer."""
+        body = valid(ByHandBody(data=request.data))
+        payments.take_by_hand(
+            self.invoice(invoice_id),
+            body["note"],
+            by=request.user,  # type: ignore[arg-type]
+            expected_version=body.get("expectedVersion"),
+        )
         return self.read(invoice_id)
 
 

@@ -118,13 +118,14 @@ def locked(invoice: Invoice) -> Iterator[Locked]:
 # --- Collecting -------------------------------------------------------------------------------------------------------
 
 
-def pay(invoice: Invoice, by: HasActor | None = None) -> Payment | None:
+def pay(invoice: Invoice, by: HasActor | None = None, *, expected_version: int | None = None) -> Payment | None:
     """Try to collect an invoice now. Returns the try, None if nothing was owed any more.
 
-    Two at the same time are one: the second asks for what the first has begun. Raises NotPayable, NoPaymentMethod and
-    NoGateway. A try that stays pending is asked for again by schedule.
+    Two at the same time are one: the second asks for what the first has begun. Raises NotPayable, NoPaymentMethod,
+    NoGateway, and StaleInvoice if it is no longer as the caller saw it. A try that stays pending is asked for again by
+    schedule.
     """
-    payment = _begin(invoice, by)
+    payment = _begin(invoice, by, expected_version=expected_version)
     return payment and ask(payment, by)
 
 
@@ -144,9 +145,12 @@ def is_due(invoice: Invoice, now: datetime) -> bool:
     return due is not None and due <= now
 
 
-def _begin(invoice: Invoice, by: HasActor | None, due_by: datetime | None = None) -> Payment | None:
+def _begin(
+    invoice: Invoice, by: HasActor | None, due_by: datetime | None = None, expected_version: int | None = None
+) -> Payment | None:
     """The try that is under way, or a new one; committed. None: there is nothing to ask a gateway for."""
     with transaction.atomic(durable=True), locked(invoice) as it:
+        _check_version(it.invoice, expected_version)
         _check_payable(it.invoice)
         if it.invoice.status == Status.PAID or (due_by and not is_due(it.invoice, due_by)):
             return None
@@ -155,6 +159,11 @@ def _begin(invoice: Invoice, by: HasActor | None, due_by: datetime | None = None
             return None
         pending: Payment | None = it.invoice.payments.filter(status=PaymentStatus.PENDING).first()
         return pending or _new_try(it, is_scheduled=due_by is not None)
+
+
+def _check_version(invoice: Invoice, expected: int | None) -> None:
+    if expected not in (None, invoice.version):
+        raise StaleInvoice(invoice)
 
 
 def _check_payable(invoice: Invoice) -> None:
@@ -279,12 +288,13 @@ def _save_and_tell(it: Locked, event: str, by: HasActor | None) -> None:
     _give_back_access(it)
 
 
-def take_by_hand(invoice: Invoice, note: str, by: HasActor) -> Payment:
+def take_by_hand(invoice: Invoice, note: str, by: HasActor, *, expected_version: int | None = None) -> Payment:
     """Write down that it was paid in another way, for instance by bank transfer. `note` says where to find it.
 
-    Raises NotPayable, also while a gateway is asked for it.
+    Raises NotPayable, also while a gateway is asked for it, and StaleInvoice if it is no longer as the caller saw it.
     """
     with locked(invoice) as it:
+        _check_version(it.invoice, expected_version)
         check_voidable(it.invoice)
         payment: Payment = Payment.objects.create(
             tenant=it.tenant,
@@ -306,8 +316,7 @@ def void(invoice: Invoice, reason: str, by: HasActor, *, expected_version: int |
     Raises NotPayable, also while it is being paid, and StaleInvoice if it is no longer as the caller saw it.
     """
     with locked(invoice) as it:
-        if expected_version not in (None, it.invoice.version):
-            raise StaleInvoice(it.invoice)
+        _check_version(it.invoice, expected_version)
         check_voidable(it.invoice)
         it.invoice.move_to(Status.VOID, reason[:REASON_MAX])
         _save_and_tell(it, "voided", by)

@@ -3,6 +3,7 @@
 Amounts are in whole units of their currency, exact, as text: "128.40". `shown` is the same for people: "€128.40".
 """
 
+from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Self
@@ -15,9 +16,10 @@ from pydantic.alias_generators import to_camel
 
 from billing import invoicing
 from billing.explaining import behind, records_of
-from billing.models import Invoice, InvoiceLine, Payment, PaymentStatus, RefundStatus, UsageRecord
+from billing.models import Crossing, Invoice, InvoiceLine, Payment, PaymentStatus, RefundStatus, UsageRecord
 from billing.money import from_minor, shown
-from billing.projection import period_at
+from billing.projection import Preview, Projection, period_at
+from billing.revenue import Month
 from tenants.models import Tenant
 
 
@@ -134,6 +136,60 @@ class ProjectedInvoice(Read):
     lines: list[LineRead]
 
 
+class PreviewSide(Read):
+    """On one plan: what this period's invoice comes to so far, line by line, and a whole month with as much usage."""
+
+    plan: str
+    amount: str
+    shown: str
+    month: str
+    month_shown: str
+    lines: list[LineRead]
+
+
+class PreviewRead(Read):
+    """What changing the plan now would come to. A difference is below nothing where it costs less."""
+
+    currency: str
+    period_start: datetime
+    period_end: datetime
+    stay: PreviewSide
+    change: PreviewSide
+    difference: str
+    month_difference: str
+
+
+class MonthRead(Read):
+    """What was invoiced in a month (UTC) in one currency, and what has become of it; `paid` is without `given_back`."""
+
+    month: str
+    currency: str
+    count: int
+    invoiced: str
+    paid: str
+    owed: str
+    given_back: str
+
+
+class FailedRead(InvoiceRead):
+    """An invoice that could not be collected, and whose it is."""
+
+    tenant: str
+    tenant_name: str
+
+
+class ReachedRead(Read):
+    """A threshold that a tenant's usage reached in a period which goes on."""
+
+    tenant: str
+    tenant_name: str
+    meter: str
+    percent: int
+    at: datetime
+    period_start: datetime
+    period_end: datetime
+
+
 class RecordRead(Read):
     """One record of usage. `key` is the one it was reported with."""
 
@@ -191,6 +247,70 @@ def projected(tenant: Tenant) -> ProjectedInvoice | None:
         period_start=period.starts_at,
         period_end=period.ends_at,
         lines=_lines(invoice, lines),
+    )
+
+
+def projected_line(tenant: Tenant, position: int) -> InvoiceLine | None:
+    """A line of the current period's invoice as it would be; it is not stored."""
+    period = period_at(tenant, timezone.now())
+    lines = invoicing.draft_of(period)[1] if period else []
+    return next((line for line in lines if line.position == position), None)
+
+
+def previewed(found: Preview) -> PreviewRead:
+    stay, change, currency = found.stay, found.change, found.stay.plan.currency
+    return PreviewRead(
+        currency=currency,
+        period_start=stay.period.starts_at,
+        period_end=stay.period.ends_at,
+        stay=_side(stay, found.month_minor),
+        change=_side(change, found.other_month_minor),
+        difference=amount(change.invoice.total_minor - stay.invoice.total_minor, currency),
+        month_difference=amount(found.other_month_minor - found.month_minor, currency),
+    )
+
+
+def _side(of: Projection, month_minor: int) -> PreviewSide:
+    invoice = of.invoice
+    return PreviewSide(
+        plan=of.plan.slug,
+        amount=amount(invoice.total_minor, invoice.currency),
+        shown=invoice.total,
+        month=amount(month_minor, invoice.currency),
+        month_shown=shown(month_minor, invoice.currency),
+        lines=_lines(invoice, list(of.lines)),
+    )
+
+
+# --- Of every tenant --------------------------------------------------------------------------------------------------
+
+
+def months_read(found: Iterable[Month]) -> list[MonthRead]:
+    names = ("invoiced", "paid", "owed", "given_back")
+    return [
+        MonthRead(
+            month=f"{one.month:%Y-%m}",
+            currency=one.currency,
+            count=one.count,
+            **{name: amount(getattr(one, name), one.currency) for name in names},
+        )
+        for one in found
+    ]
+
+
+def failed_read(invoice: Invoice) -> FailedRead:
+    return FailedRead(**_fields(invoice), tenant=invoice.tenant.slug, tenant_name=invoice.tenant.name)
+
+
+def reached_read(crossing: Crossing) -> ReachedRead:
+    return ReachedRead(
+        tenant=crossing.tenant.slug,
+        tenant_name=crossing.tenant.name,
+        meter=crossing.meter_id,
+        percent=crossing.percent,
+        at=crossing.at,
+        period_start=crossing.period.starts_at,
+        period_end=crossing.period.ends_at,
     )
 
 

@@ -320,7 +320,7 @@ def pay(request: PageRequest, number: str) -> HttpResponse:
     if found.version != version_in(request):
         return _not_done(request, _changed(found), back, _differences(request, found))
     try:
-        payment = payments.pay(found, by=request.user)
+        payment = payments.pay(found, by=request.user, expected_version=found.version)
     except Refused as refused:
         return _not_done(request, refused, back)
     _say_what_came(request, found, payment)

@@ -265,10 +265,10 @@ def test_what_goes_wrong_with_one_tenant_holds_no_other_back(acme, globex, plan,
     other = open_invoice(globex)
     begin = payments._begin
 
-    def fail_for_acme(invoice, by, due_by=None):
+    def fail_for_acme(invoice, by, **more):
         if invoice.tenant_id == acme.pk:
             raise RuntimeError("Something is wrong with acme")
-        return begin(invoice, by, due_by)
+        return begin(invoice, by, **more)
 
     monkeypatch.setattr(payments, "_begin", fail_for_acme)
     wait(14)
