@@ -436,7 +436,7 @@ def _period_of(subscription: Subscription, place: int, used: Used, found: list[P
     if period is None:
         problem = "It is before the subscription began, or in none of its periods. Nothing is billed there."
         raise BadRecord(place, "at", "not_subscribed", problem)
-    if period.is_closed and subscription.ended_at:
+    if period.is_closed and subscription.ended_at and all(one.is_closed for one in found):
         problem = "Its period was invoiced, and the subscription has ended: no other invoice will come."
         raise BadRecord(place, "at", "not_subscribed", problem)
     return period

@@ -34,8 +34,12 @@ class Explained:
 
     @property
     def is_included(self) -> bool:
-        """Units that cost nothing, since the plan includes them."""
-        return self.line.quantity is not None and not Decimal(self.line.unit_amount or 0)
+        """Units that cost nothing, since the plan includes them; not those of a tier whose price is nothing."""
+        line = self.line
+        if line.quantity is None or line.tier_from or line.segment is None or Decimal(line.unit_amount or 0):
+            return False
+        price = line.segment.plan.price_list.meters.get(line.meter_id or "")
+        return price is not None and bool(price.included)
 
     @property
     def quantity(self) -> str:
@@ -53,6 +57,8 @@ class Explained:
         if is_adjustment(line):
             late = _records(self.records)
             return f"With {late} that came after that period's invoice, less what was invoiced for it already."
+        if line.meter and line.quantity is None:
+            return _of_flat(line.segment, line.meter, self.unit_price, self.records or 0)
         if line.meter:
             return f"{_of_records(line.meter, self.records or 0)}, priced by {line.segment.plan.name}."
         return _of_fee(line.segment)
@@ -64,6 +70,13 @@ def _of_fee(segment: Segment) -> str:
         return f"The fee of {plan.name} for a whole month."
     fee = shown_unit(str(plan.price_list.fee), plan.currency)
     return f"The fee of {plan.name} is {fee} a month; it was in force for {float(share) * 100:.1f} % of this one."
+
+
+def _of_flat(segment: Segment, meter: Meter, price: str, count: int) -> str:
+    share = segment.period.share(segment.since, segment.until)
+    part = "" if share == 1 else f"; {segment.plan.name} was in force for {float(share) * 100:.1f} % of this one"
+    what = f"{meter.name} costs {price} a month once used, however much, by {segment.plan.name}"
+    return f"{what}{part}. It was, in {_records(count)}."
 
 
 def _of_credit(line: InvoiceLine) -> str:

@@ -11,12 +11,13 @@ from typing import Any
 
 from django.db import transaction
 from django.dispatch import receiver
+from django.utils import timezone
 from django_scopes import scope
 
 from accounts.actions import Refused
 from billing import actions, demo
 from billing.actions import BadRecord, NoSubscription, Used
-from billing.models import Invoice, Refund, RefundStatus, Status
+from billing.models import DeletedNumber, Invoice, Refund, RefundStatus, Status
 from billing.prices import QUANTITY_PLACES
 from events.handling import handler
 from events.models import Event
@@ -89,6 +90,17 @@ def refuse_while_something_is_owed(tenant: Tenant, **_: Any) -> None:
         raise Refused(f"{what} not paid. Nothing was changed: declare void what will not be, then delete {tenant}.")
     if on_its_way:
         raise Refused(f"Money is on its way back to {tenant}. Nothing was changed: wait until it has arrived.")
+
+
+@receiver(tenant_deleting)
+def keep_its_numbers(tenant: Tenant, **_: Any) -> None:
+    """A series has no gap, also when the log no longer tells whose its numbers were."""
+    with scope(tenant=tenant):
+        issued = Invoice.objects.exclude(number=None).values_list("number", flat=True)
+        numbers = [number for number in issued if number]
+    now = timezone.now()
+    gone = [DeletedNumber(number=number, tenant_name=tenant.name, deleted_at=now) for number in numbers]
+    DeletedNumber.objects.bulk_create(gone, ignore_conflicts=True)
 
 
 @receiver(demo_created)

@@ -134,9 +134,11 @@ def _of_part(what: str, share: Fraction) -> str:
 
 
 def _of_charge(meter: Meter, charge: Charge, share: Fraction) -> str:
-    """A level's price is for a month, of which this may be a part; of what adds up it is for one unit."""
-    if not charge.unit:
+    """A level's price is for a month, of which this may be a part, and so is a flat one; of what adds up, for one."""
+    if charge.is_included:
         return f"{meter.name}, included"
+    if charge.quantity is None:
+        return _of_part(f"{meter.name}, flat", share)
     if charge.up_to is not None:
         what = f"{meter.name}, from {_number(charge.since)} to {_number(charge.up_to)}"
     else:
@@ -252,13 +254,18 @@ def drafted(period: Period, plan: Plan, found: Iterable[Line]) -> tuple[Invoice,
 
 def _carried(period: Period, found: list[Line]) -> list[Line]:
     """The same lines with what an earlier invoice was below nothing; what this one is, the next one takes over."""
-    earlier = InvoiceLine.objects.filter(tenant=period.tenant_id, carries=True)
-    credit = earlier.aggregate(found=Sum("amount_minor"))["found"] or 0
+    credit = credit_of(period.tenant)
     of = partial(Line, since=period.starts_at, until=period.ends_at, carries=True)
     if credit:
         found = [*found, of("Credit of earlier invoices", -credit)]
     total = sum(line.minor for line in found)
     return [*found, of("Credit for the next invoice", -total)] if total < 0 else found
+
+
+def credit_of(tenant: Tenant) -> int:
+    """What earlier invoices were below nothing and no later one has taken off yet, in minor units."""
+    carried = InvoiceLine.objects.filter(tenant=tenant, carries=True)
+    return carried.aggregate(found=Sum("amount_minor"))["found"] or 0
 
 
 def stored(invoice: Invoice, position: int, line: Line) -> InvoiceLine:
@@ -272,9 +279,9 @@ def stored(invoice: Invoice, position: int, line: Line) -> InvoiceLine:
         meter=line.meter,
         segment=line.segment,
         carries=line.carries,
-        quantity=rounded(charge.quantity) if charge else None,
+        quantity=rounded(charge.quantity) if charge and charge.quantity is not None else None,
         unit_amount=f"{charge.unit:f}" if charge else "",
-        tier_from=rounded(charge.since) if charge else None,
+        tier_from=rounded(charge.since) if charge and charge.quantity is not None else None,
         tier_to=rounded(charge.up_to) if charge and charge.up_to is not None else None,
         since=line.since,
         until=line.until,
@@ -292,6 +299,7 @@ def issue(invoice: Invoice, now: datetime, series: str = SERIES, by: HasActor | 
         invoice.move_to(Status.PAID)
         invoice.settled_at = now
     invoice.issued_at, invoice.due_at = now, now + timedelta(days=settings.INVOICE_DUE_DAYS)
+    invoice.buyer = invoice.tenant.name
     invoice.number = next_number(series)
     invoice.save()
     invoice_changed.send(Invoice, invoice=invoice, event="created", by=by)

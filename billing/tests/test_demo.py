@@ -10,7 +10,7 @@ from django_scopes import scopes_disabled
 
 from accounts.models import User
 from billing import dunning, invoicing
-from billing.models import Crossing, Invoice, Subscription, UsageRecord
+from billing.models import Crossing, Invoice, InvoiceLine, Payment, Subscription, UsageRecord
 from conftest import Person
 from events.models import Event
 
@@ -58,6 +58,31 @@ def test_acme_has_four_months_of_invoices_and_globex_owes_one(demo, monkeypatch,
         assert Subscription.objects.get(tenant__slug="acme").plan.slug == "team"
         times = Event.objects.filter(type="invoice_event").values_list("occurred_at", flat=True)
         assert min(times) < timezone.now() - timedelta(days=80)
+
+
+def test_reconcile_agrees_with_all_of_it_and_finds_what_is_altered_afterwards(demo, capsys):
+    """In no tenant's scope, as the command runs."""
+    demo()
+    call_command("reconcile")
+    with scopes_disabled():
+        acme = Invoice.objects.filter(tenant__slug="acme")
+        acme.filter(kind="credit_note").update(total_minor=-1)
+        InvoiceLine.objects.filter(description__contains="reported late").update(amount_minor=500)
+        failed = acme.get(status="failed")
+        failed.total_minor = sum(failed.lines.values_list("amount_minor", flat=True))
+        failed.save()
+        Payment.objects.filter(invoice=acme.get(number="NS-000001")).delete()
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        call_command("reconcile")
+    said = capsys.readouterr().out
+    for words in (
+        "NS-000001: it is paid, and no payment paid it (needs a person)",
+        "CN-000001: its sum is -1, its lines come to -1500 minor units (needs a person)",
+        "CN-000001: it credits 1 minor units, 1500 were given back (needs a person)",
+        f"{failed}: its sum is {failed.total_minor} minor units, the log says",
+    ):
+        assert words in said
 
 
 def test_a_second_demo_adds_nothing_and_an_old_one_keeps_what_it_has(demo):
