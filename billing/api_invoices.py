@@ -313,7 +313,7 @@ class MethodView(BillingAPIView):
         """Give a means of payment: on the page at `url`, which is the gateway's. Card numbers never come here."""
         body, tenant = valid(MethodBody(data=request.data)), self.tenant(request)
         if reference := body.get("reference"):
-            payments.choose_method(tenant, reference)
+            payments.choose_method(tenant, reference, by=request.principal)  # type: ignore[attr-defined]
             return Response(out(self._read(tenant)))
         return Response(out(self._read(tenant, url=payments.page_for_method(tenant))))
 

@@ -136,12 +136,12 @@ def _this_month(acme: Tenant, starts_at: datetime, now: datetime, alice: User) -
     last = _invoice(acme, len(MINUTES) - 1)
     if last.tries or last.payments.exists():
         return
-    payments.choose_method(acme, "declines")
+    payments.choose_method(acme, "declines", by=alice)
     if payments.is_due(last, now):
         payments.collect(last)
     else:
         payments.pay(last, by=alice)
-    payments.choose_method(acme, "pays")
+    payments.choose_method(acme, "pays", by=alice)
 
 
 def _globex(globex: Tenant, now: datetime) -> None:

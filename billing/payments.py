@@ -42,18 +42,16 @@ from billing.models import (
 )
 from billing.money import shown
 from billing.schedules import each
-from billing.signals import invoice_changed
+from billing.signals import invoice_changed, method_changed, subscription_changed
 from events.actors import HasActor
 from tenants import actions as tenants
 from tenants import idempotency
-from tenants.models import Tenant
+from tenants.models import UNPAID, Tenant
 
 logger = logging.getLogger("billing.payments")
 
 #: Statuses in which money is still wanted.
 OWED = (Status.OPEN, Status.FAILED)
-#: How the reason of a suspension begins that ends by itself when everything is paid.
-UNPAID = "Unpaid: "
 REASON_MAX = 300
 ASKED_AGAIN_AT_MOST = timedelta(hours=1)
 #: Stripe sends a webhook again for three days.
@@ -588,10 +586,25 @@ def _learn_of_refund(gateway: str, told: Told) -> bool:
 
 
 def _take_method(gateway: str, told: Told) -> bool:
-    """A customer of ours has given a means of payment on the gateway's page."""
-    methods = PaymentMethod.objects.filter(gateway=gateway, customer=told.key)
-    changed = methods.update(reference=told.answer.reference, changed_at=timezone.now())
-    return bool(changed) or _nobodys(gateway, told)
+    """A customer of ours has given a means of payment on the gateway's page. One that it gave before the one we have is
+    old news: what a gateway says may come out of order.
+    """
+    method = PaymentMethod.objects.select_for_update().filter(gateway=gateway, customer=told.key).first()
+    if method is None:
+        return _nobodys(gateway, told)
+    at = told.at or timezone.now()
+    if method.reference and at < method.changed_at:
+        logger.info("%s told late of an older means of payment: event %s.", gateway, told.event_id)
+        return False
+    _pays_by(method, told.answer.reference, at, None)
+    return True
+
+
+def _pays_by(method: PaymentMethod, reference: str, at: datetime, by: HasActor | None) -> None:
+    method.reference, method.changed_at = reference, at
+    method.version += 1
+    method.save(update_fields=["reference", "changed_at", "version"])
+    method_changed.send(PaymentMethod, method=method, by=by)
 
 
 def _nobodys(gateway: str, told: Told) -> bool:
@@ -658,15 +671,15 @@ def _decide(asked: Payment | Refund, status: str, reason: str = "") -> None:
 # --- Means of payment -------------------------------------------------------------------------------------------------
 
 
-def choose_method(tenant: Tenant, reference: str) -> PaymentMethod:
+def choose_method(tenant: Tenant, reference: str, by: HasActor | None = None) -> PaymentMethod:
     """Pay by this from now on. For gateways that take it from us; raises Refused for the others, and NoGateway."""
     gateway = _gateway()
     if not gateway.takes_methods:
         raise Refused("Cards are given on the gateway's own page. Nothing was changed: open that page.")
-    method = _customer(tenant)
-    with scope(tenant=tenant):
-        method.reference, method.changed_at = reference, timezone.now()
-        method.save(update_fields=["reference", "changed_at"])
+    known = _customer(tenant)
+    with scope(tenant=tenant), transaction.atomic():
+        method: PaymentMethod = PaymentMethod.objects.select_for_update().get(pk=known.pk)
+        _pays_by(method, reference, timezone.now(), by)
     return method
 
 
@@ -728,8 +741,7 @@ def suspend_if_unpaid(tenant: Tenant, now: datetime | None = None) -> bool:
         owed = unpaid_for_too_long(tenant, now or timezone.now())
         if not owed or subscription.suspended_at:
             return False
-        subscription.suspended_at = timezone.now()
-        subscription.save(update_fields=["suspended_at"])
+        _stand(subscription, timezone.now(), "suspended")
         words = ", ".join(f"{invoice} over {invoice.total}" for invoice in owed)
         tenants.suspend(tenant, None, reason=f"{UNPAID}{words}.")
         return True
@@ -738,7 +750,16 @@ def suspend_if_unpaid(tenant: Tenant, now: datetime | None = None) -> bool:
 def _give_back_access(it: Locked) -> None:
     if not it.subscription.suspended_at or unpaid_for_too_long(it.tenant, timezone.now()):
         return
-    it.subscription.suspended_at = None
-    it.subscription.save(update_fields=["suspended_at"])
-    if it.tenant.is_suspended and it.tenant.suspended_reason.startswith(UNPAID):
+    ends = it.tenant.is_suspended and it.tenant.suspended_reason.startswith(UNPAID)
+    _stand(it.subscription, None, "returned" if ends else "")
+    if ends:
         tenants.resume(it.tenant, None)
+
+
+def _stand(subscription: Subscription, suspended_at: datetime | None, change: str) -> None:
+    """Note whether it is suspended for what it owes; its people hear of a change."""
+    subscription.suspended_at = suspended_at
+    subscription.version += bool(change)
+    subscription.save(update_fields=["suspended_at", "version"])
+    if change:
+        subscription_changed.send(Subscription, subscription=subscription, change=change, by=None)

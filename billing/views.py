@@ -22,7 +22,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
 from accounts.actions import Refused
-from billing import actions, gateways, payments
+from billing import actions, gateways, invoicing, payments
 from billing.explaining import Explained, explained, explained_invoice
 from billing.gateways.local import AWAY, SCRIPTS
 from billing.gauges import gauges
@@ -153,7 +153,11 @@ def _owed(request: PageRequest, newest: list[Invoice]) -> list[Invoice]:
 def _ended(request: PageRequest) -> dict[str, Any]:
     """The subscription that there was, and the plans by which it can begin again."""
     ended = Subscription.objects.select_related("plan").filter(pk=request.tenant.pk).first()
-    return {"ended": ended, "offered": _offered(ended) if ended and may_change(request) else []}
+    if ended is None:
+        return {}
+    credit = invoicing.credit_of(request.tenant)
+    words = shown(credit, ended.plan.currency) if credit else ""
+    return {"ended": ended, "credit": words, "offered": _offered(ended) if may_change(request) else []}
 
 
 def _offered(subscription: Subscription) -> list[Plan]:
@@ -412,7 +416,7 @@ def _choose(request: PageRequest, means: Means) -> None:
     wanted = request.POST.get("reference", "")
     if wanted not in means.choices:
         raise Refused("There is no such means of payment. Nothing was changed: choose one of the list.")
-    payments.choose_method(request.tenant, wanted)
+    payments.choose_method(request.tenant, wanted, by=request.user)
     messages.success(request, f"Invoices are paid by {wanted} from now on.")
 
 

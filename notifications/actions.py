@@ -25,12 +25,12 @@ from events.emit import emit
 from events.models import Event
 from notifications import mails, preferences
 from notifications.events import TenantNotice
-from notifications.kinds import Pace, Way, names_about
+from notifications.kinds import About, Pace, Way, names_about
 from notifications.models import OF_OPERATIONS, Habits, Inbox, Mail, Notice, Notification
 from notifications.preferences import Wanted
 from notifications.signals import inbox_changed, notified
 from tenants.actions import action
-from tenants.models import Membership, Tenant
+from tenants.models import UNPAID, Membership, Tenant
 
 #: An event stays small, however much changes at once: more ids make more events.
 IDS_IN_ONE_EVENT = 500
@@ -98,7 +98,7 @@ def notify(people: Iterable[UUID], message: Message) -> list[Notification]:
 
     Who wants it in no way is not told. What goes by mail is sent later, by whoever looks for what is due.
     """
-    told = _allowed(people, message.tenant)
+    told = _allowed(people, message)
     told -= set(Notification.objects.filter(source=message.source, user__in=told).values_list("user", flat=True))
     wanted = _wanted(told, message)
     inboxes = _lock_all({person for person in told if wanted[person].in_app})
@@ -123,13 +123,19 @@ def _wanted(people: set[UUID], message: Message) -> dict[UUID, Wanted]:
     return dict.fromkeys(people, ways)
 
 
-def _allowed(people: Iterable[UUID], tenant: Tenant | None) -> set[UUID]:
-    """Those who may sign in and, where it is about a tenant, belong to it. The tenant stays locked: so it remains."""
+def _allowed(people: Iterable[UUID], message: Message) -> set[UUID]:
+    """Those who may sign in and, where it is about a tenant, belong to it. The tenant stays locked: so it remains.
+
+    Of a suspended one nobody hears anything; but what is of its billing, where that is how it comes back.
+    """
+    tenant = message.tenant
     active = User.objects.filter(pk__in=list(people), is_active=True)
     if tenant is None:
         return set(active.values_list("pk", flat=True))
     # Without a key's lock: rows that point to the tenant go on being written.
-    if Tenant.objects.select_for_update(no_key=True).get(pk=tenant.pk).is_suspended:
+    locked = Tenant.objects.select_for_update(no_key=True).get(pk=tenant.pk)
+    may_pay = locked.suspended_reason.startswith(UNPAID) and message.kind in names_about(About.BILLING)
+    if locked.is_suspended and not may_pay:
         return set()
     members = Membership.objects.filter(tenant=tenant, user__in=active)
     return set(members.values_list("user", flat=True))
@@ -280,6 +286,9 @@ def _follow(user: User, which: Q, *, is_kept: bool, is_shown: bool) -> None:
     ids = list(theirs.kept().values_list("pk", flat=True))
     if not is_kept:
         theirs.delete()
+    elif not is_shown:
+        within = set(theirs.in_reach().values_list("pk", flat=True))
+        ids = [id for id in ids if id not in within]
     change = Change.RESTORED if is_shown else Change.REMOVED
     for some in _chunks(ids):
         _announce(inbox, change, some)

@@ -15,11 +15,12 @@ from django_scopes import scope, scopes_disabled
 
 from billing import actions, invoicing, payments
 from billing.gauges import Gauge
-from billing.models import Invoice, Meter, Period, Plan, Subscription, Threshold
+from billing.models import Invoice, InvoiceLine, Meter, Period, Plan, Subscription, Threshold
 from billing.money import shown_unit
 from billing.projection import period_at, preview, projection, signed
 from billing.tests.conftest import DECEMBER, NOVEMBER, PRICES, used
 from conftest import Person
+from events.models import Event
 
 pytestmark = pytest.mark.django_db
 BILLING = "/t/acme/billing/"
@@ -133,6 +134,11 @@ def test_a_plan_that_has_ended_says_when_and_can_begin_again(alice, bob, acme, s
     assert "1 Dec 2026, 00:00:00 Europe/Lisbon" in text
     assert "This period so far" not in text
     assert alice.get(f"{BILLING}projected/").url == BILLING
+    with scopes_disabled():
+        line = InvoiceLine.objects.filter(meter=None).first()
+        line.pk, line.position, line.carries, line.amount_minor, line.segment = None, 99, True, 1200, None
+        line.save()
+    assert "€12.00 of credit are kept" in page(alice)
     answer = alice.post(f"{BILLING}plan/start/", {"plan": str(plan.pk)}, follow=True)
     assert "Acme is on Team from now on." in html.unescape(answer.content.decode())
     assert "This period so far" in page(alice)
@@ -259,6 +265,9 @@ def test_a_declined_payment_says_why_and_when_it_is_tried_again(alice, acme, inv
     assert "paid by declines" in html.unescape(
         alice.post(f"{BILLING}payment-method/", {"reference": "declines"}, follow=True).content.decode()
     )
+    with scopes_disabled():
+        told = Event.objects.get(type="payment_method_updated")
+    assert (told.actor_name, told.payload["gateway"]) == ("Alice", "local")
     text = pay(alice, invoice, invoice.version)
     assert "The card was declined. Nothing was charged." in text
     assert "Next try" in text
