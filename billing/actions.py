@@ -191,7 +191,7 @@ def subscribe(tenant: Tenant, plan: Plan, at: datetime | None = None, by: HasAct
         known = Subscription.objects.select_for_update().filter(pk=tenant.pk).first()
         if known and not known.ended_at:
             raise Refused(f"{tenant} has a subscription already. Nothing was changed: change its plan instead.")
-        _check_offer(plan, known)
+        check_offer(plan, known)
         subscription = known or Subscription(tenant=tenant, version=0)
         at = max(at, subscription.ended_at or at)
         subscription.tenant, subscription.plan, subscription.started_at = tenant, plan, at
@@ -199,6 +199,14 @@ def subscribe(tenant: Tenant, plan: Plan, at: datetime | None = None, by: HasAct
         month_starts_at = periods.month_start(at, tenant.time_zone)
         _begin_period(tenant, plan, at, periods.next_start(month_starts_at, tenant.time_zone), month_starts_at)
         return _changed(subscription, "started", by)
+
+
+def restart(tenant: Tenant, plan: Plan, by: HasActor | None = None) -> Subscription:
+    """Begin again after a subscription that has ended. Raises as `subscribe`; NoSubscription for who never had one."""
+    with scope(tenant=tenant):
+        if not Subscription.objects.filter(pk=tenant.pk).exists():
+            raise NoSubscription(tenant)
+    return subscribe(tenant, plan, by=by)
 
 
 def ensure_subscribed(tenant: Tenant, at: datetime | None = None) -> None:
@@ -217,7 +225,8 @@ def subscribe_everybody() -> None:
     each(tenants, ensure_subscribed)
 
 
-def _check_offer(plan: Plan, known: Subscription | None) -> None:
+def check_offer(plan: Plan, known: Subscription | None) -> None:
+    """Raises Refused for a plan that is not offered or of another currency than the one before."""
     if not plan.is_published or (known and known.plan.currency != plan.currency):
         after = f" after {known.plan}" if known else ""
         raise Refused(f"{plan} cannot be had{after}. Nothing was changed: choose another plan.")
@@ -262,7 +271,7 @@ def change_plan(
         _check_version(subscription, expected_version)
         if current_period(subscription, at) is None:
             raise NoSubscription(tenant)
-        _check_offer(plan, subscription)
+        check_offer(plan, subscription)
         if plan.pk == subscription.plan_id and subscription.cancelled_at is None:
             return subscription  # nobody changed anything, so there is nothing to say
         _divide(tenant, plan, at)
@@ -427,7 +436,7 @@ def _period_of(subscription: Subscription, place: int, used: Used, found: list[P
     if period is None:
         problem = "It is before the subscription began, or in none of its periods. Nothing is billed there."
         raise BadRecord(place, "at", "not_subscribed", problem)
-    if period.is_closed and subscription.ended_at:
+    if period.is_closed and subscription.ended_at and all(one.is_closed for one in found):
         problem = "Its period was invoiced, and the subscription has ended: no other invoice will come."
         raise BadRecord(place, "at", "not_subscribed", problem)
     return period

@@ -21,12 +21,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.actions import Refused
-from billing import actions
+from billing import actions, reading
 from billing.actions import BadRecord, Used
 from billing.api_invoices import RecordPage, out
 from billing.models import KEY_LENGTH, Meter, Period, Plan, Subscription, Threshold, Usage, UsageRecord
 from billing.prices import QUANTITY_PLACES
-from billing.reading import RecordRead
+from billing.projection import preview_of
+from billing.reading import PreviewRead, RecordRead
 from tenants import idempotency, rates
 from tenants.access import Rule, TenantAPIView
 from tenants.api import PAGES, Between, Conflict, NewestFirst, Problems, Strict, filtered, page_of, valid
@@ -121,9 +122,17 @@ class RecordQuery(Between):
     meter = serializers.SlugField(max_length=50, required=False)
 
 
-@with_example(plan="team", expectedVersion=2)
-class PlanChangeBody(Strict):
+@with_example(plan="team")
+class PlanBody(Strict):
     plan = serializers.SlugField(max_length=50, help_text="Of one of /api/billing/plans.")
+
+
+class PlanQuery(serializers.Serializer[Any]):
+    plan = serializers.SlugField(max_length=50, help_text="Of one of /api/billing/plans.")
+
+
+@with_example(plan="team", expectedVersion=2)
+class PlanChangeBody(PlanBody):
     expectedVersion = serializers.IntegerField(
         min_value=1,
         max_value=2**31,
@@ -319,6 +328,7 @@ OTHER_RECORD = Conflict(
     idempotency.CONFLICT,
 )
 STALE = Conflict("The subscription has changed meanwhile. Nothing was changed.", actions.StaleSubscription.code)
+SUBSCRIBED = Conflict("Acme has a subscription. Nothing was changed: change its plan.", Conflict.default_code)
 NO_SUBSCRIPTION = Conflict("Acme has no subscription. Nothing was changed.", actions.NoSubscription.code)
 
 
@@ -466,10 +476,7 @@ class ChangeView(BillingAPIView):
     def post(self, request: Request) -> Response:
         """Change the plan from now on. What the tenant had of the month before is billed by the old one."""
         body = valid(PlanChangeBody(data=request.data))
-        try:
-            plan = actions.offered(body["plan"])
-        except Plan.DoesNotExist:
-            raise Invalid({"plan": "There is no such plan. See /api/billing/plans."}) from None
+        plan = plan_of(body["plan"])
         changed = actions.change_plan(
             request.tenant,  # type: ignore[attr-defined]
             plan,
@@ -477,6 +484,43 @@ class ChangeView(BillingAPIView):
             expected_version=body.get("expectedVersion"),
         )
         return Response(subscription_out(changed))
+
+
+def plan_of(slug: str) -> Plan:
+    try:
+        return actions.offered(slug)
+    except Plan.DoesNotExist:
+        raise Invalid({"plan": "There is no such plan. See /api/billing/plans."}) from None
+
+
+class PreviewView(BillingAPIView):
+    rules: ClassVar[dict[str, Rule]] = {"GET": ADMIN}
+
+    @extend_schema(
+        operation_id="billing_subscription_preview",
+        parameters=[PlanQuery],
+        responses={200: PreviewRead} | refusals(NO_SUBSCRIPTION),
+    )
+    def get(self, request: Request) -> Response:
+        """What changing to a plan now would come to: this period's invoice, and a whole month. Nothing is changed."""
+        plan = plan_of(valid(PlanQuery(data=request.query_params))["plan"])
+        tenant = request.tenant  # type: ignore[attr-defined]
+        return Response(out(reading.previewed(preview_of(tenant, plan))))
+
+
+class StartView(BillingAPIView):
+    rules: ClassVar[dict[str, Rule]] = {"POST": ADMIN}
+
+    @extend_schema(
+        operation_id="billing_subscription_start",
+        request=PlanBody,
+        responses={200: SubscriptionOut} | refusals(SUBSCRIBED, NO_SUBSCRIPTION),
+    )
+    def post(self, request: Request) -> Response:
+        """Begin again after the subscription has ended. 409 while there is one, and for who never had one."""
+        plan = plan_of(valid(PlanBody(data=request.data))["plan"])
+        started = actions.restart(request.tenant, plan, by=request.principal)  # type: ignore[attr-defined]
+        return Response(subscription_out(started))
 
 
 class CancelView(BillingAPIView):

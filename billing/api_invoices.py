@@ -12,7 +12,7 @@ from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
-from django_scopes import scopes_disabled
+from django_scopes import scope, scopes_disabled
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from pydantic import BaseModel
 from rest_framework import serializers, status
@@ -119,9 +119,24 @@ class RefundBody(Strict):
     )
 
 
-@with_example(reason="Issued twice")
-class VoidBody(Strict):
+@with_example(expectedVersion=3)
+class VersionBody(Strict):
+    expectedVersion = serializers.IntegerField(
+        min_value=1,
+        max_value=2**31,
+        required=False,
+        help_text="Refused with 409 unless the invoice still has this version.",
+    )
+
+
+@with_example(reason="Issued twice", expectedVersion=3)
+class VoidBody(VersionBody):
     reason = serializers.CharField(max_length=250)
+
+
+@with_example(note="Bank transfer 4711", expectedVersion=3)
+class ByHandBody(VersionBody):
+    note = serializers.CharField(max_length=250, help_text="Where to find the money: the bank's reference.")
 
 
 @with_example(reference="pays")
@@ -228,8 +243,21 @@ class RecordsView(BillingAPIView):
     @extend_schema(parameters=PAGES, responses=RecordPage)
     def get(self, request: Request, invoice_id: UUID, position: int) -> Response:
         """The records of usage that one line was made of, in the order in which they were reported."""
-        lines = InvoiceLine.objects.select_related("segment", "invoice")
+        lines = InvoiceLine.objects.select_related("meter", "segment__period", "invoice")
         line = lines.filter(invoice=self.invoice(invoice_id), position=position).first()
+        if line is None:
+            raise NotFound
+        records = reading.records_behind(line)
+        return page_of(records, request, RecordsInOrder(), lambda record: out(RecordRead.of(record)))
+
+
+class ProjectedRecordsView(BillingAPIView):
+    rules: ClassVar[dict[str, Rule]] = {"GET": READ}
+
+    @extend_schema(operation_id="billing_projected_records", parameters=PAGES, responses=RecordPage)
+    def get(self, request: Request, position: int) -> Response:
+        """The records of usage that a line of the projected invoice is made of so far, in the order they came."""
+        line = reading.projected_line(self.tenant(request), position)
         if line is None:
             raise NotFound
         records = reading.records_behind(line)
@@ -239,16 +267,15 @@ class RecordsView(BillingAPIView):
 # --- Paying -----------------------------------------------------------------------------------------------------------
 
 
+PAID = {200: PayResult, 202: PayResult} | refusals(
+    Declined("The card was declined."), NOT_PAYABLE, NO_METHOD, NO_GATEWAY, STALE, GatewayAway()
+)
+
+
 class PayView(BillingAPIView):
     rules: ClassVar[dict[str, Rule]] = {"POST": ADMIN}
 
-    @extend_schema(
-        request=None,
-        responses={200: PayResult, 202: PayResult}
-        | refusals(
-            Declined("The card was declined."), NOT_PAYABLE, NO_METHOD, NO_GATEWAY, STALE, Throttled(1), GatewayAway()
-        ),
-    )
+    @extend_schema(request=VersionBody, responses=PAID | refusals(Throttled(1)))
     def post(self, request: Request, invoice_id: UUID) -> Response:
         """Pay an invoice now. Asking again is safe: one that is paid, or being paid, is not charged again.
 
@@ -257,15 +284,19 @@ class PayView(BillingAPIView):
         invoice = self.invoice(invoice_id)
         if wait := rates.seconds_to_wait(settings.PAYMENTS_PER_SECOND, "payments", str(invoice.tenant_id)):
             raise Throttled(wait)
-        payment = payments.pay(invoice, by=request.principal)  # type: ignore[attr-defined]
-        if payment and payment.status == PaymentStatus.DECLINED:
-            raise Declined(payment.reason)
-        pending = payment is not None and payment.status == PaymentStatus.PENDING
-        return Response(_paid(self.invoice(invoice_id), payment), status=202 if pending else 200)
+        version = valid(VersionBody(data=request.data)).get("expectedVersion")
+        payment = payments.pay(invoice, by=request.principal, expected_version=version)  # type: ignore[attr-defined]
+        return answer_to(self.invoice(invoice_id), payment)
 
 
-def _paid(invoice: Invoice, payment: Payment | None) -> dict[str, Any]:
-    return out(PayResult(invoice=InvoiceRead.of(invoice), payment=PaymentRead.of(payment) if payment else None))
+def answer_to(invoice: Invoice, payment: Payment | None) -> Response:
+    """What came of a try to pay. Raises Declined."""
+    if payment and payment.status == PaymentStatus.DECLINED:
+        raise Declined(payment.reason)
+    pending = payment is not None and payment.status == PaymentStatus.PENDING
+    with scope(tenant=invoice.tenant):
+        read = PayResult(invoice=InvoiceRead.of(invoice), payment=PaymentRead.of(payment) if payment else None)
+    return Response(out(read), status=202 if pending else 200)
 
 
 class MethodView(BillingAPIView):
@@ -281,7 +312,7 @@ class MethodView(BillingAPIView):
         """Give a means of payment: on the page at `url`, which is the gateway's. Card numbers never come here."""
         body, tenant = valid(MethodBody(data=request.data)), self.tenant(request)
         if reference := body.get("reference"):
-            payments.choose_method(tenant, reference)
+            payments.choose_method(tenant, reference, by=request.principal)  # type: ignore[attr-defined]
             return Response(out(self._read(tenant)))
         return Response(out(self._read(tenant, url=payments.page_for_method(tenant))))
 
@@ -295,8 +326,8 @@ class MethodView(BillingAPIView):
 # --- The platform's staff ---------------------------------------------------------------------------------------------
 
 
-class StaffInvoiceView(APIView):
-    """An invoice of any tenant, for platform admins; for everybody else there is none."""
+class StaffView(APIView):
+    """For platform admins; for everybody else there is no such thing."""
 
     authentication_classes = [ApiKeyAuthentication, SessionAuthentication]
     permission_classes = [AllowAny]  # initial() decides
@@ -310,6 +341,10 @@ class StaffInvoiceView(APIView):
 
     def handle_exception(self, exc: Exception) -> Any:
         return api_not_found() if isinstance(exc, NotFound) else super().handle_exception(as_api_error(exc))
+
+
+class StaffInvoiceView(StaffView):
+    """An invoice of any tenant."""
 
     def invoice(self, invoice_id: UUID) -> Invoice:
         with scopes_disabled():
@@ -357,11 +392,39 @@ class RefundView(StaffInvoiceView):
 
 
 class VoidView(StaffInvoiceView):
-    @extend_schema(request=VoidBody, responses={200: InvoiceRead} | refusals(NOT_PAYABLE, GatewayAway()))
+    @extend_schema(request=VoidBody, responses={200: InvoiceRead} | refusals(NOT_PAYABLE, STALE, GatewayAway()))
     def post(self, request: Request, invoice_id: UUID) -> Response:
         """Give up an invoice that is not paid. It keeps its number. For platform admins."""
         body = valid(VoidBody(data=request.data))
-        payments.void(self.invoice(invoice_id), body["reason"], by=request.user)  # type: ignore[arg-type]
+        payments.void(
+            self.invoice(invoice_id),
+            body["reason"],
+            by=request.user,  # type: ignore[arg-type]
+            expected_version=body.get("expectedVersion"),
+        )
+        return self.read(invoice_id)
+
+
+class CollectView(StaffInvoiceView):
+    @extend_schema(request=VersionBody, responses=PAID)
+    def post(self, request: Request, invoice_id: UUID) -> Response:
+        """Collect a tenant's invoice now, by the means of payment that it has given. Answers as `pay` does."""
+        version = valid(VersionBody(data=request.data)).get("expectedVersion")
+        payment = payments.pay(self.invoice(invoice_id), by=request.user, expected_version=version)  # type: ignore[arg-type]
+        return answer_to(self.invoice(invoice_id), payment)
+
+
+class ByHandView(StaffInvoiceView):
+    @extend_schema(request=ByHandBody, responses={200: InvoiceRead} | refusals(NOT_PAYABLE, STALE))
+    def post(self, request: Request, invoice_id: UUID) -> Response:
+        """Write down that an invoice was paid in another way, such as a bank transfer."""
+        body = valid(ByHandBody(data=request.data))
+        payments.take_by_hand(
+            self.invoice(invoice_id),
+            body["note"],
+            by=request.user,  # type: ignore[arg-type]
+            expected_version=body.get("expectedVersion"),
+        )
         return self.read(invoice_id)
 
 

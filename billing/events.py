@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from billing.models import Invoice, Kind, Subscription, Threshold, Usage, wire_time
+from billing.models import Invoice, Kind, PaymentMethod, Subscription, Threshold, Usage, wire_time
 from billing.money import from_minor
 from events import channels
 from events.catalogue import EventType, register
@@ -24,12 +24,14 @@ _HAPPENED = {
 }
 
 
-SubscriptionChange = Literal["started", "changed", "cancelled", "ended"]
+SubscriptionChange = Literal["started", "changed", "cancelled", "ended", "suspended", "returned"]
 _CHANGES = {
     "started": "{who} subscribed to {plan}",
     "changed": "{who} changed the plan to {plan}",
     "cancelled": "{who} cancelled the subscription to {plan}: it ends with its period",
     "ended": "The subscription to {plan} has ended",
+    "suspended": "Access ended: what is owed for {plan} was not paid",
+    "returned": "Access is back: what was owed for {plan} is settled",
 }
 
 
@@ -74,6 +76,8 @@ class SubscriptionUpdate(EventType):
         known = {"tenant_id": UUID(int=1), "plan": "team", "plan_name": "Team", "plan_version": 1}
         yield cls(**known, version=1, change="started", cancelled=False, ended=False)
         yield cls(**known, version=2, change="cancelled", cancelled=True, ended=False)
+        yield cls(**known, version=3, change="suspended", cancelled=True, ended=False)
+        yield cls(**known, version=4, change="returned", cancelled=True, ended=False)
 
 
 @register
@@ -169,7 +173,8 @@ class UsageThresholdUpdated(EventType):
 class InvoiceEvent(EventType):
     """Something happened to an invoice or a credit note. `amount` is in whole units of the currency, exact: "128.40".
 
-    `next_try_at`: when it is tried again to collect one that failed; None: not by itself.
+    `next_try_at`: when it is tried again to collect one that failed; None: not by itself. `access_ends_at`: when the
+    tenant is suspended then, unless it pays.
     """
 
     type: ClassVar[str] = "invoice_event"
@@ -183,6 +188,7 @@ class InvoiceEvent(EventType):
     reason: str = ""
     kind: Literal["invoice", "credit_note"] = "invoice"
     next_try_at: str | None = None
+    access_ends_at: str | None = None
 
     @classmethod
     def of(cls, invoice: Invoice, event: Happened) -> "InvoiceEvent":
@@ -197,6 +203,7 @@ class InvoiceEvent(EventType):
             reason=invoice.reason,
             kind=Kind(invoice.kind).value,
             next_try_at=wire_time(invoice.next_try_at),
+            access_ends_at=wire_time(invoice.access_ends_at),
         )
 
     def channels(self) -> Sequence[Channel]:
@@ -213,4 +220,31 @@ class InvoiceEvent(EventType):
         known = {"tenant_id": UUID(int=1), "invoice_id": UUID(int=2), "number": "A-000007", "currency": "EUR"}
         yield cls(**known, version=2, event="created", amount="128.40")
         yield cls(**known, version=3, event="failed", amount="128.40", reason="The card was declined.", next_try_at=AT)
+        yield cls(**known, version=4, event="failed", amount="128.40", reason="It was declined.", access_ends_at=AT)
         yield cls(**known | {"number": "CN-000001"}, version=3, event="created", amount="-28.40", kind="credit_note")
+
+
+@register
+class PaymentMethodUpdated(EventType):
+    """A tenant pays by another means from now on. Which one is the gateway's to say: no number of a card is here."""
+
+    type: ClassVar[str] = "payment_method_updated"
+    endpoint: ClassVar[str | None] = "/api/billing/payment-method"
+
+    tenant_id: UUID
+    version: Annotated[int, Field(ge=1)]
+    gateway: str
+
+    @classmethod
+    def of(cls, method: PaymentMethod) -> "PaymentMethodUpdated":
+        return cls(tenant_id=method.pk, version=method.version, gateway=method.gateway)
+
+    def channels(self) -> Sequence[Channel]:
+        return [channels.tenant(self.tenant_id, Topic.BILLING)]
+
+    def describe(self, who: str) -> str:
+        return f"Invoices are paid by another means at {self.gateway.capitalize()} from now on"
+
+    @classmethod
+    def samples(cls) -> Iterable["PaymentMethodUpdated"]:
+        yield cls(tenant_id=UUID(int=1), version=1, gateway="stripe")

@@ -34,8 +34,12 @@ class Explained:
 
     @property
     def is_included(self) -> bool:
-        """Units that cost nothing, since the plan includes them."""
-        return self.line.quantity is not None and not Decimal(self.line.unit_amount or 0)
+        """Units that cost nothing, since the plan includes them; not those of a tier whose price is nothing."""
+        line = self.line
+        if line.quantity is None or line.tier_from or line.segment is None or Decimal(line.unit_amount or 0):
+            return False
+        price = line.segment.plan.price_list.meters.get(line.meter_id or "")
+        return price is not None and bool(price.included)
 
     @property
     def quantity(self) -> str:
@@ -53,6 +57,8 @@ class Explained:
         if is_adjustment(line):
             late = _records(self.records)
             return f"With {late} that came after that period's invoice, less what was invoiced for it already."
+        if line.meter and line.quantity is None:
+            return _of_flat(line.segment, line.meter, self.unit_price, self.records or 0)
         if line.meter:
             return f"{_of_records(line.meter, self.records or 0)}, priced by {line.segment.plan.name}."
         return _of_fee(line.segment)
@@ -64,6 +70,13 @@ def _of_fee(segment: Segment) -> str:
         return f"The fee of {plan.name} for a whole month."
     fee = shown_unit(str(plan.price_list.fee), plan.currency)
     return f"The fee of {plan.name} is {fee} a month; it was in force for {float(share) * 100:.1f} % of this one."
+
+
+def _of_flat(segment: Segment, meter: Meter, price: str, count: int) -> str:
+    share = segment.period.share(segment.since, segment.until)
+    part = "" if share == 1 else f"; {segment.plan.name} was in force for {float(share) * 100:.1f} % of this one"
+    what = f"{meter.name} costs {price} a month once used, however much, by {segment.plan.name}"
+    return f"{what}{part}. It was, in {_records(count)}."
 
 
 def _of_credit(line: InvoiceLine) -> str:
@@ -103,16 +116,20 @@ def behind(line: InvoiceLine) -> Q | None:
     """Which of the tenant's records stand behind a line; None for a line that no usage made, such as a fee.
 
     A line of a meter is made of what had come when its period was closed; one that adjusts an older period, of what
-    came too late for that one.
+    came too late for that one. With what goes on, the newest record before its part is among them.
     """
     segment = line.segment
-    if segment is None or line.meter_id is None:
+    if segment is None or line.meter is None:
         return None
-    found = Q(period_id=segment.period_id, meter_id=line.meter_id, at__gte=segment.since, at__lt=segment.until)
-    if not is_adjustment(line):
-        return found & Q(is_late=False)
-    issued = None if line.invoice._state.adding else line.invoice
-    return found & Q(is_late=True, adjusted_by=issued)
+    came = Q(is_late=False)
+    if is_adjustment(line):
+        came = Q(is_late=True, adjusted_by=None if line.invoice._state.adding else line.invoice)
+    so_far = came & Q(period_id=segment.period_id, meter_id=line.meter_id, at__lt=segment.until)
+    own = so_far & Q(at__gte=segment.since)
+    if not line.meter.goes_on or segment.since <= segment.period.starts_at:
+        return own
+    before = UsageRecord.objects.filter(so_far, at__lt=segment.since).order_by("-at", "-quantity").values("pk")[:1]
+    return own | Q(pk__in=before)
 
 
 def explained_invoice(invoice: Invoice) -> list[Explained]:

@@ -1,4 +1,4 @@
-"""What is metered of others' events, who is subscribed by itself, and what a tenant's deletion waits for.
+"""What is metered of others' events, who is subscribed by itself, what a tenant's deletion waits for, the demo's past.
 
 This app names the types of others' events and reads their payloads; it imports none of their code. A handler may be
 called again for the same event: its record's key is made of what happened, and the same record counts once.
@@ -6,20 +6,23 @@ called again for the same event: its record's key is made of what happened, and 
 
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
+from django.db import transaction
 from django.dispatch import receiver
+from django.utils import timezone
 from django_scopes import scope
 
 from accounts.actions import Refused
-from billing import actions
+from billing import actions, demo
 from billing.actions import BadRecord, NoSubscription, Used
-from billing.models import Invoice, Refund, RefundStatus, Status
+from billing.models import DeletedNumber, Invoice, Refund, RefundStatus, Status
 from billing.prices import QUANTITY_PLACES
 from events.handling import handler
 from events.models import Event
 from tenants.models import Tenant
-from tenants.signals import tenant_deleting
+from tenants.signals import demo_created, tenant_deleting
 
 #: What a deployment ends as. Its minutes are billed whatever came of it: they were used.
 _ENDINGS = frozenset({"completed", "failed", "cancelled", "lost"})
@@ -87,3 +90,22 @@ def refuse_while_something_is_owed(tenant: Tenant, **_: Any) -> None:
         raise Refused(f"{what} not paid. Nothing was changed: declare void what will not be, then delete {tenant}.")
     if on_its_way:
         raise Refused(f"Money is on its way back to {tenant}. Nothing was changed: wait until it has arrived.")
+
+
+@receiver(tenant_deleting)
+def keep_its_numbers(tenant: Tenant, **_: Any) -> None:
+    """A series has no gap, also when the log no longer tells whose its numbers were."""
+    with scope(tenant=tenant):
+        issued = Invoice.objects.exclude(number=None).values_list("number", flat=True)
+        numbers = [number for number in issued if number]
+    now = timezone.now()
+    gone = [DeletedNumber(number=number, tenant_name=tenant.name, deleted_at=now) for number in numbers]
+    DeletedNumber.objects.bulk_create(gone, ignore_conflicts=True)
+
+
+@receiver(demo_created)
+def add_demo_history(people: dict[str, Any], tenants: dict[str, Tenant], **_: object) -> None:
+    """After the demo is committed: gateways are asked outside any transaction."""
+    acme, globex = tenants["acme"], tenants["globex"]
+    if demo.begin(acme, globex):
+        transaction.on_commit(partial(demo.live_through, acme, globex, people["alice"], people["admin"]))

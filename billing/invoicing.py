@@ -94,10 +94,25 @@ def _charges(
 
 
 def quantity_of(segment: Segment, meter: Meter, records: QuerySet[UsageRecord] | None = None) -> Decimal:
-    """What the records of a segment come to, late ones too; `records` are those that count, if not all."""
+    """What the records of a segment come to, late ones too; `records` are those that count, if not all.
+
+    What goes on begins with the newest record before it in the period: another plan takes nobody's seats away.
+    Different values are counted in the part in which they were named.
+    """
     every = UsageRecord.objects.all() if records is None else records
-    of_it = every.filter(period_id=segment.period_id, meter=meter, at__gte=segment.since, at__lt=segment.until)
-    return aggregated(of_it, meter) or Decimal(0)
+    so_far = every.filter(period_id=segment.period_id, meter=meter, at__lt=segment.until)
+    own = aggregated(so_far.filter(at__gte=segment.since), meter)
+    if not meter.goes_on or segment.since <= segment.period.starts_at:
+        return own or Decimal(0)
+    before = newest(so_far.filter(at__lt=segment.since)) or Decimal(0)
+    if own is None:
+        return before
+    return max(own, before) if meter.aggregation == Aggregation.MAX else own
+
+
+def newest(records: QuerySet[UsageRecord]) -> Decimal | None:
+    """What the record says that was used last; of several at the same moment the highest."""
+    return records.order_by("-at", "-quantity").values_list("quantity", flat=True).first()
 
 
 def aggregated(records: QuerySet[UsageRecord], meter: Meter) -> Decimal | None:
@@ -108,7 +123,7 @@ def aggregated(records: QuerySet[UsageRecord], meter: Meter) -> Decimal | None:
         case Aggregation.MAX:
             return records.aggregate(found=Max("quantity"))["found"]
         case Aggregation.LAST:
-            return records.order_by("-at", "-quantity").values_list("quantity", flat=True).first()
+            return newest(records)
         case _:
             value = KT(f"properties__{meter.counted_property}")
             return Decimal(records.aggregate(found=Count(value, distinct=True))["found"])
@@ -119,9 +134,11 @@ def _of_part(what: str, share: Fraction) -> str:
 
 
 def _of_charge(meter: Meter, charge: Charge, share: Fraction) -> str:
-    """A level's price is for a month, of which this may be a part; of what adds up it is for one unit."""
-    if not charge.unit:
+    """A level's price is for a month, of which this may be a part, and so is a flat one; of what adds up, for one."""
+    if charge.is_included:
         return f"{meter.name}, included"
+    if charge.quantity is None:
+        return _of_part(f"{meter.name}, flat", share)
     if charge.up_to is not None:
         what = f"{meter.name}, from {_number(charge.since)} to {_number(charge.up_to)}"
     else:
@@ -190,15 +207,18 @@ def not_adjusted(tenant: Tenant) -> QuerySet[UsageRecord]:
 def adjustments(late: QuerySet[UsageRecord]) -> Iterator[Line]:
     """For each part of a closed period and each meter that records came for: the difference to what was invoiced.
 
-    Nothing else can have changed since: a part is priced by its own records.
+    Nothing else can have changed since: a part is priced by its own records, and by the newest one before it.
     """
     segments = Segment.objects.filter(period__in=late.values("period")).select_related("plan", "period")
     for segment in segments.order_by("since"):
-        of_it = late.filter(period=segment.period, at__gte=segment.since, at__lt=segment.until)
+        so_far = late.filter(period=segment.period, at__lt=segment.until)
+        own = set(so_far.filter(at__gte=segment.since).values_list("meter", flat=True))
         priced = segment.plan.price_list.meters
-        for meter in Meter.objects.filter(slug__in=of_it.values("meter")).order_by("name"):
-            if meter.slug in priced:
-                yield _adjustment(segment, meter)
+        for meter in Meter.objects.filter(slug__in=so_far.values("meter")).order_by("name"):
+            if meter.slug in priced and (meter.slug in own or meter.goes_on):
+                line = _adjustment(segment, meter)
+                if meter.slug in own or line.minor:
+                    yield line
 
 
 def _adjustment(segment: Segment, meter: Meter) -> Line:
@@ -234,13 +254,18 @@ def drafted(period: Period, plan: Plan, found: Iterable[Line]) -> tuple[Invoice,
 
 def _carried(period: Period, found: list[Line]) -> list[Line]:
     """The same lines with what an earlier invoice was below nothing; what this one is, the next one takes over."""
-    earlier = InvoiceLine.objects.filter(tenant=period.tenant_id, carries=True)
-    credit = earlier.aggregate(found=Sum("amount_minor"))["found"] or 0
+    credit = credit_of(period.tenant)
     of = partial(Line, since=period.starts_at, until=period.ends_at, carries=True)
     if credit:
         found = [*found, of("Credit of earlier invoices", -credit)]
     total = sum(line.minor for line in found)
     return [*found, of("Credit for the next invoice", -total)] if total < 0 else found
+
+
+def credit_of(tenant: Tenant) -> int:
+    """What earlier invoices were below nothing and no later one has taken off yet, in minor units."""
+    carried = InvoiceLine.objects.filter(tenant=tenant, carries=True)
+    return carried.aggregate(found=Sum("amount_minor"))["found"] or 0
 
 
 def stored(invoice: Invoice, position: int, line: Line) -> InvoiceLine:
@@ -254,9 +279,9 @@ def stored(invoice: Invoice, position: int, line: Line) -> InvoiceLine:
         meter=line.meter,
         segment=line.segment,
         carries=line.carries,
-        quantity=rounded(charge.quantity) if charge else None,
+        quantity=rounded(charge.quantity) if charge and charge.quantity is not None else None,
         unit_amount=f"{charge.unit:f}" if charge else "",
-        tier_from=rounded(charge.since) if charge else None,
+        tier_from=rounded(charge.since) if charge and charge.quantity is not None else None,
         tier_to=rounded(charge.up_to) if charge and charge.up_to is not None else None,
         since=line.since,
         until=line.until,
@@ -274,6 +299,7 @@ def issue(invoice: Invoice, now: datetime, series: str = SERIES, by: HasActor | 
         invoice.move_to(Status.PAID)
         invoice.settled_at = now
     invoice.issued_at, invoice.due_at = now, now + timedelta(days=settings.INVOICE_DUE_DAYS)
+    invoice.buyer = invoice.tenant.name
     invoice.number = next_number(series)
     invoice.save()
     invoice_changed.send(Invoice, invoice=invoice, event="created", by=by)

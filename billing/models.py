@@ -5,11 +5,12 @@ Between rows of one tenant references are RESTRICT: they hold against everything
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any, ClassVar
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
@@ -68,6 +69,11 @@ class Aggregation(models.TextChoices):
         """Whether half a period has as much of it as the whole one: seats, not minutes."""
         return self is not Aggregation.SUM
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether what was reported last holds until something else is: seats, not who was active."""
+        return self in (Aggregation.MAX, Aggregation.LAST)
+
 
 class Meter(models.Model):
     """Something that is counted. Its slug is the `resource` of `usage_update`."""
@@ -95,6 +101,10 @@ class Meter(models.Model):
     @property
     def is_level(self) -> bool:
         return Aggregation(self.aggregation).is_level
+
+    @property
+    def goes_on(self) -> bool:
+        return Aggregation(self.aggregation).goes_on
 
 
 class Plan(models.Model):
@@ -381,6 +391,17 @@ class Series(models.Model):
         return self.prefix
 
 
+class DeletedNumber(models.Model):
+    """The number of an invoice that went with its tenant: it was given, and is not missing."""
+
+    number = models.CharField(max_length=40, primary_key=True)
+    tenant_name = models.CharField(max_length=150)
+    deleted_at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return self.number
+
+
 class Invoice(models.Model):
     """What a tenant owes for a period, or gets back. Once it has a number, only its status changes."""
 
@@ -391,6 +412,7 @@ class Invoice(models.Model):
     credits = models.ForeignKey("self", on_delete=models.RESTRICT, null=True, blank=True, related_name="credit_notes")
     number = models.CharField(max_length=40, null=True, blank=True, unique=True)
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.DRAFT)
+    buyer = models.CharField(max_length=150, blank=True, help_text="The tenant's name when it was issued.")
     currency = models.CharField(max_length=3)
     total_minor = models.BigIntegerField(default=0)
     created_at = models.DateTimeField(default=timezone.now)
@@ -430,6 +452,25 @@ class Invoice(models.Model):
     @property
     def total(self) -> str:
         return shown(self.total_minor, self.currency)
+
+    @property
+    def about(self) -> Period | None:
+        """The period that it is about; a credit note, that of the invoice which it gives back."""
+        return self.period or (self.credits.about if self.credits else None)
+
+    @property
+    def zone(self) -> str:
+        """Where its days are days."""
+        return self.about.zone if self.about else self.tenant.time_zone
+
+    @property
+    def access_ends_at(self) -> datetime | None:
+        """When the schedule suspends the tenant for it: it was tried for the last time. None: not for this one."""
+        if self.status != Status.FAILED or self.next_try_at or not self.due_at or not settings.PAYMENT_GATEWAY:
+            return None
+        if Subscription.objects.filter(pk=self.tenant_id).exclude(suspended_at=None).exists():
+            return None
+        return max(self.due_at + timedelta(days=settings.UNPAID_SUSPENDED_AFTER_DAYS), timezone.now())
 
     def move_to(self, status: str, reason: str = "") -> None:
         """Raises IllegalTransition. Does not save."""
@@ -479,6 +520,7 @@ class PaymentMethod(models.Model):
     customer = models.CharField(max_length=200, help_text="The gateway's name of the tenant.")
     reference = models.CharField(max_length=200, blank=True, help_text="Its name of the means; empty: none was given.")
     changed_at = models.DateTimeField(default=timezone.now)
+    version = models.PositiveBigIntegerField(default=0)
 
     objects: ClassVar[TenantManager[PaymentMethod]] = TenantManager()
 

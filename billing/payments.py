@@ -42,18 +42,16 @@ from billing.models import (
 )
 from billing.money import shown
 from billing.schedules import each
-from billing.signals import invoice_changed
+from billing.signals import invoice_changed, method_changed, subscription_changed
 from events.actors import HasActor
 from tenants import actions as tenants
 from tenants import idempotency
-from tenants.models import Tenant
+from tenants.models import UNPAID, Tenant
 
 logger = logging.getLogger("billing.payments")
 
 #: Statuses in which money is still wanted.
 OWED = (Status.OPEN, Status.FAILED)
-#: How the reason of a suspension begins that ends by itself when everything is paid.
-UNPAID = "Unpaid: "
 REASON_MAX = 300
 ASKED_AGAIN_AT_MOST = timedelta(hours=1)
 #: Stripe sends a webhook again for three days.
@@ -118,13 +116,14 @@ def locked(invoice: Invoice) -> Iterator[Locked]:
 # --- Collecting -------------------------------------------------------------------------------------------------------
 
 
-def pay(invoice: Invoice, by: HasActor | None = None) -> Payment | None:
+def pay(invoice: Invoice, by: HasActor | None = None, *, expected_version: int | None = None) -> Payment | None:
     """Try to collect an invoice now. Returns the try, None if nothing was owed any more.
 
-    Two at the same time are one: the second asks for what the first has begun. Raises NotPayable, NoPaymentMethod and
-    NoGateway. A try that stays pending is asked for again by schedule.
+    Two at the same time are one: the second asks for what the first has begun. Raises NotPayable, NoPaymentMethod,
+    NoGateway, and StaleInvoice if it is no longer as the caller saw it. A try that stays pending is asked for again by
+    schedule.
     """
-    payment = _begin(invoice, by)
+    payment = _begin(invoice, by, expected_version=expected_version)
     return payment and ask(payment, by)
 
 
@@ -144,9 +143,12 @@ def is_due(invoice: Invoice, now: datetime) -> bool:
     return due is not None and due <= now
 
 
-def _begin(invoice: Invoice, by: HasActor | None, due_by: datetime | None = None) -> Payment | None:
+def _begin(
+    invoice: Invoice, by: HasActor | None, due_by: datetime | None = None, expected_version: int | None = None
+) -> Payment | None:
     """The try that is under way, or a new one; committed. None: there is nothing to ask a gateway for."""
     with transaction.atomic(durable=True), locked(invoice) as it:
+        _check_version(it.invoice, expected_version)
         _check_payable(it.invoice)
         if it.invoice.status == Status.PAID or (due_by and not is_due(it.invoice, due_by)):
             return None
@@ -155,6 +157,11 @@ def _begin(invoice: Invoice, by: HasActor | None, due_by: datetime | None = None
             return None
         pending: Payment | None = it.invoice.payments.filter(status=PaymentStatus.PENDING).first()
         return pending or _new_try(it, is_scheduled=due_by is not None)
+
+
+def _check_version(invoice: Invoice, expected: int | None) -> None:
+    if expected not in (None, invoice.version):
+        raise StaleInvoice(invoice)
 
 
 def _check_payable(invoice: Invoice) -> None:
@@ -279,12 +286,13 @@ def _save_and_tell(it: Locked, event: str, by: HasActor | None) -> None:
     _give_back_access(it)
 
 
-def take_by_hand(invoice: Invoice, note: str, by: HasActor) -> Payment:
+def take_by_hand(invoice: Invoice, note: str, by: HasActor, *, expected_version: int | None = None) -> Payment:
     """Write down that it was paid in another way, for instance by bank transfer. `note` says where to find it.
 
-    Raises NotPayable, also while a gateway is asked for it.
+    Raises NotPayable, also while a gateway is asked for it, and StaleInvoice if it is no longer as the caller saw it.
     """
     with locked(invoice) as it:
+        _check_version(it.invoice, expected_version)
         check_voidable(it.invoice)
         payment: Payment = Payment.objects.create(
             tenant=it.tenant,
@@ -306,8 +314,7 @@ def void(invoice: Invoice, reason: str, by: HasActor, *, expected_version: int |
     Raises NotPayable, also while it is being paid, and StaleInvoice if it is no longer as the caller saw it.
     """
     with locked(invoice) as it:
-        if expected_version not in (None, it.invoice.version):
-            raise StaleInvoice(it.invoice)
+        _check_version(it.invoice, expected_version)
         check_voidable(it.invoice)
         it.invoice.move_to(Status.VOID, reason[:REASON_MAX])
         _save_and_tell(it, "voided", by)
@@ -579,10 +586,25 @@ def _learn_of_refund(gateway: str, told: Told) -> bool:
 
 
 def _take_method(gateway: str, told: Told) -> bool:
-    """A customer of ours has given a means of payment on the gateway's page."""
-    methods = PaymentMethod.objects.filter(gateway=gateway, customer=told.key)
-    changed = methods.update(reference=told.answer.reference, changed_at=timezone.now())
-    return bool(changed) or _nobodys(gateway, told)
+    """A customer of ours has given a means of payment on the gateway's page. One that it gave before the one we have is
+    old news: what a gateway says may come out of order.
+    """
+    method = PaymentMethod.objects.select_for_update().filter(gateway=gateway, customer=told.key).first()
+    if method is None:
+        return _nobodys(gateway, told)
+    at = told.at or timezone.now()
+    if method.reference and at < method.changed_at:
+        logger.info("%s told late of an older means of payment: event %s.", gateway, told.event_id)
+        return False
+    _pays_by(method, told.answer.reference, at, None)
+    return True
+
+
+def _pays_by(method: PaymentMethod, reference: str, at: datetime, by: HasActor | None) -> None:
+    method.reference, method.changed_at = reference, at
+    method.version += 1
+    method.save(update_fields=["reference", "changed_at", "version"])
+    method_changed.send(PaymentMethod, method=method, by=by)
 
 
 def _nobodys(gateway: str, told: Told) -> bool:
@@ -649,15 +671,15 @@ def _decide(asked: Payment | Refund, status: str, reason: str = "") -> None:
 # --- Means of payment -------------------------------------------------------------------------------------------------
 
 
-def choose_method(tenant: Tenant, reference: str) -> PaymentMethod:
+def choose_method(tenant: Tenant, reference: str, by: HasActor | None = None) -> PaymentMethod:
     """Pay by this from now on. For gateways that take it from us; raises Refused for the others, and NoGateway."""
     gateway = _gateway()
     if not gateway.takes_methods:
         raise Refused("Cards are given on the gateway's own page. Nothing was changed: open that page.")
-    method = _customer(tenant)
-    with scope(tenant=tenant):
-        method.reference, method.changed_at = reference, timezone.now()
-        method.save(update_fields=["reference", "changed_at"])
+    known = _customer(tenant)
+    with scope(tenant=tenant), transaction.atomic():
+        method: PaymentMethod = PaymentMethod.objects.select_for_update().get(pk=known.pk)
+        _pays_by(method, reference, timezone.now(), by)
     return method
 
 
@@ -719,8 +741,7 @@ def suspend_if_unpaid(tenant: Tenant, now: datetime | None = None) -> bool:
         owed = unpaid_for_too_long(tenant, now or timezone.now())
         if not owed or subscription.suspended_at:
             return False
-        subscription.suspended_at = timezone.now()
-        subscription.save(update_fields=["suspended_at"])
+        _stand(subscription, timezone.now(), "suspended")
         words = ", ".join(f"{invoice} over {invoice.total}" for invoice in owed)
         tenants.suspend(tenant, None, reason=f"{UNPAID}{words}.")
         return True
@@ -729,7 +750,16 @@ def suspend_if_unpaid(tenant: Tenant, now: datetime | None = None) -> bool:
 def _give_back_access(it: Locked) -> None:
     if not it.subscription.suspended_at or unpaid_for_too_long(it.tenant, timezone.now()):
         return
-    it.subscription.suspended_at = None
-    it.subscription.save(update_fields=["suspended_at"])
-    if it.tenant.is_suspended and it.tenant.suspended_reason.startswith(UNPAID):
+    ends = it.tenant.is_suspended and it.tenant.suspended_reason.startswith(UNPAID)
+    _stand(it.subscription, None, "returned" if ends else "")
+    if ends:
         tenants.resume(it.tenant, None)
+
+
+def _stand(subscription: Subscription, suspended_at: datetime | None, change: str) -> None:
+    """Note whether it is suspended for what it owes; its people hear of a change."""
+    subscription.suspended_at = suspended_at
+    subscription.version += bool(change)
+    subscription.save(update_fields=["suspended_at", "version"])
+    if change:
+        subscription_changed.send(Subscription, subscription=subscription, change=change, by=None)

@@ -84,13 +84,17 @@ class Prices(_Part):
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """So many units at one price, for a part of the period where it is a level. `since` and `up_to` bound the tier."""
+    """So many units at one price, for a part of the period where it is a level. `since` and `up_to` bound the tier.
 
-    quantity: Fraction
+    What is flat has no quantity: `unit` is its price for a whole month.
+    """
+
+    quantity: Fraction | None
     unit: Decimal
     minor: int
     since: Fraction = Fraction(0)
     up_to: Fraction | None = None
+    is_included: bool = False
 
 
 def rounded(exact: Fraction) -> Decimal:
@@ -115,12 +119,12 @@ def charges(
     """
     used, length, rate = Fraction(quantity), (Fraction(1) if is_level else share), (share if is_level else Fraction(1))
     if price.flat and used:
-        yield Charge(Fraction(1), price.flat, to_minor(Fraction(price.flat) * share, currency))
+        yield Charge(None, price.flat, to_minor(Fraction(price.flat) * share, currency))
     if not price.tiers:
         return
     included = Fraction(price.included) * length
     if included and used:
-        yield Charge(min(used, included), Decimal(0), 0, Fraction(0), included)
+        yield Charge(min(used, included), Decimal(0), 0, Fraction(0), included, is_included=True)
     begin = included
     for tier in price.tiers:
         end = None if tier.up_to is None else included + Fraction(tier.up_to) * length

@@ -8,8 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
 
+from django.utils import timezone
+
+from accounts.actions import Refused
 from billing import invoicing
-from billing.models import Invoice, InvoiceLine, Period, Plan, Segment, Usage
+from billing.actions import NoSubscription, check_offer
+from billing.models import Invoice, InvoiceLine, Period, Plan, Segment, Subscription, Usage
 from billing.money import shown
 from billing.prices import total
 from tenants.models import Tenant
@@ -71,8 +75,9 @@ def signed(minor: int, currency: str) -> str:
 
 
 def period_at(tenant: Tenant, at: datetime) -> Period | None:
-    """The period into which this moment falls; the last one there is, while nobody has begun the next."""
-    begun = Period.objects.filter(tenant=tenant, starts_at__lte=at).select_related("tenant")
+    """The period into which this moment falls; the last one there is, while nobody has begun the next. None where all
+    are invoiced: the subscription has ended."""
+    begun = Period.objects.filter(tenant=tenant, starts_at__lte=at, closed_at=None).select_related("tenant")
     return begun.order_by("-starts_at").first()
 
 
@@ -92,6 +97,23 @@ def preview(period: Period, plan: Plan, at: datetime) -> Preview | None:
         month_minor=_whole_month(segments[-1].plan, used),
         other_month_minor=_whole_month(plan, used),
     )
+
+
+def preview_of(tenant: Tenant, plan: Plan) -> Preview:
+    """The same of the tenant's current period, as far as the plan can be changed to. In the tenant's scope.
+
+    Raises NoSubscription, and Refused between two periods and for a plan of another currency.
+    """
+    now = timezone.now()
+    subscription = Subscription.objects.select_related("plan").filter(pk=tenant.pk, ended_at=None).first()
+    period = period_at(tenant, now)
+    if subscription is None or period is None:
+        raise NoSubscription(tenant)
+    check_offer(plan, subscription)
+    found = preview(period, plan, now)
+    if found is None:
+        raise Refused("The period has just ended and the next begins in a moment. Nothing was changed: ask again then.")
+    return found
 
 
 def _of(period: Period, segments: Sequence[Segment], at: datetime) -> Projection:

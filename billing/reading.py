@@ -3,6 +3,7 @@
 Amounts are in whole units of their currency, exact, as text: "128.40". `shown` is the same for people: "€128.40".
 """
 
+from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Self
@@ -15,8 +16,10 @@ from pydantic.alias_generators import to_camel
 
 from billing import invoicing
 from billing.explaining import behind, records_of
-from billing.models import Invoice, InvoiceLine, Payment, PaymentStatus, Period, RefundStatus, UsageRecord
+from billing.models import Crossing, Invoice, InvoiceLine, Payment, PaymentStatus, RefundStatus, UsageRecord
 from billing.money import from_minor, shown
+from billing.projection import Preview, Projection, period_at
+from billing.revenue import Month
 from tenants.examples import example, example_of
 from tenants.models import Tenant
 
@@ -201,6 +204,113 @@ class ProjectedInvoice(Read):
     lines: list[LineRead]
 
 
+class PreviewSide(Read):
+    """On one plan: what this period's invoice comes to so far, line by line, and a whole month with as much usage."""
+
+    model_config = example(
+        plan="team", amount="26.30", shown="€26.30", month="49.00", monthShown="€49.00", lines=[example_of(LineRead)]
+    )
+
+    plan: str
+    amount: str
+    shown: str
+    month: str
+    month_shown: str
+    lines: list[LineRead]
+
+
+class PreviewRead(Read):
+    """What changing the plan now would come to. A difference is below nothing where it costs less."""
+
+    model_config = example(
+        currency="EUR",
+        periodStart="2026-10-31T23:00:00Z",
+        periodEnd="2026-11-30T23:00:00Z",
+        stay={
+            "plan": "starter",
+            "amount": "3.60",
+            "shown": "€3.60",
+            "month": "3.60",
+            "monthShown": "€3.60",
+            "lines": [],
+        },
+        change=example_of(PreviewSide),
+        difference="22.70",
+        monthDifference="45.40",
+    )
+
+    currency: str
+    period_start: datetime
+    period_end: datetime
+    stay: PreviewSide
+    change: PreviewSide
+    difference: str
+    month_difference: str
+
+
+class MonthRead(Read):
+    """What was invoiced in a month (UTC) in one currency, and what has become of it; `paid` is without `given_back`."""
+
+    model_config = example(
+        month="2026-11",
+        currency="EUR",
+        count=12,
+        invoiced="1204.50",
+        paid="998.00",
+        owed="176.50",
+        givenBack="30.00",
+    )
+
+    month: str
+    currency: str
+    count: int
+    invoiced: str
+    paid: str
+    owed: str
+    given_back: str
+
+
+class FailedRead(InvoiceRead):
+    """An invoice that could not be collected, and whose it is."""
+
+    model_config = example(
+        **INVOICE
+        | {
+            "status": "failed",
+            "settledAt": None,
+            "nextTryAt": "2026-12-18T00:10:00Z",
+            "reason": "The card was declined.",
+        },
+        tenant="acme",
+        tenantName="Acme",
+    )
+
+    tenant: str
+    tenant_name: str
+
+
+class ReachedRead(Read):
+    """A threshold that a tenant's usage reached in a period which goes on."""
+
+    model_config = example(
+        tenant="acme",
+        tenantName="Acme",
+        meter="deployment_minutes",
+        percent=80,
+        at="2026-11-23T15:04:05.123Z",
+        periodStart="2026-10-31T23:00:00Z",
+        periodEnd="2026-11-30T23:00:00Z",
+    )
+
+    tenant: str
+    tenant_name: str
+    meter: str
+    percent: int
+    at: datetime
+    period_start: datetime
+    period_end: datetime
+
+
 class RecordRead(Read):
     """One record of usage. `key` is the one it was reported with."""
 
@@ -263,10 +373,7 @@ def detail(invoice: Invoice) -> InvoiceDetail:
 
 def projected(tenant: Tenant) -> ProjectedInvoice | None:
     """None for a tenant without a subscription, or whose last period is invoiced. In the tenant's scope."""
-    periods = Period.objects.select_related("tenant").filter(
-        tenant=tenant, closed_at=None, starts_at__lte=timezone.now()
-    )
-    period = periods.order_by("-starts_at").first()
+    period = period_at(tenant, timezone.now())
     if period is None:
         return None
     invoice, lines = invoicing.draft_of(period)
@@ -280,6 +387,70 @@ def projected(tenant: Tenant) -> ProjectedInvoice | None:
     )
 
 
+def projected_line(tenant: Tenant, position: int) -> InvoiceLine | None:
+    """A line of the current period's invoice as it would be; it is not stored."""
+    period = period_at(tenant, timezone.now())
+    lines = invoicing.draft_of(period)[1] if period else []
+    return next((line for line in lines if line.position == position), None)
+
+
+def previewed(found: Preview) -> PreviewRead:
+    stay, change, currency = found.stay, found.change, found.stay.plan.currency
+    return PreviewRead(
+        currency=currency,
+        period_start=stay.period.starts_at,
+        period_end=stay.period.ends_at,
+        stay=_side(stay, found.month_minor),
+        change=_side(change, found.other_month_minor),
+        difference=amount(change.invoice.total_minor - stay.invoice.total_minor, currency),
+        month_difference=amount(found.other_month_minor - found.month_minor, currency),
+    )
+
+
+def _side(of: Projection, month_minor: int) -> PreviewSide:
+    invoice = of.invoice
+    return PreviewSide(
+        plan=of.plan.slug,
+        amount=amount(invoice.total_minor, invoice.currency),
+        shown=invoice.total,
+        month=amount(month_minor, invoice.currency),
+        month_shown=shown(month_minor, invoice.currency),
+        lines=_lines(invoice, list(of.lines)),
+    )
+
+
+# --- Of every tenant --------------------------------------------------------------------------------------------------
+
+
+def months_read(found: Iterable[Month]) -> list[MonthRead]:
+    names = ("invoiced", "paid", "owed", "given_back")
+    return [
+        MonthRead(
+            month=f"{one.month:%Y-%m}",
+            currency=one.currency,
+            count=one.count,
+            **{name: amount(getattr(one, name), one.currency) for name in names},
+        )
+        for one in found
+    ]
+
+
+def failed_read(invoice: Invoice) -> FailedRead:
+    return FailedRead(**_fields(invoice), tenant=invoice.tenant.slug, tenant_name=invoice.tenant.name)
+
+
+def reached_read(crossing: Crossing) -> ReachedRead:
+    return ReachedRead(
+        tenant=crossing.tenant.slug,
+        tenant_name=crossing.tenant.name,
+        meter=crossing.meter_id,
+        percent=crossing.percent,
+        at=crossing.at,
+        period_start=crossing.period.starts_at,
+        period_end=crossing.period.ends_at,
+    )
+
+
 # --- Lines and what they are made of ----------------------------------------------------------------------------------
 
 
@@ -290,7 +461,7 @@ def records_behind(line: InvoiceLine) -> QuerySet[UsageRecord]:
 
 
 def _stored_lines(invoice: Invoice) -> list[LineRead]:
-    return _lines(invoice, list(invoice.lines.select_related("meter", "segment__plan", "invoice")))
+    return _lines(invoice, list(invoice.lines.select_related("meter", "segment__plan", "segment__period", "invoice")))
 
 
 def _lines(invoice: Invoice, lines: list[InvoiceLine]) -> list[LineRead]:

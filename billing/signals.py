@@ -8,13 +8,14 @@ from django.dispatch import Signal, receiver
 from billing.events import (
     Happened,
     InvoiceEvent,
+    PaymentMethodUpdated,
     SubscriptionChange,
     SubscriptionUpdate,
     ThresholdChange,
     UsageThresholdUpdated,
     UsageUpdate,
 )
-from billing.models import Invoice, Subscription, Threshold, Usage
+from billing.models import Invoice, PaymentMethod, Subscription, Threshold, Usage
 from events.actors import HasActor
 from events.emit import emit
 
@@ -26,6 +27,8 @@ usage_changed = Signal()
 threshold_changed = Signal()
 #: invoice: Invoice, event: what happened to it, by: HasActor | None
 invoice_changed = Signal()
+#: method: PaymentMethod, by: HasActor | None
+method_changed = Signal()
 
 
 @receiver(subscription_changed)
@@ -51,3 +54,8 @@ def say_at_which_level(
 @receiver(invoice_changed)
 def say_what_happened(invoice: Invoice, event: Happened, by: HasActor | None = None, **_: object) -> None:
     emit(InvoiceEvent.of(invoice, event), by=by)
+
+
+@receiver(method_changed)
+def say_how_it_pays(method: PaymentMethod, by: HasActor | None = None, **_: object) -> None:
+    emit(PaymentMethodUpdated.of(method), by=by)

@@ -13,6 +13,7 @@ urlpatterns = [
     path("projected/lines/<int:position>/", views.projected_line, name="projected_line"),
     path("plan/", views.plan, name="plan"),
     path("plan/change/", views.change_plan, name="change_plan"),
+    path("plan/start/", views.start_plan, name="start_plan"),
     path("plan/cancel/", views.cancel_plan, name="cancel_plan"),
     path("payment-method/", views.payment_method, name="payment_method"),
     path("thresholds/", views.add_threshold, name="add_threshold"),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from django import forms
 from django.conf import settings
@@ -21,7 +22,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
 from accounts.actions import Refused
-from billing import actions, gateways, payments
+from billing import actions, gateways, invoicing, payments
 from billing.explaining import Explained, explained, explained_invoice
 from billing.gateways.local import AWAY, SCRIPTS
 from billing.gauges import gauges
@@ -97,7 +98,8 @@ def _subscription(request: PageRequest) -> Subscription | None:
 
 def _issued(request: PageRequest) -> QuerySet[Invoice]:
     """Newest first: their ids are in the order in which they were made."""
-    return Invoice.objects.filter(tenant=request.tenant).exclude(status=Status.DRAFT).select_related("period")
+    issued = Invoice.objects.filter(tenant=request.tenant).exclude(status=Status.DRAFT)
+    return issued.select_related("period", "credits__period", "tenant")
 
 
 # --- What will be owed ------------------------------------------------------------------------------------------------
@@ -114,11 +116,15 @@ def billing(request: PageRequest) -> HttpResponse:
     newest = list(_issued(request).order_by("-id")[: INVOICES_SHOWN + 1])
     context = _context(request, live, subscription=subscription, as_of=now)
     context |= {"invoices": newest[:INVOICES_SHOWN], "has_more": len(newest) > INVOICES_SHOWN}
-    context |= {"owed": [each for each in newest if each.status in OWED and each.kind == Kind.INVOICE]}
+    context["owed"] = _owed(request, newest)
     context["means"] = _means(request.tenant) if may_pay(request) else None
     context["card"] = request.GET.get("card") if context["means"] else None
     context |= {"removed": request.session.pop(REMOVED, None), "undo_seconds": settings.UNDO_SHOWN_SECONDS}
-    if found := _projection(request, now):
+    context["zone"] = request.tenant.time_zone
+    found = _projection(request, now)
+    if found is None:
+        context |= _ended(request)
+    else:
         meters = Meter.objects.in_bulk(list(found.plan.price_list.meters))
         context |= {
             "projection": found,
@@ -134,6 +140,28 @@ def billing(request: PageRequest) -> HttpResponse:
             "offer": offer(subscription.plan if subscription else found.plan, meters),
         }
     return render(request, "billing/billing.html", context)
+
+
+def _owed(request: PageRequest, newest: list[Invoice]) -> list[Invoice]:
+    """Everything that is owed, however old, the longest due first. A short list holds all there is."""
+    if len(newest) > INVOICES_SHOWN:
+        newest = list(_issued(request).filter(kind=Kind.INVOICE, status__in=OWED))
+    found = (each for each in newest if each.status in OWED and each.kind == Kind.INVOICE)
+    return sorted(found, key=lambda each: (each.due_at or each.created_at, each.pk))
+
+
+def _ended(request: PageRequest) -> dict[str, Any]:
+    """The subscription that there was, and the plans by which it can begin again."""
+    ended = Subscription.objects.select_related("plan").filter(pk=request.tenant.pk).first()
+    if ended is None:
+        return {}
+    credit = invoicing.credit_of(request.tenant)
+    words = shown(credit, ended.plan.currency) if credit else ""
+    return {"ended": ended, "credit": words, "offered": _offered(ended) if may_change(request) else []}
+
+
+def _offered(subscription: Subscription) -> list[Plan]:
+    return [each for each in actions.published() if each.currency == subscription.plan.currency]
 
 
 def _projection(request: PageRequest, now: datetime) -> Projection | None:
@@ -180,7 +208,7 @@ def _page_before(found: QuerySet[Invoice], number: str) -> list[Invoice]:
 
 
 def _invoice(request: PageRequest, number: str) -> Invoice:
-    found = _issued(request).select_related("credits").filter(number=number).first()
+    found = _issued(request).filter(number=number).first()
     if found is None:
         raise Http404
     return found
@@ -203,7 +231,7 @@ def invoice(request: PageRequest, number: str) -> HttpResponse:
     """What is owed, and why: each line says which rule made it and how many records stand behind it."""
     live = follow(request)
     found = _invoice(request, number)
-    context = _context(request, live, **shown_invoice(found))
+    context = _context(request, live, **shown_invoice(found), next_try=_next_try(found))
     context["lines"] = [
         (line, reverse("invoice_line", args=[request.tenant.slug, number, line.line.position]))
         for line in explained_invoice(found)
@@ -220,7 +248,7 @@ def shown_invoice(found: Invoice) -> dict[str, Any]:
     is_going_back = any(refund.status == RefundStatus.PENDING for each in tries for refund in each.refunds.all())
     return {
         "invoice": found,
-        "zone": found.period.zone if found.period else "UTC",
+        "zone": found.zone,
         "payments": tries,
         "is_being_paid": any(each.status == PaymentStatus.PENDING for each in tries),
         "credit_notes": notes,
@@ -258,7 +286,7 @@ def invoice_line(request: PageRequest, number: str, position: int) -> HttpRespon
     found = _invoice(request, number)
     line = next((each for each in explained_invoice(found) if each.line.position == position), None)
     back = (f"Invoice {found.number}", reverse("invoice", args=[request.tenant.slug, number]))
-    return _records(request, live, line, found.period.zone if found.period else "UTC", back)
+    return _records(request, live, line, found.zone, back)
 
 
 @require_GET
@@ -296,7 +324,7 @@ def pay(request: PageRequest, number: str) -> HttpResponse:
     if found.version != version_in(request):
         return _not_done(request, _changed(found), back, _differences(request, found))
     try:
-        payment = payments.pay(found, by=request.user)
+        payment = payments.pay(found, by=request.user, expected_version=found.version)
     except Refused as refused:
         return _not_done(request, refused, back)
     _say_what_came(request, found, payment)
@@ -309,9 +337,27 @@ def _changed(found: Invoice) -> Refused:
 
 def _differences(request: PageRequest, found: Invoice) -> list[dict[str, Any]]:
     """What the form's page said, and what is so now."""
-    seen = dict(Status.choices).get(request.POST.get("seen_status", ""), "")
-    now = found.get_status_display()
-    return [{"what": "Status", "seen": seen, "now": now, "differs": seen != now}]
+    status = dict(Status.choices).get(request.POST.get("seen_status", ""), "")
+    return [
+        _difference("Status", status, found.get_status_display()),
+        _difference("Reason", _seen(request, "seen_reason"), found.reason),
+        _difference("Next try", _seen(request, "seen_next_try"), _next_try(found)),
+    ]
+
+
+def _seen(request: PageRequest, name: str) -> str:
+    """What a form says that its page showed."""
+    return request.POST.get(name, "")[: payments.REASON_MAX]
+
+
+def _next_try(found: Invoice) -> str:
+    if not found.next_try_at:
+        return ""
+    return f"{found.next_try_at.astimezone(ZoneInfo(found.zone)):%-d %b %Y, %H:%M} {found.zone}"
+
+
+def _difference(what: str, seen: str, now: str) -> dict[str, Any]:
+    return {"what": what, "seen": seen, "now": now, "differs": seen != now}
 
 
 def _say_what_came(request: PageRequest, found: Invoice, payment: Payment | None) -> None:
@@ -370,7 +416,7 @@ def _choose(request: PageRequest, means: Means) -> None:
     wanted = request.POST.get("reference", "")
     if wanted not in means.choices:
         raise Refused("There is no such means of payment. Nothing was changed: choose one of the list.")
-    payments.choose_method(request.tenant, wanted)
+    payments.choose_method(request.tenant, wanted, by=request.user)
     messages.success(request, f"Invoices are paid by {wanted} from now on.")
 
 
@@ -388,10 +434,11 @@ def plan(request: PageRequest) -> HttpResponse:
     period = period_at(request.tenant, now)
     if subscription is None or period is None:
         return redirect("billing", request.tenant.slug)
-    offered = [each for each in actions.published() if each.currency == subscription.plan.currency]
+    offered = _offered(subscription)
     meters = Meter.objects.in_bulk({slug for each in offered for slug in each.price_list.meters})
     chosen = next((each for each in offered if each.slug == request.GET.get("plan")), None)
     context = _context(request, live, subscription=subscription, period=period, chosen=chosen)
+    context["seen_end"] = _end_in_words(subscription)
     context["offers"] = [offer(each, meters) for each in offered]
     if chosen and (chosen.pk != subscription.plan_id or subscription.cancelled_at):
         context["preview"] = preview(period, chosen, now)
@@ -404,8 +451,23 @@ def change_plan(request: PageRequest) -> HttpResponse:
     wanted = _published(request.POST.get("plan", ""))
     try:
         if wanted is None:
-            raise Refused("This plan is not offered any more. Nothing was changed: choose another.")
+            raise _not_offered()
         actions.change_plan(request.tenant, wanted, by=request.user, expected_version=version_in(request))
+    except Refused as refused:
+        return _not_done(request, refused, differences=_plan_differences(request, refused))
+    messages.success(request, f"{request.tenant} is on {wanted.name} from now on.")
+    return redirect("billing", request.tenant.slug)
+
+
+@require_POST
+@tenant_page(role=Role.TENANT_ADMIN)
+def start_plan(request: PageRequest) -> HttpResponse:
+    """Begin again, after a subscription that has ended."""
+    wanted = _published(request.POST.get("plan", ""))
+    try:
+        if wanted is None:
+            raise _not_offered()
+        actions.restart(request.tenant, wanted, by=request.user)
     except Refused as refused:
         return _not_done(request, refused)
     messages.success(request, f"{request.tenant} is on {wanted.name} from now on.")
@@ -418,15 +480,31 @@ def cancel_plan(request: PageRequest) -> HttpResponse:
     try:
         actions.cancel(request.tenant, by=request.user, expected_version=version_in(request))
     except Refused as refused:
-        return _not_done(request, refused)
+        return _not_done(request, refused, differences=_plan_differences(request, refused))
     return redirect("billing", request.tenant.slug)
 
 
-def _published(id: str) -> Plan | None:
-    try:
-        return Plan.objects.filter(pk=UUID(id), published_at__isnull=False).first()
-    except ValueError:
+def _plan_differences(request: PageRequest, refused: Refused) -> list[dict[str, Any]] | None:
+    """What the form's page said of the subscription, and what is so now."""
+    if not isinstance(refused, actions.StaleSubscription):
         return None
+    return [
+        _difference("Plan", _seen(request, "seen_plan"), str(refused.now.plan)),
+        _difference("Ends", _seen(request, "seen_end"), _end_in_words(refused.now)),
+    ]
+
+
+def _end_in_words(subscription: Subscription) -> str:
+    return "With this period" if subscription.cancelled_at else "Not by itself"
+
+
+def _published(id: str) -> Plan | None:
+    """What can be chosen now: of an offer that has a newer version, only that one."""
+    return next((plan for plan in actions.published() if str(plan.pk) == id), None)
+
+
+def _not_offered() -> Refused:
+    return Refused("This plan is not offered any more. Nothing was changed: choose another.")
 
 
 def version_in(request: HttpRequest) -> int:

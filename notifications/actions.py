@@ -25,12 +25,12 @@ from events.emit import emit
 from events.models import Event
 from notifications import mails, preferences
 from notifications.events import TenantNotice
-from notifications.kinds import Pace, Way, names_about
+from notifications.kinds import About, Pace, Way, names_about
 from notifications.models import OF_OPERATIONS, Cause, Habits, Inbox, Mail, Notice, Notification
 from notifications.preferences import Wanted
 from notifications.signals import inbox_changed, notified
 from tenants.actions import action
-from tenants.models import Membership, Tenant
+from tenants.models import UNPAID, Membership, Tenant
 
 #: An event stays small, however much changes at once: more ids make more events.
 IDS_IN_ONE_EVENT = 500
@@ -99,7 +99,7 @@ def notify(people: Iterable[UUID], message: Message) -> list[Notification]:
     Who wants it in no way is not told. What goes by mail is sent later, by whoever looks for what is due. What was
     solved before it is told here says so, and pages nobody.
     """
-    told = _allowed(people, message.tenant)
+    told = _allowed(people, message)
     told -= set(Notification.objects.filter(source=message.source, user__in=told).values_list("user", flat=True))
     end = _end_of(message) if told else None
     wanted = _wanted(told, message, is_over=end is not None)
@@ -140,13 +140,19 @@ def _locked_cause(key: str, tenant: Tenant | None) -> Cause:
     return Cause.objects.select_for_update().get(pk=key)
 
 
-def _allowed(people: Iterable[UUID], tenant: Tenant | None) -> set[UUID]:
-    """Those who may sign in and, where it is about a tenant, belong to it. The tenant stays locked: so it remains."""
+def _allowed(people: Iterable[UUID], message: Message) -> set[UUID]:
+    """Those who may sign in and, where it is about a tenant, belong to it. The tenant stays locked: so it remains.
+
+    Of a suspended one nobody hears anything; but what is of its billing, where that is how it comes back.
+    """
+    tenant = message.tenant
     active = User.objects.filter(pk__in=list(people), is_active=True)
     if tenant is None:
         return set(active.values_list("pk", flat=True))
     # Without a key's lock: rows that point to the tenant go on being written.
-    if Tenant.objects.select_for_update(no_key=True).get(pk=tenant.pk).is_suspended:
+    locked = Tenant.objects.select_for_update(no_key=True).get(pk=tenant.pk)
+    may_pay = locked.suspended_reason.startswith(UNPAID) and message.kind in names_about(About.BILLING)
+    if locked.is_suspended and not may_pay:
         return set()
     members = Membership.objects.filter(tenant=tenant, user__in=active)
     return set(members.values_list("user", flat=True))
@@ -305,6 +311,9 @@ def _follow(user: User, which: Q, *, is_kept: bool, is_shown: bool) -> None:
     ids = list(theirs.kept().values_list("pk", flat=True))
     if not is_kept:
         theirs.delete()
+    elif not is_shown:
+        within = set(theirs.in_reach().values_list("pk", flat=True))
+        ids = [id for id in ids if id not in within]
     change = Change.RESTORED if is_shown else Change.REMOVED
     for some in _chunks(ids):
         _announce(inbox, change, some)

@@ -150,11 +150,58 @@ def _is_to_be_paid(facts: dict[str, Any]) -> bool:
 
 
 def _why(facts: dict[str, Any], tenant: Tenant) -> str:
-    """The reason, and when it is tried again by the tenant's clock."""
-    if not facts.get("nextTryAt"):
-        return str(facts.get("reason") or "")
-    again = datetime.fromisoformat(facts["nextTryAt"]).astimezone(ZoneInfo(tenant.time_zone))
-    return f"{facts.get('reason') or ''} Next try: {again:%-d %b %Y, %H:%M} {tenant.time_zone}.".strip()
+    """The reason, and when it is tried again or access ends, by the tenant's clock."""
+    reason = str(facts.get("reason") or "")
+    if again := facts.get("nextTryAt"):
+        reason += f" Next try: {_at(again, tenant)}."
+    elif ends := facts.get("accessEndsAt"):
+        reason += (
+            f" It is not tried again by itself. Unless it is paid, access to {tenant.name} ends {_at(ends, tenant)}."
+        )
+    return reason.strip()
+
+
+def _at(moment: str, tenant: Tenant) -> str:
+    return (
+        f"{datetime.fromisoformat(moment).astimezone(ZoneInfo(tenant.time_zone)):%-d %b %Y, %H:%M} {tenant.time_zone}"
+    )
+
+
+#: By what happened to a subscription: in words, what to do, and how loud that is. Other changes are no news.
+_STANDINGS = {
+    "suspended": (
+        "{name} is suspended: it has not paid",
+        "Pay what is owed: then it is open again at once.",
+        Level.ERROR,
+    ),
+    "returned": ("{name} is open again", "What was owed is settled.", Level.SUCCESS),
+}
+
+
+@handler("notify_of_standing", types=["subscription_update"])
+def notify_of_standing(event: Event, seq: int) -> None:
+    """The tenant's admins hear that access ended because something is not paid, and that it is back."""
+    change, tenant = event.payload["change"], event.tenant
+    if tenant is None or change not in _STANDINGS:
+        return
+    words, what_to_do, level = _STANDINGS[change]
+    cause = f"standing:{event.tenant_id}"
+    if change == "returned":
+        solve(cause, order=event.payload["version"], by="what was owed is settled")
+    message = Message(
+        source=event.uuid,
+        kind=f"billing_{change}",
+        title=words.format(name=tenant.name),
+        message=what_to_do,
+        level=level,
+        link=f"/t/{tenant.slug}/billing/",
+        object_key=cause,
+        group_key=cause,
+        tenant=tenant,
+        cause_key=cause if change == "suspended" else "",
+        cause_order=event.payload["version"],
+    )
+    notify([admin.pk for admin in admins_of(tenant)], message)
 
 
 @handler("notify_of_usage", types=["usage_update"])

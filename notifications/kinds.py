@@ -60,6 +60,8 @@ KINDS = [
     Kind("invoice_failed", "A payment failed", About.BILLING, Pace.NOW),
     Kind("invoice_paid", "An invoice was paid", About.BILLING),
     Kind("invoice_refunded", "A payment was refunded", About.BILLING, Pace.NOW),
+    Kind("billing_suspended", "Access ended because something is not paid", About.BILLING, Pace.NOW),
+    Kind("billing_returned", "Access is back after something was paid", About.BILLING, Pace.NOW),
     Kind("usage_threshold", "Usage reached a threshold", About.BILLING, Pace.NOW),
     Kind("alert_firing", "An alert fires", About.MONITORING, Pace.NOW),
     Kind("alert_resolved", "An alert is over", About.MONITORING),

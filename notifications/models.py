@@ -9,8 +9,8 @@ from django.utils import timezone
 from accounts.models import User
 from events.ids import new_id
 from events.scoping import TenantManager
-from notifications.kinds import Way
-from tenants.models import Membership, Tenant, validate_time_zone
+from notifications.kinds import About, Way, names_about
+from tenants.models import UNPAID, Membership, Tenant, validate_time_zone
 
 
 class Level(models.TextChoices):
@@ -141,13 +141,14 @@ OF_OPERATIONS = Q(tenant=None, link__startswith="/ops/")
 
 class NotificationQuerySet(models.QuerySet["Notification"]):
     def in_reach(self) -> "NotificationQuerySet":
-        """What each person may see now: of a tenant they belong to and that is not suspended, what leads to the
-        operations portal while they are platform admins, and what is of neither."""
-        membership = Membership.objects.with_scopes_disabled().filter(
-            user=OuterRef("user"), tenant=OuterRef("tenant"), tenant__suspended_at=None
-        )
+        """What each person may see now: of a tenant they belong to and that is not suspended (for what it owes: what is
+        of its billing, where it pays), what leads to the operations portal while they are platform admins, and what is
+        of neither."""
+        membership = Membership.objects.with_scopes_disabled().filter(user=OuterRef("user"), tenant=OuterRef("tenant"))
+        is_open = Exists(membership.filter(tenant__suspended_at=None))
+        owes = Exists(membership.filter(tenant__suspended_reason__startswith=UNPAID))
         of_nobody = Q(tenant=None) & (~OF_OPERATIONS | Q(user__is_superuser=True))
-        return self.filter(of_nobody | Exists(membership))
+        return self.filter(of_nobody | Q(is_open) | (Q(kind__in=names_about(About.BILLING)) & Q(owes)))
 
     def of(self, user: User) -> "NotificationQuerySet":
         """Everything of this person's inbox that they may see now, what they removed included."""

@@ -47,6 +47,7 @@ _KNOWN = [
     ),
     Kind("subscription_update", "Plan", "billing", "/t/{slug}/billing/"),
     Kind("usage_threshold_updated", "Threshold", "billing", "/t/{slug}/billing/"),
+    Kind("payment_method_updated", "Means of payment", "billing", "/t/{slug}/billing/"),
     Kind("usage_update", "Usage", "billing", "/t/{slug}/billing/", is_done=False),
     Kind("access_changed", "Access", "access", "/t/{slug}/members/"),
     Kind("tenant_updated", "Tenant", "tenant"),

@@ -45,6 +45,10 @@ def validate_time_zone(name: str) -> None:
         raise ValidationError(f"{name!r} is not a time zone. Use a name like Europe/Lisbon.")
 
 
+#: How the reason begins of a suspension that ends by itself when what is owed is paid. Billing gives it.
+UNPAID = "Unpaid: "
+
+
 class Tenant(models.Model):
     """A company that shares the platform and sees nothing of the others."""
 

@@ -207,10 +207,10 @@ def used() -> dict[str, Any]:
     return {"idempotency_key": str(uuid4()), "meter": "deployment_minutes", "quantity": 1, "at": at}
 
 
-def line_with_usage(world: World) -> str:
+def line_with_usage(world: World, url: str = "/t/acme/billing/projected/lines/2/") -> str:
     """The line of the projected invoice behind which there is a record."""
     use_a_minute(world.acme)
-    return "/t/acme/billing/projected/lines/2/"
+    return url
 
 
 def use_a_minute(acme: Tenant) -> None:
@@ -446,6 +446,7 @@ ROWS = [
     page("t/<slug:slug>/billing/payment-method/", TENANT_ADMINS | {"alice": 409}, "POST", {"reference": "gold"}),
     page("t/<slug:slug>/billing/plan/", TENANT_ADMINS),
     page("t/<slug:slug>/billing/plan/change/", TENANT_ADMINS | {"alice": 409}, "POST", {"version": 99}),
+    page("t/<slug:slug>/billing/plan/start/", TENANT_ADMINS | {"alice": 409}, "POST", {"plan": "gold"}),
     page("t/<slug:slug>/billing/plan/cancel/", TENANT_ADMINS | {"alice": 409}, "POST", {"version": 99}),
     page("t/<slug:slug>/billing/thresholds/", post_redirects(TENANT_ADMINS), "POST", THRESHOLD),
     page("t/<slug:slug>/billing/thresholds/<int:threshold_id>/remove/", post_redirects(TENANT_ADMINS), "POST"),
@@ -462,6 +463,8 @@ ROWS = [
         "POST",
         {"reason": "Sorry", "version": 2},
     ),
+    # The table's line is a sum by itself: behind it there are no records.
+    page("ops/billing/invoices/<slug:number>/lines/<int:position>/", PLATFORM_ADMINS | {"ada": 404}),
     page("ops/deployments/", PLATFORM_ADMINS),
     page("ops/deployments/<uuid:deployment_id>/", PLATFORM_ADMINS),
     page("ops/deployments/<uuid:deployment_id>/log/", PLATFORM_ADMINS),
@@ -569,6 +572,14 @@ ROWS = [
     page("api/billing/meters", API_READ | {"globex_key": 200}),
     page("api/billing/plans", API_READ | {"globex_key": 200}),
     page("api/billing/subscription", API_READ | {"globex_key": 200}),
+    Row(
+        "api/billing/subscription/preview",
+        "GET",
+        lambda world: "/api/billing/subscription/preview?plan=team",
+        API_PERSON,
+    ),
+    # 409: it has not ended.
+    page("api/billing/subscription/start", API_PERSON | {"alice": 409}, "POST", {"plan": "team"}),
     page("api/billing/subscription/change", API_PERSON, "POST", {"plan": "team"}),
     page("api/billing/subscription/cancel", API_PERSON, "POST"),
     page("api/billing/thresholds", API_READ | {"globex_key": 200}),
@@ -576,12 +587,23 @@ ROWS = [
     page("api/billing/thresholds/remove", API_PERSON, "POST", THRESHOLD),
     page("api/billing/invoices", API_READ | {"globex_key": 200}),
     page("api/billing/invoices/projected", API_READ | {"globex_key": 200}),
+    Row(
+        "api/billing/invoices/projected/lines/<int:position>/records",
+        "GET",
+        lambda world: line_with_usage(world, "/api/billing/invoices/projected/lines/2/records"),
+        API_READ | {"globex_key": 404},
+    ),
     page("api/billing/invoices/<uuid:invoice_id>", API_READ),
     page("api/billing/invoices/<uuid:invoice_id>/lines/<int:position>/records", API_READ),
     # 409: the table's invoice is void, which can be neither paid nor given back nor given up again.
     page("api/billing/invoices/<uuid:invoice_id>/pay", API_PERSON | {"alice": 409}, "POST"),
     page("api/billing/invoices/<uuid:invoice_id>/refund", API_STAFF | {"ada": 409}, "POST", {"reason": "Sorry"}),
     page("api/billing/invoices/<uuid:invoice_id>/void", API_STAFF | {"ada": 409}, "POST", {"reason": "Sorry"}),
+    page("api/billing/invoices/<uuid:invoice_id>/collect", API_STAFF | {"ada": 409}, "POST"),
+    page("api/billing/invoices/<uuid:invoice_id>/paid-by-hand", API_STAFF | {"ada": 409}, "POST", {"note": "Cash"}),
+    page("api/billing/platform/revenue", API_STAFF),
+    page("api/billing/platform/failed", API_STAFF),
+    page("api/billing/platform/thresholds", API_STAFF),
     page("api/billing/payment-method", API_PERSON),
     page("api/billing/payment-method", API_PERSON, "POST", {"reference": "pays"}),
     page("api/billing/webhooks/<slug:gateway>", NOT_SIGNED, "POST"),  # only who signs: see billing/tests

@@ -12,10 +12,22 @@ from django_scopes import scopes_disabled
 from billing import actions as billing
 from billing import invoicing, payments
 from billing.actions import Used
-from billing.models import CountedValue, Crossing, Invoice, InvoiceLine, Meter, Period, Plan, Usage, UsageRecord
+from billing.models import (
+    CountedValue,
+    Crossing,
+    DeletedNumber,
+    Invoice,
+    InvoiceLine,
+    Meter,
+    Period,
+    Plan,
+    Usage,
+    UsageRecord,
+)
 from billing.tests.paying import pays_by
 from events.models import Event
 from notifications.models import Inbox
+from tenants import actions as tenants
 
 pytestmark = pytest.mark.django_db
 PRICES = {
@@ -189,3 +201,25 @@ def test_what_was_declined_paid_and_given_back_agrees_too(billed, acme, alice, p
     payments.refund(Invoice.objects.get(pk=billed.pk), "A mistake of ours", by=platform_admin.user)
     assert Invoice.objects.filter(number="CN-000001").exists()
     assert reconcile()[0], reconcile()[1]
+
+
+def test_a_line_that_differs_is_left_to_a_person_where_the_log_no_longer_says_what_was_issued(billed):
+    Event.objects.filter(type="invoice_event").delete()
+    a_line_changed(billed)
+    said = reconcile("--repair")[1]
+    assert "(needs a person)" in next(line for line in said.splitlines() if line.startswith("invoices: "))
+    assert billed.lines.filter(amount_minor=1).exists()
+
+
+def test_a_record_of_a_process_whose_clock_is_ahead_is_on_its_invoice(billed):
+    closed_at = Period.objects.get(pk=billed.period_id).closed_at
+    UsageRecord.objects.filter(key="then").update(recorded_at=closed_at + timedelta(seconds=5))
+    assert reconcile()[0], reconcile()[1]
+
+
+def test_the_numbers_of_a_tenant_that_is_gone_are_not_missing_even_when_the_log_is_pruned(billed, acme, platform_admin):
+    payments.void(billed, "They leave", by=platform_admin.user)
+    tenants.delete_tenant(acme, by=platform_admin.user)
+    Event.objects.filter(type="invoice_event").delete()
+    assert reconcile()[0], reconcile()[1]
+    assert DeletedNumber.objects.get(number="NS-000001").tenant_name == "Acme"

@@ -63,7 +63,8 @@ class GiveBack:
 class Told:
     """What a gateway called to say about the charge or the refund of this key, or of a customer's new method.
 
-    A refund that we did not ask for has no key; `charge` is the gateway's own id of what it gives back.
+    A refund that we did not ask for has no key; `charge` is the gateway's own id of what it gives back. `at`: when it
+    happened, by the gateway's clock, as far as it says so.
     """
 
     event_id: str
@@ -73,6 +74,7 @@ class Told:
     minor: int = 0
     currency: str = ""
     charge: str = ""
+    at: datetime | None = None
 
 
 class Unavailable(Exception):

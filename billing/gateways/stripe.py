@@ -5,7 +5,7 @@ metadata. Stripe forgets idempotency keys after 24 hours, so what is asked for l
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, TypeVar
 
 import stripe
@@ -88,6 +88,7 @@ class _Data(BaseModel):
 class _Event(BaseModel):
     id: str
     type: str
+    created: int
     data: _Data
 
 
@@ -263,21 +264,21 @@ def _told(body: bytes) -> Told | None:
     except ValidationError as error:
         places = ", ".join(".".join(map(str, problem["loc"])) for problem in error.errors())
         raise BadCallback(f"It is not of the shape that Stripe documents: {places or 'the body'}.") from None
-    return _said(event.id, event.data.object)
+    return _said(event.id, event.data.object, datetime.fromtimestamp(event.created, UTC))
 
 
-def _said(event_id: str, thing: _Intent | _Refund | _Setup) -> Told | None:
+def _said(event_id: str, thing: _Intent | _Refund | _Setup, at: datetime) -> Told | None:
     if isinstance(thing, _Setup):
         if not thing.customer or not thing.payment_method:
             return None
-        return Told(event_id, "method", thing.customer, Answer(Outcome.DONE, thing.payment_method))
+        return Told(event_id, "method", thing.customer, Answer(Outcome.DONE, thing.payment_method), at=at)
     about: Literal["charge", "refund"] = "charge" if isinstance(thing, _Intent) else "refund"
     key = (thing.metadata or {}).get("payment" if about == "charge" else "refund", "")
     charge = (thing.payment_intent or "") if isinstance(thing, _Refund) else ""
     if not key and not charge:
         return None  # somebody's else, in the same Stripe account
     currency = thing.currency.upper()
-    return Told(event_id, about, key, thing.answer, _from_stripe(thing.amount, currency), currency, charge)
+    return Told(event_id, about, key, thing.answer, _from_stripe(thing.amount, currency), currency, charge, at)
 
 
 def _to_stripe(minor: int, currency: str) -> int:

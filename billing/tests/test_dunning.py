@@ -1,6 +1,7 @@
 """What nobody pays is collected by schedule, tried again, ends access at last, and gives it back when it is paid."""
 
 import html
+import re
 from datetime import timedelta
 
 import pytest
@@ -8,8 +9,9 @@ from django.utils import timezone
 from django_scopes import scope
 
 from billing import dunning, payments
-from billing.models import Invoice, Subscription
+from billing.models import Invoice, Subscription, wire_time
 from billing.tests.paying import call_back, fresh, happened, open_invoice, pays_by, taken, told, tries
+from events.models import Event
 from tenants import actions as tenants
 
 pytestmark = pytest.mark.django_db
@@ -43,6 +45,24 @@ def wait(jump):
         jump(count % 1)
 
     return days
+
+
+def test_at_the_last_try_its_people_are_told_when_access_ends_and_then_that_it_did(acme, alice, invoice, wait, now):
+    pays_by(acme, "declines")
+    wait(14 + 11)
+    assert fresh(invoice).next_try_at is None
+    ends = invoice.due_at + timedelta(days=14)
+    assert [event["accessEndsAt"] for event in told(acme)][-2:] == [None, wire_time(ends)]
+    alice.client.force_login(alice.user, backend="allauth.account.auth_backends.AuthenticationBackend")
+    page = re.sub(r"<[^>]+>", "", text_of(alice.get(f"/t/acme/billing/invoices/{invoice.number}/")))
+    assert "Unless it is paid, access ends 13 Dec 2026, 12:00:00 Europe/Lisbon" in page
+    wait(4)
+    assert is_suspended(acme)
+    pays_by(acme, "pays")
+    payments.pay(invoice, by=alice.user)
+    with scope(tenant=acme):
+        changes = Event.objects.filter(type="subscription_update").order_by("id").values_list("payload", flat=True)
+        assert [change["change"] for change in changes][-2:] == ["suspended", "returned"]
 
 
 def is_suspended(tenant) -> bool:
@@ -265,10 +285,10 @@ def test_what_goes_wrong_with_one_tenant_holds_no_other_back(acme, globex, plan,
     other = open_invoice(globex)
     begin = payments._begin
 
-    def fail_for_acme(invoice, by, due_by=None):
+    def fail_for_acme(invoice, by, **more):
         if invoice.tenant_id == acme.pk:
             raise RuntimeError("Something is wrong with acme")
-        return begin(invoice, by, due_by)
+        return begin(invoice, by, **more)
 
     monkeypatch.setattr(payments, "_begin", fail_for_acme)
     wait(14)

@@ -1,23 +1,18 @@
 """Closing a period: its invoice says what the records come to, once, whenever they came."""
 
-from collections import defaultdict
 from datetime import timedelta
-from decimal import Decimal
-from fractions import Fraction
 
 import pytest
-from django.db import transaction
-from django.db.models import Sum
 from django.utils import timezone
 from django_scopes import scope, scopes_disabled
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from billing import actions, invoicing
-from billing.models import Invoice, InvoiceLine, Period, Plan, Segment
-from billing.prices import Prices, total
+from billing.explaining import explained_invoice
+from billing.models import Invoice, Period, Plan, Segment
+from billing.records import records_page
 from billing.tests.conftest import DECEMBER, NOVEMBER, PRICES, used
 from events.models import Event
+from tenants.models import Tenant
 
 pytestmark = pytest.mark.django_db
 
@@ -130,6 +125,50 @@ def test_another_plan_with_the_same_prices_costs_a_level_no_more(acme, subscript
     assert invoice.total == "€67.00"
 
 
+def test_what_was_reported_once_goes_on_through_two_changes_of_the_plan(acme, subscription, monkeypatch):
+    """A hundred seats on the first day are a hundred seats all month, whatever they cost by then."""
+    prices = {"meters": {"seats": {"tiers": [{"unit": "6.00"}]}, "people": {"tiers": [{"unit": "1.00"}]}}}
+    other = Plan.objects.create(slug="other", name="Other", currency="EUR", prices=prices, published_at=NOVEMBER)
+    actions.record(acme, [used("a", "seats", 100, day=1), used("p", "people", day=2, person="ann")])
+    actions.record(acme, [used("d1", "disk", 70, day=2), used("d2", "disk", 40, day=9)])
+    actions.change_plan(acme, other, at=NOVEMBER + timedelta(days=10))
+    actions.change_plan(acme, subscription.plan, at=NOVEMBER + timedelta(days=20))
+    it_is(monkeypatch, LATER)
+    invoicing.close_what_is_over()
+    with scope(tenant=acme):
+        invoice = Invoice.objects.get()
+        last = invoice.lines.filter(meter="seats").last()
+        assert [record.key for record in records_page(last).rows] == ["a"]
+    third = ", 33.3 % of the month"
+    assert [line for line in lines(invoice) if line[0].startswith(("Seats", "Disk", "People"))] == [
+        (f"Disk{third}", "70", 233),
+        ("People, included", "1", 0),
+        ("Seats, included", "3", 0),
+        (f"Seats, from 3 on{third}", "97", 29100),
+        (f"Seats{third}", "100", 20000),
+        (f"Disk{third}", "40", 133),  # what it was by then, not the highest of the month
+        ("Seats, included", "3", 0),
+        (f"Seats, from 3 on{third}", "97", 29100),
+    ]
+
+
+def test_a_late_record_counts_in_the_parts_after_its_own_too(acme, subscription, monkeypatch):
+    same = Plan.objects.create(slug="same", name="Same", currency="EUR", prices=PRICES, published_at=NOVEMBER)
+    actions.record(acme, [used("a", "seats", 10, day=2)])
+    actions.change_plan(acme, same, at=NOVEMBER + timedelta(days=15))
+    it_is(monkeypatch, LATER)
+    invoicing.close_what_is_over()
+    actions.record(acme, [used("late", "seats", 12, day=10)])
+    it_is(monkeypatch, LATER + timedelta(days=31))
+    invoicing.close_what_is_over()
+    with scope(tenant=acme):
+        second = Invoice.objects.order_by("number").last()
+        late = [line for line in lines(second) if "late" in line[0]]
+        assert late == [("Seats of November 2026, reported late", "0", 900)] * 2
+        keys = [[record.key for record in records_page(line).rows] for line in second.lines.filter(meter="seats")]
+        assert keys == [["late"], ["late"]]
+
+
 def test_who_begins_in_the_middle_of_a_month_pays_for_half_of_it_and_has_half(globex, meters, plan, monkeypatch):
     actions.subscribe(globex, plan, at=NOVEMBER + timedelta(days=15))
     it_is(monkeypatch, NOVEMBER + timedelta(days=20))
@@ -183,6 +222,55 @@ def test_an_invoice_over_nothing_is_paid_at_once(globex, meters, monkeypatch):
     assert told == ["created", "paid"]
 
 
+def test_what_is_flat_says_so_and_for_which_part_of_the_month(acme, subscription, monkeypatch):
+    prices = {"meters": {"minutes": {"flat": "20.00"}, "disk": {"tiers": [{"up_to": "5", "unit": "0"}, {"unit": "1"}]}}}
+    flat = Plan.objects.create(slug="flat", name="Flat", currency="EUR", prices=prices, published_at=NOVEMBER)
+    actions.change_plan(acme, flat, at=NOVEMBER + timedelta(days=15))
+    it_is(monkeypatch, LATER)
+    actions.record(acme, [used("a", quantity=1, day=20), used("b", "disk", 5, day=20)])
+    invoicing.close_what_is_over()
+    with scope(tenant=acme):
+        *_, disk, minutes = explained_invoice(Invoice.objects.get())
+    assert (disk.line.description, disk.is_included, disk.unit_price) == (
+        "Disk, from 0 to 5, 50.0 % of the month",
+        False,
+        "€0.00",
+    )
+    assert (minutes.line.description, minutes.quantity, minutes.amount) == (
+        "Minutes, flat, 50.0 % of the month",
+        "",
+        "€10.00",
+    )
+    assert minutes.how == (
+        "Minutes costs €20.00 a month once used, however much, by Flat; Flat was in force for 50.0 % of this one. "
+        "It was, in 1 record."
+    )
+
+
+def test_an_invoice_keeps_the_name_that_its_buyer_had(acme, alice, subscription, monkeypatch):
+    it_is(monkeypatch, LATER)
+    invoicing.close_what_is_over()
+    Tenant.objects.filter(pk=acme.pk).update(name="Acme Holding")
+    with scope(tenant=acme):
+        assert Invoice.objects.get().buyer == "Acme"
+
+
+def test_a_late_record_is_taken_while_the_last_invoice_is_still_to_come(acme, subscription, monkeypatch):
+    it_is(monkeypatch, LATER)
+    invoicing.close_what_is_over()
+    actions.cancel(acme)
+    it_is(monkeypatch, DECEMBER + timedelta(days=31, minutes=5))
+    actions.begin_what_is_due()
+    assert actions.record(acme, [used("late", quantity=600)]).late == 1
+    it_is(monkeypatch, DECEMBER + timedelta(days=31, hours=2))
+    invoicing.close_what_is_over()
+    with scope(tenant=acme):
+        last = Invoice.objects.order_by("number").last()
+    assert ("Minutes of November 2026, reported late", "0", 200) in lines(last)
+    with pytest.raises(actions.BadRecord, match="no other invoice will come"):
+        actions.record(acme, [used("too-late")])
+
+
 def test_one_period_that_cannot_be_closed_holds_no_other_back(acme, globex, subscription, plan, monkeypatch):
     actions.subscribe(globex, plan, at=NOVEMBER)
     with scopes_disabled():
@@ -191,67 +279,3 @@ def test_one_period_that_cannot_be_closed_holds_no_other_back(acme, globex, subs
     assert invoicing.close_what_is_over() == 1
     with scopes_disabled():
         assert Invoice.objects.get().tenant == globex
-
-
-# --- For any records --------------------------------------------------------------------------------------------------
-
-LEVELS = {"disk", "seats", "people"}
-record = st.tuples(
-    st.sampled_from(["minutes", "disk", "seats", "people"]),
-    st.decimals(min_value=0, max_value=2000, places=3),
-    st.floats(1, 30.9),
-    st.sampled_from("abcde"),
-)
-
-
-@given(st.lists(record, max_size=25), st.lists(record, max_size=5), st.floats(1.1, 30))
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_invoices_equal_a_recomputation_from_the_records_to_the_cent(
-    acme, subscription, monkeypatch, soon, late, change
-):
-    other = PRICES | {"fee": "99.00"}
-    with transaction.atomic():
-        it_is(monkeypatch, DECEMBER)
-        bigger = Plan.objects.create(slug="big", name="Big", currency="EUR", prices=other, published_at=NOVEMBER)
-        all_of_it = [used(str(n), *one[:3], person=one[3]) for n, one in enumerate([*soon, *late])]
-        for n, one in enumerate(all_of_it[: len(soon)]):
-            actions.record(acme, [one, all_of_it[n // 2]])  # and some again
-        moment = NOVEMBER + timedelta(days=change - 1)
-        actions.change_plan(acme, bigger, at=moment)
-        it_is(monkeypatch, LATER)
-        invoicing.close_what_is_over()
-        actions.record(acme, all_of_it[len(soon) :])
-        it_is(monkeypatch, LATER + timedelta(days=31))
-        invoicing.close_what_is_over()
-        with scope(tenant=acme):
-            # What is below nothing is carried on, to invoices that this test does not wait for.
-            owed = InvoiceLine.objects.filter(carries=False).aggregate(found=Sum("amount_minor"))["found"]
-            carried = InvoiceLine.objects.filter(carries=True).aggregate(found=Sum("amount_minor"))["found"] or 0
-            assert sum(invoice.total_minor for invoice in Invoice.objects.all()) == owed + carried
-            assert min(invoice.total_minor for invoice in Invoice.objects.all()) >= 0
-        length = (DECEMBER - NOVEMBER) // timedelta(microseconds=1)
-        share = Fraction((moment - NOVEMBER) // timedelta(microseconds=1), length)
-        november = total(Prices.parse(PRICES), quantities(all_of_it, NOVEMBER, moment), share, "EUR", levels=LEVELS)
-        november += total(Prices.parse(other), quantities(all_of_it, moment, DECEMBER), 1 - share, "EUR", levels=LEVELS)
-        assert owed == november + 9900  # December's fee
-        transaction.set_rollback(True)
-
-
-def quantities(records, since, until) -> dict[str, Decimal]:
-    """As anybody would do it who has only the records."""
-    by_meter = defaultdict(list)
-    for one in records:
-        if since <= one.at < until:
-            by_meter[one.meter].append(one)
-    found = {}
-    for meter, them in by_meter.items():
-        match meter:
-            case "minutes":
-                found[meter] = sum(one.quantity for one in them)
-            case "disk":
-                found[meter] = max(one.quantity for one in them)
-            case "seats":
-                found[meter] = max(them, key=lambda one: (one.at, one.quantity)).quantity
-            case _:
-                found[meter] = Decimal(len({one.properties["person"] for one in them}))
-    return found

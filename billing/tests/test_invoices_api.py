@@ -1,15 +1,16 @@
 """The API of invoices: read by every member, line by line down to the records; paid by the tenant's admin."""
 
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 from django.utils import timezone
 from django_scopes import scope
 
 from billing import actions, invoicing, payments
-from billing.models import Invoice
-from billing.tests.conftest import DECEMBER, used
-from billing.tests.paying import fresh, open_invoice, pays_by
+from billing.models import Invoice, Plan, Subscription
+from billing.tests.conftest import DECEMBER, NOVEMBER, used
+from billing.tests.paying import fresh, open_invoice, pays_by, tries
 
 pytestmark = pytest.mark.django_db
 
@@ -221,3 +222,95 @@ def test_the_platforms_admin_gives_an_invoice_up(platform_admin, november):
 def test_reading_an_invoice_costs_the_same_with_many_lines(acme, alice, november, django_assert_max_num_queries):
     with django_assert_max_num_queries(20):
         alice.api_get(f"{URL}/{november.pk}", "acme")
+
+
+# --- Plans ------------------------------------------------------------------------------------------------------------
+
+
+def test_alice_asks_what_another_plan_would_come_to_and_nothing_changes(alice, bob, acme, subscription, plan):
+    actions.record(acme, [used("a", quantity=600)])
+    prices = {"fee": "100.00", "meters": {"minutes": {"tiers": [{"unit": "0.01"}]}}}
+    Plan.objects.create(slug="big", name="Big", currency="EUR", prices=prices, published_at=NOVEMBER)
+    answer = alice.api_get("/api/billing/subscription/preview?plan=big", "acme").json()
+    assert (answer["stay"]["amount"], answer["stay"]["month"]) == ("51.00", "51.00")
+    assert (answer["change"]["plan"], answer["change"]["month"], answer["monthDifference"]) == (
+        "big",
+        "106.00",
+        "55.00",
+    )
+    assert sum(Decimal(line["amount"]) for line in answer["change"]["lines"]) == Decimal(answer["change"]["amount"])
+    with scope(tenant=acme):
+        assert Subscription.objects.get().plan == plan
+    assert bob.api_get("/api/billing/subscription/preview?plan=big", "acme").status_code == 403
+    assert alice.api_get("/api/billing/subscription/preview?plan=gold", "acme").status_code == 400
+    Plan.objects.create(slug="yen", name="Yen", currency="JPY", prices={}, published_at=NOVEMBER)
+    assert alice.api_get("/api/billing/subscription/preview?plan=yen", "acme").status_code == 409
+
+
+def test_a_subscription_that_has_ended_begins_again(alice, charlie, acme, november, monkeypatch):
+    url, body = "/api/billing/subscription/start", {"plan": "standard"}
+    assert error(alice.api_post(url, body, "acme"))[0] == 409, "it has not ended"
+    assert error(charlie.api_post(url, body, "globex"))[:2] == (409, "no_subscription")
+    actions.cancel(acme)
+    monkeypatch.setattr(timezone, "now", lambda: DECEMBER + timedelta(days=35))
+    invoicing.close_what_is_over()
+    assert alice.api_get("/api/billing/subscription/preview?plan=standard", "acme").status_code == 409
+    answer = alice.api_post(url, body, "acme")
+    assert (answer.status_code, answer.json()["endedAt"]) == (200, None)
+
+
+def test_the_records_behind_a_projected_line(bob, acme, subscription):
+    actions.record(acme, [used("a", quantity=600), used("s", "seats", 2)])
+    projected = bob.api_get(f"{URL}/projected", "acme").json()
+    position = next(line["position"] for line in projected["lines"] if line["meter"] == "seats")
+    answer = bob.api_get(f"{URL}/projected/lines/{position}/records", "acme").json()
+    assert [one["key"] for one in answer["results"]] == ["s"]
+    assert bob.api_get(f"{URL}/projected/lines/1/records", "acme").json()["results"] == [], "a fee"
+    assert bob.api_get(f"{URL}/projected/lines/99/records", "acme").status_code == 404
+
+
+# --- What was seen, and what staff do ---------------------------------------------------------------------------------
+
+
+def test_nothing_is_paid_or_given_up_that_is_not_as_it_was_seen(alice, platform_admin, acme, november, settings):
+    settings.PAYMENT_GATEWAY = "local"
+    seen = november.version
+    pays_by(acme, "declines")
+    assert error(alice.api_post(f"{URL}/{november.pk}/pay", {"expectedVersion": seen}, "acme"))[:2] == (402, "declined")
+    stale = (409, "stale_version")
+    assert error(alice.api_post(f"{URL}/{november.pk}/pay", {"expectedVersion": seen}, "acme"))[:2] == stale
+    for act, more in (("void", {"reason": "Sorry"}), ("collect", {}), ("paid-by-hand", {"note": "Bank transfer 4711"})):
+        answer = platform_admin.api_post(f"{URL}/{november.pk}/{act}", {"expectedVersion": seen} | more)
+        assert error(answer)[:2] == stale
+    assert (fresh(november).status, len(tries(november))) == ("failed", 1)
+
+
+def test_ada_collects_now_or_writes_down_how_it_was_paid(platform_admin, alice, acme, november, settings):
+    settings.PAYMENT_GATEWAY = "local"
+    pays_by(acme, "declines")
+    assert error(platform_admin.api_post(f"{URL}/{november.pk}/collect"))[:2] == (402, "declined")
+    assert alice.api_post(f"{URL}/{november.pk}/collect").status_code == 404
+    answer = platform_admin.api_post(f"{URL}/{november.pk}/paid-by-hand", {"note": "Bank transfer 4711"})
+    assert (answer.status_code, answer.json()["status"]) == (200, "paid")
+    assert platform_admin.api_post(f"{URL}/{november.pk}/collect").json()["payment"] is None
+
+
+def test_ada_reads_what_was_earned_what_failed_and_who_has_used_how_much(
+    platform_admin, alice, acme, november, settings
+):
+    settings.PAYMENT_GATEWAY = "local"
+    pays_by(acme, "declines")
+    payments.pay(november)
+    actions.record(acme, [used("now", quantity=300, day=31)])
+    read = {name: platform_admin.api_get(f"/api/billing/platform/{name}").json() for name in PLATFORM}
+    (month,) = read["revenue"]["months"]
+    assert (month["month"], month["invoiced"], month["paid"], month["owed"]) == ("2026-12", "88.50", "0.00", "88.50")
+    assert read["revenue"]["owed"] == ["€88.50"]
+    (failed,) = read["failed"]["results"]
+    assert (failed["tenant"], failed["number"], failed["reason"]) == ("acme", "NS-000001", "The card was declined.")
+    assert [(one["meter"], one["percent"]) for one in read["thresholds"]["results"]] == [("minutes", 50)]
+    for name in PLATFORM:
+        assert alice.api_get(f"/api/billing/platform/{name}", "acme").status_code == 404
+
+
+PLATFORM = ("revenue", "failed", "thresholds")

@@ -4,7 +4,7 @@ import html
 import json
 import re
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -13,13 +13,14 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django_scopes import scope, scopes_disabled
 
-from billing import actions, invoicing
+from billing import actions, invoicing, payments
 from billing.gauges import Gauge
-from billing.models import Invoice, Meter, Period, Plan, Subscription, Threshold
+from billing.models import Invoice, InvoiceLine, Meter, Period, Plan, Subscription, Threshold
 from billing.money import shown_unit
 from billing.projection import period_at, preview, projection, signed
 from billing.tests.conftest import DECEMBER, NOVEMBER, PRICES, used
 from conftest import Person
+from events.models import Event
 
 pytestmark = pytest.mark.django_db
 BILLING = "/t/acme/billing/"
@@ -117,6 +118,47 @@ def test_what_came_too_late_stands_on_the_projected_invoice_of_the_next_period(a
     address = re.search(r"/t/acme/billing/projected/lines/\d+/", text)[0]
     records = page(alice, address)
     assert re.findall(r'class="cell-key mono">([^<]+)<', records) == ["late"]
+
+
+def test_a_plan_that_has_ended_says_when_and_can_begin_again(alice, bob, acme, some_usage, plan, go_to):
+    actions.cancel(acme)
+    go_to(alice, DECEMBER + timedelta(minutes=1))
+    assert "This period has ended. Its invoice is issued when" in page(alice)
+    with scopes_disabled():
+        invoicing.close_what_is_over(AFTER_GRACE)
+    go_to(bob, AFTER_GRACE + timedelta(days=40))
+    assert "An admin of Acme can begin again." in page(bob)
+    go_to(alice, AFTER_GRACE + timedelta(days=40))
+    text = page(alice)
+    assert "The plan Team ended on" in text
+    assert "1 Dec 2026, 00:00:00 Europe/Lisbon" in text
+    assert "This period so far" not in text
+    assert alice.get(f"{BILLING}projected/").url == BILLING
+    with scopes_disabled():
+        line = InvoiceLine.objects.filter(meter=None).first()
+        line.pk, line.position, line.carries, line.amount_minor, line.segment = None, 99, True, 1200, None
+        line.save()
+    assert "€12.00 of credit are kept" in page(alice)
+    answer = alice.post(f"{BILLING}plan/start/", {"plan": str(plan.pk)}, follow=True)
+    assert "Acme is on Team from now on." in html.unescape(answer.content.decode())
+    assert "This period so far" in page(alice)
+    assert alice.post(f"{BILLING}plan/start/", {"plan": str(plan.pk)}).status_code == 409
+
+
+def test_what_is_owed_is_said_however_old_it_is(alice, acme, invoice):
+    copies = [
+        Invoice(tenant=acme, currency="EUR", number=f"NS-9{number:05}", status="paid", total_minor=number)
+        for number in range(20)
+    ]
+    Invoice.objects.bulk_create(copies)
+    assert f"Invoice {invoice.number} over" in page(alice)
+
+
+def test_the_moment_of_a_projection_is_said_in_the_zone_of_the_tenant(alice, acme, some_usage):
+    acme.time_zone = "Asia/Tokyo"
+    acme.save()
+    for text in (page(alice), page(alice, f"{BILLING}projected/")):
+        assert re.search(r"as of <time[^>]*>15 Nov 2026, 12:00:00 Europe/Lisbon", text), "as its period was begun"
 
 
 # --- An invoice -------------------------------------------------------------------------------------------------------
@@ -223,11 +265,42 @@ def test_a_declined_payment_says_why_and_when_it_is_tried_again(alice, acme, inv
     assert "paid by declines" in html.unescape(
         alice.post(f"{BILLING}payment-method/", {"reference": "declines"}, follow=True).content.decode()
     )
+    with scopes_disabled():
+        told = Event.objects.get(type="payment_method_updated")
+    assert (told.actor_name, told.payload["gateway"]) == ("Alice", "local")
     text = pay(alice, invoice, invoice.version)
     assert "The card was declined. Nothing was charged." in text
     assert "Next try" in text
     assert "/pay/" in text
     assert "could not be collected" in page(alice)
+
+
+def test_who_pays_what_has_failed_again_meanwhile_reads_the_difference(alice, acme, invoice, local_gateway):
+    alice.post(f"{BILLING}payment-method/", {"reference": "declines"})
+    pay(alice, invoice, invoice.version)
+    text = page(alice, f"{BILLING}invoices/{invoice.number}/")
+    form = dict(re.findall(r'name="(version|seen_status|seen_reason|seen_next_try)" value="([^"]*)"', text))
+    assert form["seen_next_try"].endswith("Europe/Lisbon")
+    Invoice.objects.with_scopes_disabled().filter(pk=invoice.pk).update(next_try_at=None, version=9, reason="Expired.")
+    response = alice.post(f"{BILLING}invoices/{invoice.number}/pay/", form)
+    assert response.status_code == 409
+    said_now = re.sub(r"<[^>]+>", " ", html.unescape(response.content.decode()))
+    assert re.search(r"Reason\s+The card was declined\.\s+Expired\.", said_now)
+    assert re.search(r"Next try\s+\d+ \w+ 2026, \d\d:00 Europe/Lisbon\s+—", said_now)
+
+
+def test_a_credit_note_is_of_the_days_of_its_invoice_in_the_zone_of_the_tenant(
+    alice, acme, invoice, platform_admin, local_gateway, go_to
+):
+    payments.pay(invoice, by=alice.user)
+    go_to(alice, datetime(2026, 12, 15, 23, 30, tzinfo=UTC))
+    Period.objects.with_scopes_disabled().update(zone="Asia/Tokyo")
+    payments.refund(invoice, "Sorry", by=platform_admin.user)
+    row = re.search(r"<tr id=\"invoice.*?CN-000001.*?</tr>", page(alice), re.S)[0]
+    assert "16 Dec 2026" in row
+    assert "1 Nov to 1 Dec 2026" in row
+    text = page(alice, f"{BILLING}invoices/CN-000001/")
+    assert "1 Nov to 1 Dec 2026</span>, Asia/Tokyo" in text
 
 
 def test_a_means_of_payment_that_there_is_not_is_refused(alice, acme, subscription, local_gateway):
@@ -273,6 +346,26 @@ def test_alice_changes_the_plan_after_seeing_what_it_costs(alice, acme, some_usa
     )
     with scope(tenant=acme):
         assert Subscription.objects.get().plan == bigger
+
+
+@pytest.mark.parametrize("act", ["change", "cancel"])
+def test_who_is_late_reads_what_is_different_now(alice, acme, some_usage, bigger, plan, act):
+    text = page(alice, f"{BILLING}plan/?plan=bigger")
+    form = dict(re.findall(r'name="(plan|version|seen_plan|seen_end)" value="([^"]*)"', text))
+    actions.change_plan(acme, bigger)
+    actions.cancel(acme)
+    response = alice.post(f"{BILLING}plan/{act}/", form | {"plan": str(plan.pk)})
+    assert response.status_code == 409
+    said_now = re.sub(r"<[^>]+>", " ", html.unescape(response.content.decode()))
+    assert re.search(r"Plan\s+Team \(version 1\)\s+Bigger \(version 1\)", said_now)
+    assert re.search(r"Ends\s+Not by itself\s+With this period", said_now)
+
+
+def test_a_version_of_a_plan_that_has_a_newer_one_is_not_offered_any_more(alice, acme, subscription, bigger):
+    actions.publish(actions.new_version(bigger))
+    response = alice.post(f"{BILLING}plan/change/", {"plan": str(bigger.pk), "version": str(subscription.version)})
+    assert response.status_code == 409
+    assert "not offered any more" in response.content.decode()
 
 
 def test_who_has_not_seen_the_newest_plan_changes_nothing(alice, acme, subscription, bigger):

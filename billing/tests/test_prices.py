@@ -51,7 +51,7 @@ def test_a_level_is_as_high_in_half_a_period_and_costs_half():
 def test_a_flat_price_is_for_using_it_at_all():
     support = MeterPrice.model_validate({"flat": "20.00"})
     assert cost(support, "0") == []
-    assert cost(support, "7") == [("1", 2000)]
+    assert cost(support, "7") == [("None", 2000)]
 
 
 def test_a_fee_is_for_the_part_of_the_period_that_the_plan_was_there():
@@ -106,6 +106,12 @@ def test_more_never_costs_less(price, one, other):
     prices = Prices(meters={"x": price})
     # Rounding of each of up to six charges may hide a cent.
     assert total(prices, {"x": fewer}, WHOLE, "EUR") <= total(prices, {"x": more}, WHOLE, "EUR") + 6
+
+
+def test_a_tier_that_costs_nothing_is_not_included():
+    price = MeterPrice.model_validate({"included": "2", "tiers": [{"up_to": "3", "unit": "0"}, {"unit": "1"}]})
+    found = list(charges(price, Decimal(6), WHOLE, "EUR"))
+    assert [(one.quantity, one.is_included) for one in found] == [(2, True), (3, False), (1, False)]
 
 
 def test_what_has_no_price_is_free():

@@ -10,13 +10,14 @@ import pytest
 import stripe
 from django.test import Client
 from django.utils import timezone
-from django_scopes import scope
+from django_scopes import scope, scopes_disabled
 
 from billing import gateways, payments
 from billing.gateways.stripe import StripeGateway
 from billing.models import GatewayEvent, Invoice, Payment, PaymentMethod, Refund
 from billing.tests.paying import fresh, happened, open_invoice, told, tries
 from billing.tests.stripe_stub import StripeStub
+from events.models import Event
 
 pytestmark = pytest.mark.django_db
 
@@ -138,8 +139,13 @@ def test_people_give_cards_on_stripes_page_and_the_webhook_brings_their_name(acm
     customer = stub.of("customer")[0]["id"]
     setup = {"id": "seti_1", "object": "setup_intent", "status": "succeeded", "customer": customer}
     assert send(event("setup_intent.succeeded", setup | {"payment_method": "pm_new"})).status_code == 200
+    old = event("setup_intent.succeeded", setup | {"payment_method": "pm_old"}, id="evt_2")
+    assert send(old | {"created": int(time.time()) - 60}).status_code == 200
     with scope(tenant=acme):
-        assert PaymentMethod.objects.get().reference == "pm_new"
+        assert PaymentMethod.objects.get().reference == "pm_new", "what was given before it came out of order"
+    with scopes_disabled():
+        told = Event.objects.get(type="payment_method_updated")
+    assert (told.tenant_id, told.summary) == (acme.pk, "Invoices are paid by another means at Stripe from now on")
     assert payments.page_for_method(acme)
     assert len(stub.of("customer")) == 1
 

@@ -22,6 +22,7 @@ HANDLERS = (
     "notify_of_escalations",
     "notify_of_invoices",
     "notify_of_notices",
+    "notify_of_standing",
     "notify_of_usage",
 )
 

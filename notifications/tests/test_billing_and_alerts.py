@@ -19,6 +19,7 @@ from events.models import Event
 from notifications import actions, mails
 from notifications.models import Cause, Mail, Notification
 from notifications.tests.conftest import emitted, titles
+from tenants import actions as tenants
 from tenants.models import Membership, Role, Tenant
 
 INVOICE, ALERT = UUID(int=7), UUID(int=8)
@@ -120,6 +121,46 @@ def test_a_payment_that_failed_reaches_the_platforms_admins_too_and_is_solved_wh
     assert set(Notification.objects.filter(kind="invoice_failed").values_list("solved_by", flat=True)) == {
         "invoice A-7 was paid"
     }
+
+
+def test_the_last_try_says_when_access_ends(invoice, handle, acme, alice):
+    invoice("failed", 5, reason="The card was declined.", accessEndsAt="2026-07-26T08:00:00.000Z")
+    handle()
+    assert Notification.objects.get(user=alice.user).message == (
+        "The card was declined. It is not tried again by itself. Unless it is paid, access to Acme ends "
+        "26 Jul 2026, 08:00 UTC."
+    )
+
+
+def test_who_is_suspended_for_what_it_owes_hears_of_that_and_of_its_billing_and_of_nothing_else(
+    says, invoice, alert, handle, acme, alice, bob, mailoutbox
+):
+    invoice("created", 1)
+    alert("firing", 1)
+    handle()
+    tenants.suspend(acme, None, reason="Unpaid: A-7 over 128.40 EUR.")
+    says("subscription_update", acme, change="suspended", version=3, plan="team")
+    invoice("failed", 2)
+    alert("firing", 2, metadata={"louder": True})
+    handle()
+    heard = ["Payment of invoice A-7 failed: 128.40 EUR", "Acme is suspended: it has not paid"]
+    assert sorted(titles(alice)) == sorted([*heard, "Invoice A-7 over 128.40 EUR"])
+    assert titles(bob) == []
+    mails.send_due(10)
+    assert "Acme is suspended: it has not paid · Acme" in [mail.subject for mail in mailoutbox]
+    says("subscription_update", acme, change="returned", version=4, plan="team")
+    tenants.resume(acme, None)
+    handle()
+    assert "Acme is open again" in titles(alice)
+    assert "High CPU fires" in titles(alice)
+    assert Notification.objects.get(kind="billing_suspended").solved_by == "what was owed is settled"
+
+
+def test_who_is_suspended_for_something_else_hears_of_no_invoice(invoice, handle, acme, alice, platform_admin):
+    tenants.suspend(acme, platform_admin.user, reason="Mined coins")
+    invoice("failed", 2)
+    handle()
+    assert titles(alice) == []
 
 
 def test_an_invoice_declared_void_is_no_news_but_nobody_has_to_pay_it(invoice, handle, alice):

@@ -1,14 +1,11 @@
 """Billing of every tenant: what was earned, who could not be collected from, who has used what their plan includes."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from django import forms
 from django.contrib import messages
-from django.db.models import Count, Q, QuerySet, Sum
-from django.db.models.functions import TruncMonth
+from django.db.models import QuerySet
 from django.http import Http404, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -19,57 +16,23 @@ from django.views.decorators.http import require_GET, require_http_methods
 from accounts.actions import Refused
 from billing import payments
 from billing.explaining import explained_invoice
-from billing.models import Crossing, Invoice, Kind, RefundStatus, Status, Subscription
+from billing.models import Invoice, RefundStatus, Status, Subscription
 from billing.money import exact_minor, from_minor, shown
+from billing.records import records_page
+from billing.revenue import months, not_collected, owed, reached
 from billing.views import shown_invoice, version_in
 from events import channels
 from portal.changed import Difference, not_done
 from tenants.access import PlatformRequest, platform_page
 
 SECTION = "ops_billing"
-MONTHS_SHOWN = 12
-FAILED_SHOWN = 50
+PAGE_SIZE = 50
 CROSSINGS_SHOWN = 20
-#: A threshold of less is the tenant's own concern.
-CROSSINGS_FROM_PERCENT = 80
-OWED = (Status.OPEN, Status.FAILED)
 REASON_MAX = 250
 #: In digits: what is longer is no sum that a page of ours has shown.
 LONGEST_SUM = 19
-
-
-@dataclass(frozen=True, slots=True)
-class Month:
-    """What was invoiced in a month (UTC) in one currency, and what has become of that by now. In minor units.
-
-    What was given back of an invoice, all of it or a part, was not earned: `paid` is without it.
-    """
-
-    month: datetime
-    currency: str
-    count: int
-    invoiced: int
-    paid: int
-    owed: int
-    given_back: int
-    #: The largest month's invoices, in the same currency: the bars' full width.
-    most: int
-
-    def part(self, minor: int) -> str:
-        return f"{max(0, minor) / self.most * 100:.2f}%" if self.most else "0%"
-
-    @property
-    def paid_width(self) -> str:
-        return self.part(self.paid)
-
-    @property
-    def owed_width(self) -> str:
-        return self.part(self.owed)
-
-    @property
-    def words(self) -> dict[str, str]:
-        amounts = {name: getattr(self, name) for name in ("invoiced", "paid", "owed", "given_back")}
-        return {name: shown(minor, self.currency) for name, minor in amounts.items()}
+#: In digits.
+LONGEST_PAGE = 6
 
 
 @require_GET
@@ -78,7 +41,7 @@ class Month:
 def ops_billing(request: PlatformRequest) -> HttpResponse:
     """Who needs help with money, then what was earned."""
     live = request.live.follow(channels.ADMIN_BILLING)
-    failed = Invoice.objects.filter(kind=Kind.INVOICE, status=Status.FAILED).select_related("tenant")
+    failed, crossings = not_collected(), reached()
     now = timezone.now()
     found = months(now)
     this = [each for each in found if (each.month.year, each.month.month) == (now.year, now.month)]
@@ -90,67 +53,32 @@ def ops_billing(request: PlatformRequest) -> HttpResponse:
         "this_month": this,
         "now": now,
         "owed": owed(),
-        "failed": failed.order_by("due_at", "id")[:FAILED_SHOWN],
+        "failed": _page_of(failed, _number(request, "failed"), PAGE_SIZE),
         "failed_count": failed.count(),
         "subscribed": Subscription.objects.filter(ended_at=None).count(),
-        "crossings": crossings(),
+        "crossings": _page_of(crossings, _number(request, "reached"), CROSSINGS_SHOWN),
     }
     return render(request, "portal/ops/billing.html", context)
 
 
-def months(now: datetime) -> list[Month]:
-    """The last twelve months in which something was invoiced, newest first."""
-    issued = Invoice.objects.filter(kind=Kind.INVOICE, issued_at__gte=_months_ago(now, MONTHS_SHOWN - 1))
-    rows = (
-        issued.annotate(month=TruncMonth("issued_at", tzinfo=UTC))
-        .order_by("-month", "currency")
-        .values("month", "currency")
-        .annotate(
-            count=Count("pk"),
-            invoiced=_sum(~Q(status=Status.VOID)),
-            paid=_sum(Q(status__in=(Status.PAID, Status.REFUNDED))),
-            owed=_sum(Q(status__in=OWED)),
-        )
-    )
-    found: list[dict[str, Any]] = [{name: value or 0 for name, value in row.items()} for row in rows]
-    given_back = _given_back(issued)
-    for row in found:
-        row["given_back"] = given_back.get((row["month"], row["currency"]), 0)
-        row["paid"] -= row["given_back"]
-    return [Month(**row, most=_most(found, row["currency"])) for row in found]
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some rows of a list, and the numbers of the pages beside it; None where there is none."""
+
+    rows: list[Any]
+    before: int | None
+    after: int | None
 
 
-def _given_back(issued: QuerySet[Invoice]) -> dict[tuple[datetime, str], int]:
-    """What credit notes gave back of these invoices, by the month and currency of the invoice."""
-    notes = Invoice.objects.filter(kind=Kind.CREDIT_NOTE, credits__in=issued.values("pk"))
-    rows = notes.annotate(month=TruncMonth("credits__issued_at", tzinfo=UTC)).order_by().values("month", "currency")
-    return {(row["month"], row["currency"]): -row["sum"] for row in rows.annotate(sum=Sum("total_minor"))}
+def _page_of(found: QuerySet[Any], number: int, size: int) -> Page:
+    rows = list(found[(number - 1) * size : number * size + 1])
+    return Page(rows[:size], number - 1 or None, number + 1 if len(rows) > size else None)
 
 
-def _sum(condition: Q) -> Sum:
-    return Sum("total_minor", filter=condition)
-
-
-def _most(rows: Iterable[dict[str, Any]], currency: str) -> int:
-    return max(row["invoiced"] for row in rows if row["currency"] == currency)
-
-
-def _months_ago(now: datetime, count: int) -> datetime:
-    """When the month began, in UTC, that lies so many before this one."""
-    year, month = divmod(now.astimezone(UTC).year * 12 + now.astimezone(UTC).month - 1 - count, 12)
-    return datetime(year, month + 1, 1, tzinfo=UTC)
-
-
-def owed() -> list[str]:
-    """What all tenants owe now, a sum for each currency."""
-    rows = Invoice.objects.filter(kind=Kind.INVOICE, status__in=OWED).order_by("currency").values("currency")
-    return [shown(row["sum"], row["currency"]) for row in rows.annotate(sum=Sum("total_minor"))]
-
-
-def crossings() -> QuerySet[Crossing]:
-    """Who has lately used most of what their plan includes, newest first."""
-    found = Crossing.objects.filter(percent__gte=CROSSINGS_FROM_PERCENT, period__closed_at=None)
-    return found.select_related("tenant", "meter").order_by("-at", "-id")[:CROSSINGS_SHOWN]
+def _number(request: PlatformRequest, name: str) -> int:
+    """Which page, from 1; nonsense is the first."""
+    text = request.GET.get(name, "")
+    return max(1, int(text)) if text.isascii() and text.isdecimal() and len(text) < LONGEST_PAGE else 1
 
 
 # --- One invoice ------------------------------------------------------------------------------------------------------
@@ -163,12 +91,29 @@ def ops_invoice(request: PlatformRequest, number: str) -> HttpResponse:
     live = request.live.follow(channels.ADMIN_BILLING)
     invoice = _invoice(number)
     context = {"section": SECTION, "live": live, "updates": channels.ADMIN_BILLING, **shown_invoice(invoice)}
-    context["lines"] = [(line, "") for line in explained_invoice(invoice)]
+    context["lines"] = [
+        (line, reverse("ops_invoice_line", args=[number, line.line.position])) for line in explained_invoice(invoice)
+    ]
     return render(request, "portal/ops/invoice.html", context)
 
 
+@require_GET
+@platform_page
+@never_cache
+def ops_invoice_line(request: PlatformRequest, number: str, position: int) -> HttpResponse:
+    """The records behind a line, as the tenant's own page has them."""
+    live = request.live.follow()
+    invoice = _invoice(number)
+    line = next((each for each in explained_invoice(invoice) if each.line.position == position), None)
+    if line is None or line.records is None:
+        raise Http404
+    page = records_page(line.line, request.GET.get("before", ""))
+    context = {"section": SECTION, "live": live, "invoice": invoice, "line": line, "page": page, "zone": invoice.zone}
+    return render(request, "portal/ops/records.html", context)
+
+
 def _invoice(number: str) -> Invoice:
-    issued = Invoice.objects.exclude(status=Status.DRAFT).select_related("period", "tenant", "credits")
+    issued = Invoice.objects.exclude(status=Status.DRAFT).select_related("period", "tenant", "credits__period")
     invoice = issued.filter(number=number).first()
     if invoice is None:
         raise Http404

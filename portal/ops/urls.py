@@ -22,6 +22,7 @@ urlpatterns = [
     path("deployments/<uuid:deployment_id>/log/search/", deployments.ops_log_search, name="ops_log_search"),
     path("billing/", billing.ops_billing, name="ops_billing"),
     path("billing/invoices/<slug:number>/", billing.ops_invoice, name="ops_invoice"),
+    path("billing/invoices/<slug:number>/lines/<int:position>/", billing.ops_invoice_line, name="ops_invoice_line"),
     path("billing/invoices/<slug:number>/refund/", billing.refund_invoice, name="ops_refund"),
     path("billing/invoices/<slug:number>/void/", billing.void_invoice, name="ops_void"),
     path("events/", events.ops_events, name="ops_events"),

@@ -3,16 +3,17 @@
 import html
 import re
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import pytest
 from django.utils import timezone
 from django_scopes import scopes_disabled
 
 from billing import actions as billing
-from billing import payments
-from billing.models import Crossing, Invoice, Meter, Period
+from billing import invoicing, payments
+from billing.models import Crossing, Invoice, InvoiceLine, Meter, Period
+from billing.revenue import months
 from billing.tests.paying import fresh, open_invoice, pays_by, taken
-from portal.ops.billing import months
 
 pytestmark = pytest.mark.django_db
 
@@ -83,7 +84,7 @@ def test_what_was_given_back_was_not_earned_whenever_that_was(platform_admin, ac
     assert (month.invoiced, month.paid, month.given_back) == (10500, 6000, 4500)
 
 
-def test_who_has_used_most_of_what_is_included_is_named(platform_admin, acme):
+def test_every_threshold_that_was_reached_is_named_page_by_page(platform_admin, acme):
     now = timezone.now()
     meter, _ = Meter.objects.get_or_create(
         slug="deployment_minutes", defaults={"name": "Deployment minutes", "unit": "minute"}
@@ -95,11 +96,36 @@ def test_who_has_used_most_of_what_is_included_is_named(platform_admin, acme):
         ends_at=now + timedelta(days=9),
         zone="UTC",
     )
-    for percent in (50, 80):
+    for percent in range(30, 51):
         Crossing.objects.create(tenant=acme, period=period, meter=meter, percent=percent)
-    text = page(platform_admin)
-    assert "80 % of Deployment minutes" in text
-    assert "50 % of Deployment minutes" not in text
+    text, rest = page(platform_admin), page(platform_admin, "/ops/billing/?reached=2")
+    assert "50 % of Deployment minutes" in text
+    assert "?reached=2" in text
+    assert re.findall(r"(\d+) % of Deployment minutes", rest) == ["30"]
+
+
+def test_what_could_not_be_collected_goes_on_on_the_next_page(platform_admin, acme):
+    for number in range(51):
+        invoice_of(acme, number, "failed", 100, timezone.now() + timedelta(minutes=number))
+    assert re.findall(r"(NS-\d+)</a>", page(platform_admin, "/ops/billing/?failed=2")) == ["NS-000050"]
+    assert page(platform_admin, "/ops/billing/?failed=nonsense").count('data-testid="failed-row"') == 50
+
+
+def test_ada_reads_when_it_is_tried_again_and_the_records_behind_a_line(platform_admin, acme, settings):
+    settings.PAYMENT_GATEWAY = "local"
+    began = timezone.now() - timedelta(days=40)
+    billing.subscribe(acme, billing.offered("team"), at=began)
+    billing.record(acme, [billing.Used("behind-it", "deployment_minutes", Decimal(5), began)])
+    invoicing.close_what_is_over()
+    pays_by(acme, "declines")
+    invoice = Invoice.objects.get()
+    payments.pay(invoice)
+    text = page(platform_admin, of(invoice))
+    assert "The card was declined. Next try" in text
+    (address,) = re.findall(r'href="(/ops/billing/invoices/NS-\d+/lines/\d+/)"', text)
+    assert "behind-it" in page(platform_admin, address)
+    fee = InvoiceLine.objects.get(invoice=invoice, meter=None).position
+    assert platform_admin.get(of(invoice, f"lines/{fee}/")).status_code == 404
 
 
 # --- Giving back, giving up -------------------------------------------------------------------------------------------
