@@ -329,6 +329,7 @@ class MethodView(BillingAPIView):
 class StaffView(APIView):
     """For platform admins; for everybody else there is no such thing."""
 
+    is_hidden = True
     authentication_classes = [ApiKeyAuthentication, SessionAuthentication]
     permission_classes = [AllowAny]  # initial() decides
 

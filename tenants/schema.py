@@ -136,7 +136,8 @@ class Schema(AutoSchema):
         return found
 
     def _missing(self) -> list[APIException]:
-        is_of_something = isinstance(self.view, TenantAPIView) or "{" in self.path
+        is_hidden = isinstance(self.view, TenantAPIView) or getattr(self.view, "is_hidden", False)
+        is_of_something = is_hidden or "{" in self.path
         return [NotFound()] if is_of_something or "cursor" in self._queries() else []
 
     def _has_body(self) -> bool:

@@ -325,7 +325,7 @@ class TakenMany(Wire):
     `truncated`: how many more Alertmanager kept back, as `max_alerts` of its receiver says: nothing is known of those.
     """
 
-    model_config = example(open=1, resolved=2)
+    model_config = example(open=1, resolved=2, truncated=0)
 
     open: int
     resolved: int
