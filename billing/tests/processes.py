@@ -13,15 +13,15 @@ from django.db import connection
 
 
 class Process:
-    """One that does what `worker.py` can do."""
+    """One that does what its worker, a module, can do."""
 
-    def __init__(self) -> None:
+    def __init__(self, worker: str) -> None:
         facts = connection.settings_dict
         url = f"sqlite:///{facts['NAME']}"
         if connection.vendor == "postgresql":
             url = f"postgres://{facts['USER']}:{facts['PASSWORD']}@{facts['HOST']}:{facts['PORT']}/{facts['NAME']}"
         self.popen = subprocess.Popen(
-            [sys.executable, "-m", "billing.tests.worker"],
+            [sys.executable, "-m", worker],
             cwd=settings.BASE_DIR,
             env=os.environ | {"DEBUG": "1", "DJANGO_SETTINGS_MODULE": "neostack.settings", "DATABASE_URL": url},
             stdin=subprocess.PIPE,
@@ -43,10 +43,10 @@ class Process:
 
 
 @contextmanager
-def processes(count: int) -> Iterator[list[Process]]:
+def processes(count: int, worker: str = "billing.tests.worker") -> Iterator[list[Process]]:
     """So many, ready to begin."""
     with ExitStack() as stack:
-        found = [Process() for _ in range(count)]
+        found = [Process(worker) for _ in range(count)]
         for one in found:
             stack.enter_context(one.popen)  # closes its pipes, so that it ends, and waits for that
         assert [one.answer() for one in found] == ["ready"] * count
