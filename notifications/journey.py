@@ -66,4 +66,5 @@ def _of_many(event: Event, first: list[Notification]) -> Iterator[Step]:
     if any(stuck for *_, stuck in rows):
         # Those that are given up first: somebody has to look at them.
         for one in told.filter(failing).select_related("user", "mail").order_by("mail__state", "pk")[:NAMED]:
-            yield _step(one.mail, str(one.user))
+            if one.mail:
+                yield _step(one.mail, str(one.user))
