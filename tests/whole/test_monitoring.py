@@ -1,4 +1,4 @@
-"""An alert at a tenant, at the platform's admins, in both windows at once; and the whole way from a real Prometheus."""
+"""Alerts and metrics, at a tenant and at the platform's admins, in both windows at once; and from a real Prometheus."""
 
 from collections.abc import Callable
 from itertools import product
@@ -13,6 +13,7 @@ from tests.whole.alertmanager import Watcher
 from tests.whole.conftest import Window
 from tests.whole.people import Company, Person
 from tests.whole.platform import Platform, wait_until
+from tests.whole.test_home import Agent, figure
 from tests.whole.topology import Topology
 
 pytestmark = pytest.mark.browser
@@ -66,6 +67,30 @@ def test_an_alert_comes_to_alice_and_ada_and_who_looks_after_it_too(window, plat
     for page in (at_acme, at_ops):
         expect(alert_of(page, name).get_by_test_id("state")).to_have_text("Resolved", timeout=PATIENCE)
     expect(at_acme.get_by_test_id("verdict")).to_have_text("Nobody has to act")
+
+
+def test_a_sample_moves_alices_home_and_what_ada_sees_of_acme_and_of_the_platform(window, platform, acme, alice, ada):
+    agent = Agent(platform, acme)
+    agent.send(cpu_percent=12.34)
+    at_acme, of_acme = opened(window, alice, acme.path), opened(window, ada, f"/ops/tenants/{acme.slug}/")
+    at_ops = opened(window, ada, "/ops/")
+    for page in (at_acme, of_acme):
+        expect(figure(page, "cpu_percent")).to_have_text("12.3 %")
+    asked: list[str] = []
+    of_acme.on("request", lambda request: asked.append(request.url))
+    told = version_of(at_ops)
+
+    agent.send(cpu_percent=98.7)
+    for page in (at_acme, of_acme):
+        expect(figure(page, "cpu_percent")).to_have_text("98.7 %", timeout=PATIENCE)
+        expect(page.get_by_test_id("samples")).to_have_text("Samples arrive")
+    assert asked == []
+    wait_until(lambda: version_of(at_ops) > told, "the platform's events a second move")
+
+
+def version_of(operations: Page) -> int:
+    """Of the platform's figures, as they stand on the page."""
+    return int(operations.locator("#vital-events").get_attribute("data-version") or 0)
 
 
 @pytest.mark.once
