@@ -269,7 +269,7 @@ def test_ada_sees_who_is_called_and_whose_samples_have_stopped(acme, alice, plat
 def test_after_a_call_the_page_reads_anew_who_was_called_and_its_forms_are_about_what_is_now(acme, alice):
     alert = raised(acme)
     before = text(alice.get(f"{PAGE}alerts/{alert.pk}/"))
-    assert 'data-module="alerts" data-rereads="alert_escalated"' in before
+    assert 'data-module="alerts" data-rereads="alert alert_escalated"' in before
     assert "alert_escalated" in text(alice.get(PAGE)).split('data-rereads="')[1].split('"')[0]
     steps = [{"after_seconds": 0, "people": [], "ways": ["in_app"]}]
     with scopes_disabled():

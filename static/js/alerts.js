@@ -2,7 +2,8 @@
 // behind "1 new · Show", one that is over stays, marked, until then. An alert's event has everything a row says.
 //
 //   <div data-module="alerts" data-page-title="...">      the page; its [data-alert-verdict] answers "who must act?"
-//   [data-alert=id][data-version]                         an alert: [data-field] and [data-show-in="firing silenced"]
+//   [data-alert=id][data-version]                         an alert: [data-field] and [data-show-in="firing silenced"]; on
+//                                                         a page of its own, data-page-title follows its state
 //   <ul data-live-list="alerts" data-states="..." data-tenant="...">   see rows.js
 //   [data-alert-tally]                                    {known: {id: [version, state]}, beyond: how many more fire}
 //   data-rereads="type type"                              at events of these types the page's regions are read anew:
@@ -66,6 +67,7 @@ export function fill(element, event) {
   element.dataset.state = event.state;
   for (const node of element.querySelectorAll("[data-field]")) FIELDS[node.dataset.field]?.(node, event);
   for (const node of element.querySelectorAll("[data-show-in]")) show(node, node.dataset.showIn.split(" ").includes(event.state));
+  if (element.dataset.pageTitle) document.title = `${STATES[event.state]} · ${element.dataset.pageTitle}`;
 }
 
 /**
