@@ -20,7 +20,7 @@ from monitoring.alerting import actions, rules, silences
 from monitoring.alerting.actions import Raised
 from monitoring.alerting.escalation import escalate_due
 from monitoring.alerting.models import Alert, Source
-from tests.replay import CHROMIUM, Old, all_become_fresh, orders_of, shown
+from tests.replay import CHROMIUM, NORMALISED, Old, all_become_fresh, orders_of, shown
 
 pytestmark = [
     pytest.mark.once,  # what a page's script does knows neither database nor engine
@@ -29,7 +29,7 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
 ]
 
-ACME, OPS = "/t/acme/monitoring/", "/ops/monitoring/"
+HOME, ACME, OPS = "/t/acme/", "/t/acme/monitoring/", "/ops/monitoring/"
 SEVERITIES = ("warning", "error", "critical")
 CALLED_AT_ONCE = [{"after_seconds": 0, "people": [], "ways": ["in_app"]}]
 
@@ -62,6 +62,13 @@ PLAY = """async ([events, rereads]) => {
   for (const body of root.querySelectorAll("[data-live-list]")) listOf(body).show();
   delete root.dataset.rereads;
   for (const tally of root.querySelectorAll("[data-alert-tally]")) tally.remove(); // what the next event counts from
+}"""
+COUNT = """async events => {
+  const { start } = await import("/static/js/rows.js");
+  const heard = [];
+  start(document.querySelector("[data-module=checks]"), { onEvent: (handler) => heard.push(handler), onCatchUp() {} });
+  for (const event of JSON.parse(events)) for (const handler of heard) handler(event);
+  document.querySelector("[data-alert-tally]").remove();
 }"""
 #: What no event tells is read anew.
 ALONE = """() => {
@@ -117,7 +124,7 @@ def story(acme, globex, alice, platform_admin):
         Alert.objects.filter(pk=known["mail"].pk).update(policy=at_once)
     own = channels.tenant(acme.id, Topic.MONITORING)
     pages = {ACME: (alice, [own]), OPS: (platform_admin, [channels.ADMIN_MONITORING, channels.SYSTEM_ALERTS])}
-    pages |= {f"{OPS}?tenant=acme": pages[OPS]}
+    pages |= {HOME: pages[ACME], f"{OPS}?tenant=acme": pages[OPS]}
     pages |= {f"{ACME}alerts/{known[key].pk}/": pages[ACME] for key in ("disk", "web", "mail", "backup")}
     pages |= {f"{OPS}alerts/{known['engine'].pk}/": (platform_admin, [channels.SYSTEM_ALERTS])}
     told()
@@ -147,14 +154,27 @@ def test_the_lists_and_titles_of_an_old_page_come_by_events_alone_to_what_is_so_
         page.evaluate(PLAY, [json.dumps(events), False])
         page.evaluate(ALONE)
 
-    all_become_fresh([one for one in story if "alerts/" not in one.path], play, titled)
+    all_become_fresh(
+        [one for one in story if one.path.startswith((ACME, OPS)) and "alerts/" not in one.path], play, titled
+    )
 
 
 def test_an_old_page_that_reads_anew_what_no_event_tells_is_the_fresh_page(story):
     def play(page: Page, events: list[dict]) -> None:
         page.evaluate(PLAY, [json.dumps(events), True])
 
-    all_become_fresh(story, play, titled)
+    all_become_fresh([one for one in story if one.path != HOME], play, titled)
+
+
+def test_home_counts_what_fires_by_events_alone(story):
+    def play(page: Page, events: list[dict]) -> None:
+        page.evaluate(COUNT, json.dumps(events))
+
+    all_become_fresh([one for one in story if one.path == HOME], play, attention)
+
+
+def attention(page: Page) -> str:
+    return str(page.evaluate(NORMALISED, page.query_selector("#attention-panel")))
 
 
 def test_an_alerts_own_page_says_in_its_title_how_it_is(story):

@@ -9,7 +9,7 @@
 //   data-rereads="type type"                              at events of these types the page's regions are read anew:
 //                                                         rules, silences, who is called. Few people have it open.
 
-import { WaitingList, isOnPage, listOf, register, setText, setTime, show, showTenant } from "./rows.js";
+import { Firing, WaitingList, isOnPage, listOf, register, setText, setTime, show, showTenant } from "./rows.js";
 import { exact } from "./times.js";
 
 const STATES = { firing: "Firing", acknowledged: "Acknowledged", silenced: "Silenced", resolved: "Resolved" };
@@ -124,40 +124,11 @@ class AlertList extends WaitingList {
 
 register("alerts", AlertList);
 
-/** How many fire: each alert is counted by the newest that was heard of it. */
-export class Tally {
-  constructor() {
-    this.known = new Map(); // id -> [version, state]; what is over too, so that nothing late brings it back
-    this.beyond = 0; // how many fire of which nothing else is known
-    this.text = null;
-  }
-
-  /** What the server counted, when the page was made or read anew. */
-  read(text) {
-    if (text === this.text) return;
-    this.text = text;
-    const { known: fresh, beyond } = JSON.parse(text);
-    this.beyond = beyond;
-    for (const [id, [version, state]] of this.known) {
-      if (!fresh[id] && state !== "resolved") this.known.set(id, [version, "resolved"]);
-    }
-    for (const [id, [version, state]] of Object.entries(fresh)) this.hear(id, version, state);
-  }
-
-  hear(id, version, state) {
-    if ((this.known.get(id)?.[0] ?? 0) < version) this.known.set(id, [version, state]);
-  }
-
-  get firing() {
-    return this.beyond + [...this.known.values()].filter(([, state]) => state === "firing").length;
-  }
-}
-
 /** What `start` keeps of the page. */
 export class Alerts {
   constructor(root) {
     this.root = root;
-    this.tally = new Tally();
+    this.tally = new Firing();
     this.count();
   }
 
