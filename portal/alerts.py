@@ -3,10 +3,11 @@
 `static/js/alerts.js` has the same words; portal/tests/alerts.json holds the two to each other.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from django.db.models import QuerySet
 
@@ -119,6 +120,7 @@ def tally(alerts: QuerySet[Alert]) -> tuple[int, dict[str, Any]]:
 @dataclass(frozen=True, slots=True)
 class RuleRow:
     rule: AlertRule
+    url: str
     unit: str
     is_firing: bool
 
@@ -137,10 +139,12 @@ class RuleRow:
         return {"off": "Off", "firing": "Firing", "pending": "Pending", "well": "Well"}[self.state]
 
 
-def rule_rows(rules: Iterable[AlertRule], firing: Iterable[Any], units: dict[str, str]) -> list[RuleRow]:
-    """`firing`: the ids of rules with an open alert; `units`: by series."""
+def rule_rows(
+    rules: Iterable[AlertRule], url: Callable[[UUID], str], firing: Iterable[Any], units: dict[str, str]
+) -> list[RuleRow]:
+    """`url` gives a rule's address; `firing`: the ids of rules with an open alert; `units`: by series."""
     ids = set(firing)
-    return [RuleRow(rule, units.get(rule.metric, ""), rule.pk in ids) for rule in rules]
+    return [RuleRow(rule, url(rule.pk), units.get(rule.metric, ""), rule.pk in ids) for rule in rules]
 
 
 def condition_words(rule: AlertRule, unit: str) -> str:

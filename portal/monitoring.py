@@ -13,7 +13,7 @@ from django.views.decorators.http import require_GET, require_POST
 from deployments.views import PageRequest, may_change
 from events import channels
 from events.channels import Topic
-from monitoring.alerting.models import OPEN, AlertRule, State
+from monitoring.alerting.models import OPEN, State
 from portal import alert_acts, alerts
 from portal.alert_acts import Place
 from portal.charts import Charts, Now, View, metrics_now
@@ -41,7 +41,7 @@ def monitoring(request: PageRequest) -> HttpResponse:
         context |= {"dashboard": dashboard, "metrics": now}
         context |= {"charts": Charts(tenant, now, View.of(request.GET))} if now.figures else {}
     if updates in followed:
-        offered = alert_acts.undo_offered(request, Place(tenant)) or deleted_lately(request)
+        offered = alert_acts.undo_offered(request, Place(tenant)) or deleted_lately(request, Place(tenant))
         context |= {"updates": updates, "may_act": may_change(request)} | _alerts(tenant, now)
         context |= {"undo": offered, "undo_seconds": settings.UNDO_SHOWN_SECONDS}
     return render(request, "portal/monitoring/page.html", context)
@@ -62,7 +62,7 @@ def _alerts(tenant: Tenant, now: Now) -> dict[str, Any]:
         "firing": firing,
         "verdict": alerts.verdict(firing),
         "tally_json": json.dumps(tally),
-        "rules": alerts.rule_rows(AlertRule.objects.filter(tenant=tenant).order_by("name"), of_rules, units),
+        "rules": alerts.rule_rows(place.rules, place.rule, of_rules, units),
         "silences": alerts.silences_now(place.silences.filter(ended_at=None).order_by("expires_at")),
         "reread_types": REREAD_TYPES,
     }

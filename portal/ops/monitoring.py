@@ -20,15 +20,14 @@ from events import channels
 from monitoring.alerting.models import OPEN, Alert, State
 from monitoring.models import LatestMetrics
 from portal import alert_acts, alerts
-from portal.alert_acts import Place
 from portal.charts import SILENT_AFTER_SECONDS
 from portal.models import PlatformHealth
 from portal.ops import health
+from portal.ops.rules import PLATFORM
 from portal.ops.tenant_filter import TenantFilter
 from tenants.access import PlatformRequest, platform_page
 from tenants.models import Tenant
 
-PLATFORM = Place(None)
 TENANTS_SHOWN = 50
 CALLS_SHOWN = 20
 REREAD_TYPES = "alert alert_escalated health_update"
