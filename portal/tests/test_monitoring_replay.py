@@ -124,7 +124,7 @@ def story(acme, globex, alice, platform_admin):
         Alert.objects.filter(pk=known["mail"].pk).update(policy=at_once)
     own = channels.tenant(acme.id, Topic.MONITORING)
     pages = {ACME: (alice, [own]), OPS: (platform_admin, [channels.ADMIN_MONITORING, channels.SYSTEM_ALERTS])}
-    pages |= {HOME: pages[ACME], f"{OPS}?tenant=acme": pages[OPS]}
+    pages |= {HOME: pages[ACME], f"{ACME}?state=firing": pages[ACME], f"{OPS}?tenant=acme&state=silenced": pages[OPS]}
     pages |= {f"{ACME}alerts/{known[key].pk}/": pages[ACME] for key in ("disk", "web", "mail", "backup")}
     pages |= {f"{OPS}alerts/{known['engine'].pk}/": (platform_admin, [channels.SYSTEM_ALERTS])}
     told()

@@ -9,7 +9,7 @@
 //   data-rereads="type type"                              at events of these types the page's regions are read anew:
 //                                                         rules, silences, who is called. Few people have it open.
 
-import { Firing, WaitingList, isOnPage, listOf, register, setText, setTime, show, showTenant } from "./rows.js";
+import { Firing, WaitingList, compare, isOnPage, listOf, register, setText, setTime, show, showTenant } from "./rows.js";
 import { exact } from "./times.js";
 
 const STATES = { firing: "Firing", acknowledged: "Acknowledged", silenced: "Silenced", resolved: "Resolved" };
@@ -80,10 +80,13 @@ export function call(element, { version }) {
   for (const node of element.querySelectorAll("[data-field=version]")) node.value = version;
 }
 
+/** Where an alert stands in a list: what fires is above the rest, newer above older (ids rise with time). */
+const orderOf = (id, state) => `${state === "firing" ? 1 : 0}-${id}`;
+
 class AlertList extends WaitingList {
   static rows = "[data-alert]";
   key = (row) => row.dataset.alert;
-  order = (row) => row.dataset.alert; // ids rise with time
+  order = (row) => orderOf(row.dataset.alert, row.dataset.state);
   seen = new Map(); // id -> newest version heard of, for alerts that are not here
 
   heard(id, version) {
@@ -105,9 +108,18 @@ class AlertList extends WaitingList {
     } else if ((this.seen.get(id) ?? 0) < event.version) {
       this.heard(id, event.version);
       this.incoming.delete(id);
-      if (this.fits(event) && isOnPage(this.interval(), id)) this.wait(id, id, () => this.made(event));
+      const order = orderOf(id, event.state);
+      if (this.fits(event) && isOnPage(this.interval(), order)) this.wait(id, order, () => this.made(event));
     }
     this.announce();
+  }
+
+  /** What has changed in place finds its own among those that come. */
+  show() {
+    const rows = this.rows();
+    const sorted = [...rows].sort((a, b) => compare(this.order(b), this.order(a)));
+    if (sorted.some((row, place) => row !== rows[place])) this.body.append(...sorted);
+    super.show();
   }
 
   made(event) {
