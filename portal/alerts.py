@@ -176,7 +176,7 @@ def _order(alert: Alert) -> str:
 
 
 def _address(given: QueryDict, **changed: str) -> str:
-    kept = {name: given[name] for name in KEPT if given.get(name)} | changed
+    kept: dict[str, Any] = {name: given[name] for name in KEPT if given.get(name)} | changed
     return f"?{urlencode({name: value for name, value in kept.items() if (name, value) != ('state', 'open')})}"
 
 

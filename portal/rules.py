@@ -25,6 +25,7 @@ from monitoring.alerting.messages import duration, number
 from monitoring.alerting.models import AlertRule, EscalationPolicy
 from monitoring.alerting.trial import Firing, Trial, try_out
 from monitoring.models import LatestMetrics
+from portal import figures
 from portal.alert_acts import Place
 from portal.alert_forms import RuleForm
 from portal.changed import Difference, not_done
@@ -33,8 +34,10 @@ from portal.models import PlatformFigures
 from tenants.access import tenant_page
 from tenants.models import Role
 
-#: The chart's line has a point for so many minutes: a day in some 300.
+#: The chart's line has a point for so many minutes: a day in some 300. The table that stands for it has a row for more.
 POINT_MINUTES = 5
+ROW_MINUTES = 30
+NO_SAMPLES = "no samples"
 FIRINGS_SHOWN = 20
 UNDO_SALT = "portal.rules.undo"
 
@@ -44,12 +47,41 @@ class DryRun:
     """A trial as a picture of 100 by 100: where it would have fired, what the rule compares, and its threshold."""
 
     trial: Trial
+    metric: str
     threshold: float | None
     is_age: bool
 
     @property
     def summary(self) -> str:
         return self.trial.summary
+
+    @property
+    def what(self) -> str:
+        """What the line is, and in which unit."""
+        if self.is_age:
+            return f"How long no sample of {figures.word(self.metric)} had come"
+        return f"{figures.word(self.metric)}, in {self.trial.unit}" if self.trial.unit else figures.word(self.metric)
+
+    @property
+    def axis(self) -> tuple[str, str]:
+        """What the upper and the lower edge of the picture mean."""
+        low, high = self._bounds
+        return self._said(high), self._said(low)
+
+    @property
+    def has_gaps(self) -> bool:
+        return any(value is None for value in self._values)
+
+    @property
+    def table(self) -> list[tuple[datetime, str, str]]:
+        """The picture for who can't see it, newest first: from when on, the lowest and the highest in that time."""
+        points = self.trial.points
+        parts = [points[first : first + ROW_MINUTES] for first in range(0, len(points), ROW_MINUTES)]
+        return [(part[0][0], *self._extremes([value for _, value in part])) for part in reversed(parts)]
+
+    def _extremes(self, values: Sequence[float | None]) -> tuple[str, str]:
+        known = [value for value in values if value is not None]
+        return (self._said(min(known)), self._said(max(known))) if known else (NO_SAMPLES, NO_SAMPLES)
 
     @property
     def line(self) -> str:
@@ -100,7 +132,7 @@ class DryRun:
 
 def dry_run(rule: AlertRule) -> DryRun:
     condition = rule.condition
-    return DryRun(try_out(rule, timezone.now()), condition.threshold, is_age=rule.kind == "absence")
+    return DryRun(try_out(rule, timezone.now()), rule.metric, condition.threshold, is_age=rule.kind == "absence")
 
 
 # --- What can be done, for both ---------------------------------------------------------------------------------------
