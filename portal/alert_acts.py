@@ -19,7 +19,7 @@ from accounts.actions import Refused
 from accounts.models import User
 from deployments.rows import number_in
 from monitoring.alerting import actions, silences
-from monitoring.alerting.models import Alert, Silence, State
+from monitoring.alerting.models import Alert, AlertRule, EscalationPolicy, Silence, State
 from monitoring.alerting.transitions import StaleVersion
 from portal import alerts
 from portal.alert_forms import AcknowledgeForm, SilenceForm
@@ -37,14 +37,26 @@ class Place:
     tenant: Tenant | None
 
     def page(self, **query: str) -> str:
-        address = reverse("monitoring", args=[self.tenant.slug]) if self.tenant else reverse("ops_monitoring")
-        return f"{address}?{urlencode(query)}" if query else address
+        return _address(self._named("monitoring"), query)
 
     def alert(self, alert: UUID) -> str:
-        return reverse("alert", args=[self.tenant.slug, alert]) if self.tenant else reverse("ops_alert", args=[alert])
+        return self._named("alert", alert)
 
     def rule(self, rule: UUID) -> str:
-        return reverse("alert_rule", args=[self.tenant.slug, rule]) if self.tenant else ""
+        return self._named("alert_rule", rule)
+
+    def rules_page(self, **query: str) -> str:
+        """Where rules are listed: a tenant's are few, and stand on its page of monitoring."""
+        return self.page(**query) if self.tenant else _address(self._named("alert_rules"), query)
+
+    def policy(self, policy: UUID) -> str:
+        return self._named("alert_policy", policy)
+
+    def policies_page(self, **query: str) -> str:
+        return _address(self._named("alert_policies"), query)
+
+    def _named(self, name: str, *of: UUID) -> str:
+        return reverse(name, args=[self.tenant.slug, *of]) if self.tenant else reverse(f"ops_{name}", args=of)
 
     @property
     def section(self) -> str:
@@ -58,6 +70,18 @@ class Place:
     def silences(self) -> QuerySet[Silence]:
         return Silence.objects.filter(tenant=self.tenant)
 
+    @property
+    def rules(self) -> QuerySet[AlertRule]:
+        return AlertRule.objects.filter(tenant=self.tenant).order_by("name")
+
+    @property
+    def policies(self) -> QuerySet[EscalationPolicy]:
+        return EscalationPolicy.objects.filter(tenant=self.tenant).order_by("name")
+
+    def whose(self, request: Any) -> list[str]:
+        """Who undoes something, and where: for the tokens that offer it."""
+        return [str(self.tenant.pk) if self.tenant else "", str(request.user.pk)]
+
     def admins(self) -> list[User]:
         if self.tenant:
             return admins_of(self.tenant)
@@ -69,6 +93,10 @@ class Place:
         if found is None:
             raise Http404
         return found
+
+
+def _address(path: str, query: dict[str, str]) -> str:
+    return f"{path}?{urlencode(query)}" if query else path
 
 
 def shown(place: Place, found: Alert) -> dict[str, Any]:
@@ -214,11 +242,7 @@ def undo_offered(request: Any, place: Place) -> dict[str, Any] | None:
 
 
 def _token(request: Any, place: Place, what: str, key: UUID) -> str:
-    return signing.dumps([*_whose(request, place), what, str(key)], salt=UNDO_SALT)
-
-
-def _whose(request: Any, place: Place) -> list[str]:
-    return [str(place.tenant.pk) if place.tenant else "", str(request.user.pk)]
+    return signing.dumps([*place.whose(request), what, str(key)], salt=UNDO_SALT)
 
 
 def _undoable(request: Any, place: Place, token: str, max_age_seconds: int) -> Alert | Silence | None:
@@ -227,7 +251,7 @@ def _undoable(request: Any, place: Place, token: str, max_age_seconds: int) -> A
         *whose, what, key = signing.loads(token, salt=UNDO_SALT, max_age=max_age_seconds)
     except signing.BadSignature:
         return None
-    if whose != _whose(request, place):
+    if whose != place.whose(request):
         return None
     if what == "silenced":
         return place.silences.filter(pk=key, ended_at=None).first()

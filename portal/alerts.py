@@ -3,20 +3,23 @@
 `static/js/alerts.js` has the same words; portal/tests/alerts.json holds the two to each other.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import Case, QuerySet, When
+from django.http import QueryDict
+from django.utils.http import urlencode
 
+from deployments.rows import PAGE_SIZE, cut, id_in
 from monitoring.alerting.conditions import Kind
 from monitoring.alerting.messages import duration, number
 from monitoring.alerting.models import OPEN, Alert, AlertRule, Severity, Silence, State
 from monitoring.events import AlertEvent
 from portal import figures, times
 
-PAGE_SIZE = 50
 #: So many a page's script knows one by one.
 TALLIED = 300
 #: The mark of each severity: one of those in includes/marks.html.
@@ -113,12 +116,77 @@ def tally(alerts: QuerySet[Alert]) -> tuple[int, dict[str, Any]]:
     return firing, {"known": known, "beyond": firing - beyond}
 
 
+# --- The list ---------------------------------------------------------------------------------------------------------
+
+#: What the list's tabs hold.
+GROUPS = {"open": "All open", "firing": "Firing", "acknowledged": "Looked after", "silenced": "Silenced"}
+OPEN_STATES = (State.FIRING, State.ACKNOWLEDGED, State.SILENCED)
+#: What else of an address stays when somebody takes another tab or page.
+KEPT = ("tenant", "range", "zone", "view")
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A page of open alerts. `low` and `high` are its ends, as the script orders rows; None is without end.
+
+    All that are open: whoever fires stands first, and what has no room there stands in the tabs. Of one state: pages.
+    """
+
+    group: str
+    found: Sequence[Alert]
+    low: str | None
+    high: str | None
+    tabs: list[tuple[str, str, str]]
+    older: str = ""
+    newer: str = ""
+
+    @property
+    def states(self) -> Sequence[str]:
+        return OPEN_STATES if self.group == "open" else (self.group,)
+
+    @property
+    def is_cut(self) -> bool:
+        return self.group == "open" and self.low is not None
+
+
+def listed(alerts: QuerySet[Alert], given: QueryDict) -> Listed:
+    group = given.get("state", "open")
+    group = group if group in GROUPS else "open"
+    tabs = [(name, word, _address(given, state=name)) for name, word in GROUPS.items()]
+    if group == "open":
+        fires = Case(When(state=State.FIRING, then=1), default=0)
+        found = list(alerts.filter(OPEN).order_by(fires.desc(), "-id")[: PAGE_SIZE + 1])
+        low = _order(found[PAGE_SIZE - 1]) if len(found) > PAGE_SIZE else None
+        return Listed(group, found[:PAGE_SIZE], low, None, tabs)
+    page = cut(alerts.filter(state=group), "id", id_in(given.get("before")), id_in(given.get("after")))
+    return Listed(
+        group,
+        page.rows,
+        _order(page.rows[-1]) if page.older and page.rows else None,
+        _order(page.rows[0]) if page.newer and page.rows else None,
+        tabs,
+        older=_address(given, state=group, before=str(page.older)) if page.older else "",
+        newer=_address(given, state=group, after=str(page.newer)) if page.newer else "",
+    )
+
+
+def _order(alert: Alert) -> str:
+    """Its place in a list, as `static/js/alerts.js` has it: what fires is above the rest, newer above older."""
+    return f"{int(alert.state == State.FIRING)}-{alert.pk}"
+
+
+def _address(given: QueryDict, **changed: str) -> str:
+    kept: dict[str, Any] = {name: given[name] for name in KEPT if given.get(name)} | changed
+    return f"?{urlencode({name: value for name, value in kept.items() if (name, value) != ('state', 'open')})}"
+
+
 # --- Rules and silences -----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class RuleRow:
     rule: AlertRule
+    url: str
     unit: str
     is_firing: bool
 
@@ -137,10 +205,12 @@ class RuleRow:
         return {"off": "Off", "firing": "Firing", "pending": "Pending", "well": "Well"}[self.state]
 
 
-def rule_rows(rules: Iterable[AlertRule], firing: Iterable[Any], units: dict[str, str]) -> list[RuleRow]:
-    """`firing`: the ids of rules with an open alert; `units`: by series."""
+def rule_rows(
+    rules: Iterable[AlertRule], url: Callable[[UUID], str], firing: Iterable[Any], units: dict[str, str]
+) -> list[RuleRow]:
+    """`url` gives a rule's address; `firing`: the ids of rules with an open alert; `units`: by series."""
     ids = set(firing)
-    return [RuleRow(rule, units.get(rule.metric, ""), rule.pk in ids) for rule in rules]
+    return [RuleRow(rule, url(rule.pk), units.get(rule.metric, ""), rule.pk in ids) for rule in rules]
 
 
 def condition_words(rule: AlertRule, unit: str) -> str:

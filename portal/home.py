@@ -20,6 +20,8 @@ from events import channels, log
 from events.channels import Channel, Topic
 from events.log import Asked
 from events.models import Event
+from portal import alerts
+from portal.alert_acts import Place
 from portal.charts import SILENT_AFTER_SECONDS, Charts, View, metrics_now
 from tenants.access import tenant_page
 from tenants.models import Tenant
@@ -44,9 +46,11 @@ def tenant_home(request: PageRequest) -> HttpResponse:
     updates = dashboard if sees_metrics else updates_channel(request)
     acts = channels.tenant(tenant.id, Topic.ACTIVITY)
     sees_acts = request.live.may_listen(acts)
+    alerting = channels.tenant(tenant.id, Topic.MONITORING)
+    sees_alerts = request.live.may_listen(alerting)
     context: dict[str, Any] = {
         "section": "home",
-        "live": request.live.follow(updates, *([acts] if sees_acts else [])),
+        "live": request.live.follow(updates, *([acts] if sees_acts else []), *([alerting] if sees_alerts else [])),
         "updates": updates,
         "may_change": may_change(request),
         "blank": Row(),
@@ -58,8 +62,21 @@ def tenant_home(request: PageRequest) -> HttpResponse:
         context |= {"charts": Charts(tenant, now, View.of(request.GET))} if now.figures else {}
     if sees_acts:
         context["activity"] = _activity(tenant, acts)
-    context["needs"] = len(context["attention"]) + (sees_metrics and context["metrics"].is_silent)
+    if sees_alerts:
+        context["alerts"] = _alerts(tenant, alerting)
+    context["needs"] = _needs(context)
     return render(request, "portal/home.html", context)
+
+
+def _needs(context: dict[str, Any]) -> int:
+    """How many things need somebody: the checks that stand below it, in one number."""
+    firing = context["alerts"]["firing"] if "alerts" in context else 0
+    return len(context["attention"]) + firing + ("metrics" in context and context["metrics"].is_silent)
+
+
+def _alerts(tenant: Tenant, channel: Channel) -> dict[str, Any]:
+    firing, tally = alerts.tally(Place(tenant).alerts)
+    return {"channel": channel.name, "firing": firing, "tally_json": json.dumps(tally)}
 
 
 def _deployments(tenant: Tenant) -> dict[str, Any]:

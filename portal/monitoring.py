@@ -13,13 +13,13 @@ from django.views.decorators.http import require_GET, require_POST
 from deployments.views import PageRequest, may_change
 from events import channels
 from events.channels import Topic
-from monitoring.alerting.models import OPEN, AlertRule, State
+from monitoring.alerting.models import OPEN, State
 from portal import alert_acts, alerts
 from portal.alert_acts import Place
-from portal.charts import Charts, Now, View, metrics_now
+from portal.charts import SILENT_AFTER_SECONDS, Charts, Now, View, metrics_now
 from portal.rules import deleted_lately
 from tenants.access import tenant_page
-from tenants.models import Role, Tenant
+from tenants.models import Role
 
 OVER_SHOWN = 8
 #: At these the page reads its lists anew: few people have it open, and they change seldom.
@@ -38,31 +38,32 @@ def monitoring(request: PageRequest) -> HttpResponse:
     context: dict[str, Any] = {"section": "monitoring", "live": request.live.follow(*followed)}
     now = metrics_now(tenant)
     if dashboard in followed:
-        context |= {"dashboard": dashboard, "metrics": now}
+        context |= {"dashboard": dashboard, "metrics": now, "silent_after": SILENT_AFTER_SECONDS}
         context |= {"charts": Charts(tenant, now, View.of(request.GET))} if now.figures else {}
     if updates in followed:
-        offered = alert_acts.undo_offered(request, Place(tenant)) or deleted_lately(request)
-        context |= {"updates": updates, "may_act": may_change(request)} | _alerts(tenant, now)
+        offered = alert_acts.undo_offered(request, Place(tenant)) or deleted_lately(request, Place(tenant))
+        context |= {"updates": updates, "may_act": may_change(request)} | _alerts(request, now)
         context |= {"undo": offered, "undo_seconds": settings.UNDO_SHOWN_SECONDS}
     return render(request, "portal/monitoring/page.html", context)
 
 
-def _alerts(tenant: Tenant, now: Now) -> dict[str, Any]:
-    place = Place(tenant)
-    found = place.alerts.filter(OPEN).order_by("-id")[: alerts.PAGE_SIZE]
+def _alerts(request: PageRequest, now: Now) -> dict[str, Any]:
+    place = Place(request.tenant)
+    listed = alerts.listed(place.alerts, request.GET)
     over = place.alerts.filter(state=State.RESOLVED).order_by("-id")[:OVER_SHOWN]
     firing, tally = alerts.tally(place.alerts)
     units = {figure.name: figure.chart_unit for figure in now.figures}
     of_rules = place.alerts.filter(OPEN, rule__isnull=False).values_list("rule", flat=True)
     return {
-        "alerts": [alerts.row(alert, place.alert(alert.pk)) for alert in found],
+        "listed": listed,
+        "alerts": [alerts.row(alert, place.alert(alert.pk)) for alert in listed.found],
         "over": [alerts.row(alert, place.alert(alert.pk)) for alert in over],
         "blank": alerts.Row(url=place.alert(NO_ID)),
         "page_size": alerts.PAGE_SIZE,
         "firing": firing,
         "verdict": alerts.verdict(firing),
         "tally_json": json.dumps(tally),
-        "rules": alerts.rule_rows(AlertRule.objects.filter(tenant=tenant).order_by("name"), of_rules, units),
+        "rules": alerts.rule_rows(place.rules, place.rule, of_rules, units),
         "silences": alerts.silences_now(place.silences.filter(ended_at=None).order_by("expires_at")),
         "reread_types": REREAD_TYPES,
     }

@@ -1,4 +1,5 @@
-"""Rules of alerts: made and changed by a tenant's admins, who see what a rule would have done in the last day."""
+"""Rules of alerts: made and changed by a tenant's admins, and by the platform's for its own. They see what a rule would
+have done in the last day before it does it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,12 +11,9 @@ from django.conf import settings
 from django.contrib import messages
 from django.core import signing
 from django.core.exceptions import ValidationError
-from django.db.models import QuerySet
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
-from django.urls import reverse
 from django.utils import timezone
-from django.utils.http import urlencode
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
@@ -27,14 +25,19 @@ from monitoring.alerting.messages import duration, number
 from monitoring.alerting.models import AlertRule, EscalationPolicy
 from monitoring.alerting.trial import Firing, Trial, try_out
 from monitoring.models import LatestMetrics
+from portal import figures
+from portal.alert_acts import Place
 from portal.alert_forms import RuleForm
 from portal.changed import Difference, not_done
 from portal.charts import path
+from portal.models import PlatformFigures
 from tenants.access import tenant_page
-from tenants.models import Role, Tenant
+from tenants.models import Role
 
-#: The chart's line has a point for so many minutes: a day in some 300.
+#: The chart's line has a point for so many minutes: a day in some 300. The table that stands for it has a row for more.
 POINT_MINUTES = 5
+ROW_MINUTES = 30
+NO_SAMPLES = "no samples"
 FIRINGS_SHOWN = 20
 UNDO_SALT = "portal.rules.undo"
 
@@ -44,12 +47,41 @@ class DryRun:
     """A trial as a picture of 100 by 100: where it would have fired, what the rule compares, and its threshold."""
 
     trial: Trial
+    metric: str
     threshold: float | None
     is_age: bool
 
     @property
     def summary(self) -> str:
         return self.trial.summary
+
+    @property
+    def what(self) -> str:
+        """What the line is, and in which unit."""
+        if self.is_age:
+            return f"How long no sample of {figures.word(self.metric)} had come"
+        return f"{figures.word(self.metric)}, in {self.trial.unit}" if self.trial.unit else figures.word(self.metric)
+
+    @property
+    def axis(self) -> tuple[str, str]:
+        """What the upper and the lower edge of the picture mean."""
+        low, high = self._bounds
+        return self._said(high), self._said(low)
+
+    @property
+    def has_gaps(self) -> bool:
+        return any(value is None for value in self._values)
+
+    @property
+    def table(self) -> list[tuple[datetime, str, str]]:
+        """The picture for who can't see it, newest first: from when on, the lowest and the highest in that time."""
+        points = self.trial.points
+        parts = [points[first : first + ROW_MINUTES] for first in range(0, len(points), ROW_MINUTES)]
+        return [(part[0][0], *self._extremes([value for _, value in part])) for part in reversed(parts)]
+
+    def _extremes(self, values: Sequence[float | None]) -> tuple[str, str]:
+        known = [value for value in values if value is not None]
+        return (self._said(min(known)), self._said(max(known))) if known else (NO_SAMPLES, NO_SAMPLES)
 
     @property
     def line(self) -> str:
@@ -100,146 +132,154 @@ class DryRun:
 
 def dry_run(rule: AlertRule) -> DryRun:
     condition = rule.condition
-    return DryRun(try_out(rule, timezone.now()), condition.threshold, is_age=rule.kind == "absence")
+    return DryRun(try_out(rule, timezone.now()), rule.metric, condition.threshold, is_age=rule.kind == "absence")
 
 
-# --- Pages ------------------------------------------------------------------------------------------------------------
+# --- What can be done, for both ---------------------------------------------------------------------------------------
+
+
+def rule_page(request: Any, place: Place, rule_id: UUID | None) -> HttpResponse:
+    """Filled in, tried on the last day as often as one likes, then saved."""
+    live = request.live.follow()
+    rule = _found(place, rule_id) if rule_id else None
+    form = RuleForm(place.policies, request.POST or None, rule)
+    shown = dry_run(rule) if rule else None
+    if request.method == "POST" and form.is_valid():
+        try:
+            if request.POST.get("do") == "try":
+                shown = dry_run(_tried(place, form))
+            else:
+                return _saved(request, place, rule, form)
+        except ValidationError as invalid:
+            form.add_problems(invalid.message_dict)
+        except rules.StaleVersion as stale:
+            return _changed(request, place, stale)
+        except Refused as refused:
+            form.add_error(None, str(refused))
+    context = {
+        "section": place.section,
+        "live": live,
+        "form": form,
+        "rule": rule,
+        "version": request.POST.get("version") or (rule.version if rule else ""),
+        "series": _series(place),
+        "run": shown,
+        "back": place.rules_page(),
+        "delete_url": f"{place.rule(rule.pk)}delete/" if rule else "",
+    }
+    return render(request, "portal/monitoring/rule.html", context)
+
+
+def _tried(place: Place, form: RuleForm) -> AlertRule:
+    """The rule as the form has it, not stored. Raises ValidationError."""
+    return rules.checked_rule(place.tenant, {name: value for name, value in form.values().items() if name != "policy"})
+
+
+def _saved(request: Any, place: Place, rule: AlertRule | None, form: RuleForm) -> HttpResponse:
+    if rule is None:
+        rule = rules.create_rule(place.tenant, request.user, **form.values())
+        messages.success(request, f"The rule {rule.name} watches from now on.")
+    else:
+        version = number_in(request.POST.get("version"))
+        rule = rules.update_rule(rule, request.user, expected_version=version, **form.values())
+        messages.success(request, f"The rule {rule.name} is saved.")
+    return redirect(place.rules_page())
+
+
+def _changed(request: Any, place: Place, stale: rules.StaleVersion) -> HttpResponse:
+    difference = Difference("Version", str(stale.seen), str(stale.now.version))
+    return not_done(request, place.section, str(stale), place.rule(stale.now.pk), (difference,))
+
+
+def _series(place: Place) -> Sequence[str]:
+    """What the form offers: every series there is."""
+    if place.tenant is None:
+        return sorted(PlatformFigures.now().metrics)
+    latest = LatestMetrics.objects.filter(pk=place.tenant.pk).first()
+    return sorted(latest.metrics) if latest else []
+
+
+def _found(place: Place, rule_id: UUID) -> AlertRule:
+    """Raises Http404."""
+    found = place.rules.select_related("policy").filter(pk=rule_id).first()
+    if found is None:
+        raise Http404
+    return found
+
+
+def delete(request: Any, place: Place, rule_id: UUID) -> HttpResponse:
+    rule = _found(place, rule_id)
+    token = _undo_token(request, place, rule)
+    rules.delete_rule(rule, request.user)
+    return redirect(place.rules_page(undo_rule=token))
+
+
+def bring_back(request: Any, place: Place) -> HttpResponse:
+    """Make the rule again that this person has just deleted; what it was firing about it finds anew."""
+    back = place.rules_page()
+    fields = _deleted(request, place, request.POST.get("undo", ""), settings.UNDO_TAKEN_SECONDS)
+    if fields is None:
+        return not_done(request, place.section, "It is too late to undo that. Nothing was changed.", back)
+    policy = _policy(place, fields.pop("policy"))
+    try:
+        rule = rules.create_rule(place.tenant, request.user, policy=policy, **fields)
+    except (Refused, ValidationError) as refused:
+        reason = "; ".join(refused.messages) if isinstance(refused, ValidationError) else str(refused)
+        return not_done(request, place.section, reason, back)
+    messages.success(request, f"The rule {rule.name} watches again.")
+    return redirect(back)
+
+
+def _policy(place: Place, key: str | None) -> EscalationPolicy | None:
+    return place.policies.filter(pk=key).first() if key else None
+
+
+def _undo_token(request: Any, place: Place, rule: AlertRule) -> str:
+    fields = {name: getattr(rule, name) for name in rules.RULE_FIELDS if name != "policy"}
+    fields["policy"] = str(rule.policy_id) if rule.policy_id else None
+    return signing.dumps([*place.whose(request), fields], salt=UNDO_SALT, compress=True)
+
+
+def _deleted(request: Any, place: Place, token: str, max_age_seconds: int) -> dict[str, Any] | None:
+    """What the rule said that this person has deleted here; None for what is too old or was not theirs."""
+    try:
+        *whose, fields = signing.loads(token, salt=UNDO_SALT, max_age=max_age_seconds)
+    except signing.BadSignature:
+        return None
+    return fields if whose == place.whose(request) else None
+
+
+def deleted_lately(request: Any, place: Place) -> dict[str, Any] | None:
+    """For the page that offers to undo it."""
+    token = request.GET.get("undo_rule", "")
+    fields = _deleted(request, place, token, settings.UNDO_SHOWN_SECONDS) if token else None
+    return {"token": token, "what": f"The rule {fields['name']} was deleted.", "is_rule": True} if fields else None
+
+
+# --- A tenant's -------------------------------------------------------------------------------------------------------
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @tenant_page(role=Role.TENANT_ADMIN)
 @never_cache
 def new_rule(request: PageRequest) -> HttpResponse:
-    """Filled in, tried on the last day as often as one likes, then saved."""
-    return _rule_page(request, None)
+    return rule_page(request, Place(request.tenant), None)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @tenant_page(role=Role.TENANT_ADMIN)
 @never_cache
 def alert_rule(request: PageRequest, rule_id: UUID) -> HttpResponse:
-    return _rule_page(request, _rule(request.tenant, rule_id))
-
-
-def _rule_page(request: PageRequest, rule: AlertRule | None) -> HttpResponse:
-    live = request.live.follow()
-    policies = EscalationPolicy.objects.filter(tenant=request.tenant)
-    form = RuleForm(policies, request.POST or None, rule)
-    shown = dry_run(rule) if rule else None
-    if request.method == "POST" and form.is_valid():
-        try:
-            if request.POST.get("do") == "try":
-                shown = dry_run(_tried(request.tenant, form))
-            else:
-                return _saved(request, rule, form)
-        except ValidationError as invalid:
-            form.add_problems(invalid.message_dict)
-        except rules.StaleVersion as stale:
-            return _changed(request, stale)
-        except Refused as refused:
-            form.add_error(None, str(refused))
-    context = {
-        "section": "monitoring",
-        "live": live,
-        "form": form,
-        "rule": rule,
-        "version": request.POST.get("version") or (rule.version if rule else ""),
-        "series": _series(request.tenant),
-        "run": shown,
-    }
-    return render(request, "portal/monitoring/rule.html", context)
-
-
-def _tried(tenant: Tenant, form: RuleForm) -> AlertRule:
-    """The rule as the form has it, not stored. Raises ValidationError."""
-    return rules.checked_rule(tenant, {name: value for name, value in form.values().items() if name != "policy"})
-
-
-def _saved(request: PageRequest, rule: AlertRule | None, form: RuleForm) -> HttpResponse:
-    if rule is None:
-        rule = rules.create_rule(request.tenant, request.user, **form.values())
-        messages.success(request, f"The rule {rule.name} watches from now on.")
-    else:
-        version = number_in(request.POST.get("version"))
-        rule = rules.update_rule(rule, request.user, expected_version=version, **form.values())
-        messages.success(request, f"The rule {rule.name} is saved.")
-    return redirect("monitoring", request.tenant.slug)
-
-
-def _changed(request: PageRequest, stale: rules.StaleVersion) -> HttpResponse:
-    back = reverse("alert_rule", args=[request.tenant.slug, stale.now.pk])
-    difference = Difference("Version", str(stale.seen), str(stale.now.version))
-    return not_done(request, "monitoring", str(stale), back, (difference,))
-
-
-def _series(tenant: Tenant) -> Sequence[str]:
-    """What the form offers: every series there is."""
-    latest = LatestMetrics.objects.filter(pk=tenant.pk).first()
-    return sorted(latest.metrics) if latest else []
-
-
-def _rules_of(tenant: Tenant) -> QuerySet[AlertRule]:
-    return AlertRule.objects.filter(tenant=tenant).select_related("policy")
-
-
-def _rule(tenant: Tenant, rule_id: UUID) -> AlertRule:
-    found = _rules_of(tenant).filter(pk=rule_id).first()
-    if found is None:
-        raise Http404
-    return found
-
-
-# --- Deleting, and taking it back -------------------------------------------------------------------------------------
+    return rule_page(request, Place(request.tenant), rule_id)
 
 
 @require_POST
 @tenant_page(role=Role.TENANT_ADMIN)
 def delete_rule(request: PageRequest, rule_id: UUID) -> HttpResponse:
-    rule = _rule(request.tenant, rule_id)
-    token = _undo_token(request, rule)
-    rules.delete_rule(rule, request.user)
-    return redirect(f"{reverse('monitoring', args=[request.tenant.slug])}?{urlencode({'undo_rule': token})}")
+    return delete(request, Place(request.tenant), rule_id)
 
 
 @require_POST
 @tenant_page(role=Role.TENANT_ADMIN)
 def undo_delete(request: PageRequest) -> HttpResponse:
-    """Make the rule again that this person has just deleted; what it was firing about it finds anew."""
-    back = reverse("monitoring", args=[request.tenant.slug])
-    fields = _deleted(request, request.POST.get("undo", ""), settings.UNDO_TAKEN_SECONDS)
-    if fields is None:
-        return not_done(request, "monitoring", "It is too late to undo that. Nothing was changed.", back)
-    policy = _policy(request.tenant, fields.pop("policy"))
-    try:
-        rule = rules.create_rule(request.tenant, request.user, policy=policy, **fields)
-    except (Refused, ValidationError) as refused:
-        reason = "; ".join(refused.messages) if isinstance(refused, ValidationError) else str(refused)
-        return not_done(request, "monitoring", reason, back)
-    messages.success(request, f"The rule {rule.name} watches again.")
-    return redirect("monitoring", request.tenant.slug)
-
-
-def _policy(tenant: Tenant, key: str | None) -> EscalationPolicy | None:
-    return EscalationPolicy.objects.filter(tenant=tenant, pk=key).first() if key else None
-
-
-def _undo_token(request: PageRequest, rule: AlertRule) -> str:
-    fields = {name: getattr(rule, name) for name in rules.RULE_FIELDS if name != "policy"}
-    fields["policy"] = str(rule.policy_id) if rule.policy_id else None
-    return signing.dumps([str(request.tenant.id), str(request.user.pk), fields], salt=UNDO_SALT, compress=True)
-
-
-def _deleted(request: PageRequest, token: str, max_age_seconds: int) -> dict[str, Any] | None:
-    """What the rule said that this person has deleted here; None for what is too old or was not theirs."""
-    try:
-        tenant, by, fields = signing.loads(token, salt=UNDO_SALT, max_age=max_age_seconds)
-    except signing.BadSignature:
-        return None
-    return fields if (tenant, by) == (str(request.tenant.id), str(request.user.pk)) else None
-
-
-def deleted_lately(request: PageRequest) -> dict[str, Any] | None:
-    """For the page that offers to undo it."""
-    token = request.GET.get("undo_rule", "")
-    fields = _deleted(request, token, settings.UNDO_SHOWN_SECONDS) if token else None
-    return {"token": token, "what": f"The rule {fields['name']} was deleted.", "is_rule": True} if fields else None
+    return bring_back(request, Place(request.tenant))

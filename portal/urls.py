@@ -1,6 +1,6 @@
 from django.urls import path
 
-from portal import activity, keys, members, monitoring, rules, settings_page, views
+from portal import activity, keys, members, monitoring, policies, rules, settings_page, views
 from portal.home import tenant_home
 
 ALERT = "t/<slug:slug>/monitoring/alerts/<uuid:alert_id>/"
@@ -23,6 +23,10 @@ urlpatterns = [
     path("t/<slug:slug>/monitoring/rules/undo/", rules.undo_delete, name="undo_delete_rule"),
     path("t/<slug:slug>/monitoring/rules/<uuid:rule_id>/", rules.alert_rule, name="alert_rule"),
     path("t/<slug:slug>/monitoring/rules/<uuid:rule_id>/delete/", rules.delete_rule, name="delete_rule"),
+    path("t/<slug:slug>/monitoring/policies/", policies.alert_policies, name="alert_policies"),
+    path("t/<slug:slug>/monitoring/policies/new/", policies.new_policy, name="new_policy"),
+    path("t/<slug:slug>/monitoring/policies/<uuid:policy_id>/", policies.alert_policy, name="alert_policy"),
+    path("t/<slug:slug>/monitoring/policies/<uuid:policy_id>/delete/", policies.delete_policy, name="delete_policy"),
     path("t/<slug:slug>/members/", members.members, name="members"),
     path("t/<slug:slug>/members/invite/", members.invite, name="invite"),
     path("t/<slug:slug>/members/undo/", members.undo_removal, name="undo_removal"),

@@ -34,7 +34,7 @@ from events.channels import Channel, Topic
 from events.models import DeadLetter, Event
 from monitoring.alerting import actions as alerts
 from monitoring.alerting import rules, silences
-from monitoring.alerting.models import Alert, AlertRule, Silence, Source
+from monitoring.alerting.models import Alert, AlertRule, EscalationPolicy, Silence, Source
 from neostack import asgi
 from notifications import actions as notifications
 from notifications import unsubscribing
@@ -319,7 +319,7 @@ def of_monitoring(route: str, expected: dict[str, int | str], method: str = "GET
     def url(world: World) -> str:
         tenant = None if route.startswith("ops/") else world.acme
         found = f"/{route}".replace("<slug:slug>", "acme")
-        for name, make in {"alert_id": open_alert, "rule_id": a_rule, "silence_id": a_silence}.items():
+        for name, make in OF_MONITORING.items():
             if f"<uuid:{name}>" in found:
                 found = found.replace(f"<uuid:{name}>", str(make(tenant).pk))
         return found
@@ -346,6 +346,18 @@ def a_silence(tenant: Tenant | None) -> Silence:
     return Silence.objects.create(tenant=tenant, expires_at=timezone.now() + timedelta(hours=1), **facts)
 
 
+@scopes_disabled()
+def a_policy(tenant: Tenant | None) -> EscalationPolicy:
+    steps = [{"after_seconds": 900, "people": [], "ways": ["in_app"]}]
+    known = EscalationPolicy.objects.filter(tenant=tenant).first()
+    return known or rules.create_policy(tenant, None, name="On call", steps=steps)
+
+
+OF_MONITORING = {"alert_id": open_alert, "rule_id": a_rule, "silence_id": a_silence, "policy_id": a_policy}
+
+
+#: Without a name, so that nothing is saved.
+NO_POLICY = {"name": "", "steps-TOTAL_FORMS": "1", "steps-INITIAL_FORMS": "0"}
 STALE_ROLE = {"role": "tenant_admin", "version": 99}
 GET_AND_POST = ("GET", "POST")
 RESET_KEY = r"accounts/^password/reset/key/(?P<uidb36>[0-9a-f]{32})-(?P<key>[0-9A-Za-z-]+)/$"
@@ -396,6 +408,12 @@ ROWS = [
     of_monitoring("t/<slug:slug>/monitoring/alerts/<uuid:alert_id>/silence/", TENANT_ADMINS, "POST"),
     of_monitoring("t/<slug:slug>/monitoring/silences/<uuid:silence_id>/end/", post_redirects(TENANT_ADMINS), "POST"),
     page("t/<slug:slug>/monitoring/undo/", TENANT_ADMINS | {"alice": 409}, "POST"),
+    page("t/<slug:slug>/monitoring/policies/", TENANT_ADMINS),
+    page("t/<slug:slug>/monitoring/policies/new/", TENANT_ADMINS),
+    page("t/<slug:slug>/monitoring/policies/new/", TENANT_ADMINS, "POST", NO_POLICY),
+    of_monitoring("t/<slug:slug>/monitoring/policies/<uuid:policy_id>/", TENANT_ADMINS),
+    of_monitoring("t/<slug:slug>/monitoring/policies/<uuid:policy_id>/", TENANT_ADMINS, "POST", NO_POLICY),
+    of_monitoring("t/<slug:slug>/monitoring/policies/<uuid:policy_id>/delete/", post_redirects(TENANT_ADMINS), "POST"),
     page("t/<slug:slug>/monitoring/rules/new/", TENANT_ADMINS),
     page("t/<slug:slug>/monitoring/rules/new/", TENANT_ADMINS, "POST", {"name": ""}),
     page("t/<slug:slug>/monitoring/rules/undo/", TENANT_ADMINS | {"alice": 409}, "POST"),
@@ -490,6 +508,19 @@ ROWS = [
     page("ops/health/", PLATFORM_ADMINS),
     page("ops/monitoring/", PLATFORM_ADMINS),
     page("ops/monitoring/undo/", PLATFORM_ADMINS | {"ada": 409}, "POST"),
+    page("ops/monitoring/rules/", PLATFORM_ADMINS),
+    page("ops/monitoring/rules/new/", PLATFORM_ADMINS),
+    page("ops/monitoring/rules/new/", PLATFORM_ADMINS, "POST", {"name": ""}),
+    page("ops/monitoring/rules/undo/", PLATFORM_ADMINS | {"ada": 409}, "POST"),
+    of_monitoring("ops/monitoring/rules/<uuid:rule_id>/", PLATFORM_ADMINS),
+    of_monitoring("ops/monitoring/rules/<uuid:rule_id>/", PLATFORM_ADMINS, "POST", {"name": ""}),
+    of_monitoring("ops/monitoring/rules/<uuid:rule_id>/delete/", post_redirects(PLATFORM_ADMINS), "POST"),
+    page("ops/monitoring/policies/", PLATFORM_ADMINS),
+    page("ops/monitoring/policies/new/", PLATFORM_ADMINS),
+    page("ops/monitoring/policies/new/", PLATFORM_ADMINS, "POST", NO_POLICY),
+    of_monitoring("ops/monitoring/policies/<uuid:policy_id>/", PLATFORM_ADMINS),
+    of_monitoring("ops/monitoring/policies/<uuid:policy_id>/", PLATFORM_ADMINS, "POST", NO_POLICY),
+    of_monitoring("ops/monitoring/policies/<uuid:policy_id>/delete/", post_redirects(PLATFORM_ADMINS), "POST"),
     of_monitoring("ops/monitoring/alerts/<uuid:alert_id>/", PLATFORM_ADMINS),
     of_monitoring("ops/monitoring/alerts/<uuid:alert_id>/acknowledge/", post_redirects(PLATFORM_ADMINS), "POST"),
     of_monitoring("ops/monitoring/alerts/<uuid:alert_id>/unacknowledge/", post_redirects(PLATFORM_ADMINS), "POST"),

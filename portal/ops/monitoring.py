@@ -20,18 +20,19 @@ from events import channels
 from monitoring.alerting.models import OPEN, Alert, State
 from monitoring.models import LatestMetrics
 from portal import alert_acts, alerts
-from portal.alert_acts import Place
 from portal.charts import SILENT_AFTER_SECONDS
 from portal.models import PlatformHealth
 from portal.ops import health
+from portal.ops.rules import PLATFORM
 from portal.ops.tenant_filter import TenantFilter
 from tenants.access import PlatformRequest, platform_page
 from tenants.models import Tenant
 
-PLATFORM = Place(None)
 TENANTS_SHOWN = 50
 CALLS_SHOWN = 20
 REREAD_TYPES = "alert alert_escalated health_update"
+#: Samples that stop are no event, so that an open page looks by itself.
+SILENT_LOOKED_AT_SECONDS = 30
 SILENT_AFTER = timedelta(seconds=SILENT_AFTER_SECONDS)
 
 
@@ -75,16 +76,17 @@ def ops_monitoring(request: PlatformRequest) -> HttpResponse:
     if tenants.moved_to:
         return HttpResponseRedirect(tenants.moved_to)
     everyones = Alert.objects.select_related("silence", "tenant")
-    listed = everyones.filter(tenant=tenants.chosen) if tenants.chosen else everyones
-    firing, tally = alerts.tally(listed)
-    found = list(listed.filter(OPEN).order_by("-id")[: alerts.PAGE_SIZE])
+    wanted = everyones.filter(tenant=tenants.chosen) if tenants.chosen else everyones
+    firing, tally = alerts.tally(wanted)
+    listed = alerts.listed(wanted, request.GET)
     silent = LatestMetrics.objects.filter(as_of__lte=timezone.now() - SILENT_AFTER)
     rows, calls = _tenants(silent), _calls(everyones)
-    tenants.saw([alert.tenant for alert in found])
+    tenants.saw([alert.tenant for alert in listed.found])
     context = {
         "section": "ops_monitoring",
         "live": live,
-        "alerts": [_row(alert) for alert in found],
+        "listed": listed,
+        "alerts": [_row(alert) for alert in listed.found],
         "blank": alerts.Row(),
         "page_size": alerts.PAGE_SIZE,
         "firing": firing,
@@ -93,6 +95,7 @@ def ops_monitoring(request: PlatformRequest) -> HttpResponse:
         "tenants": tenants,
         "tenant_rows": rows,
         "silent": silent.count(),
+        "silent_looked_at": SILENT_LOOKED_AT_SECONDS,
         "calls": calls,
         "health": health.with_history(health.look(), PlatformHealth.now()),
         "own": [alerts.row(one, PLATFORM.alert(one.pk)) for one in PLATFORM.alerts.filter(OPEN).order_by("-id")],

@@ -19,7 +19,9 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from deployments.models import ACTIVE, Deployment, Status
 from events import channels
+from events.channels import Topic
 from events.models import Entry
+from portal.charts import SILENT_AFTER_SECONDS, metrics_now
 from tenants import actions
 from tenants.access import PlatformRequest, platform_page
 from tenants.models import ApiKey, Membership, Tenant
@@ -148,8 +150,14 @@ def _counted(rows: QuerySet[Any]) -> Counter[UUID]:
 @platform_page
 @never_cache
 def ops_tenant(request: PlatformRequest, slug: str) -> HttpResponse:
-    live = request.live.follow(channels.ADMIN_TENANTS, channels.ADMIN_DEPLOYMENTS)
-    return render(request, "portal/ops/tenant.html", _detail(slug) | {"live": live})
+    """How it stands, and how its metrics are now: what its own people see move on their home moves here, too."""
+    dashboard = channels.tenant(_tenant(slug).pk, Topic.DASHBOARD)
+    live = request.live.follow(channels.ADMIN_TENANTS, channels.ADMIN_DEPLOYMENTS, dashboard)
+    context = _detail(slug) | {"live": live}
+    if request.live.may_listen(dashboard):
+        now = metrics_now(context["tenant"])
+        context |= {"dashboard": dashboard, "metrics": now, "silent_after": SILENT_AFTER_SECONDS}
+    return render(request, "portal/ops/tenant.html", context)
 
 
 def _detail(slug: str) -> dict[str, Any]:

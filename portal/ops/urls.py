@@ -9,6 +9,7 @@ from portal.ops import (
     events,
     home,
     monitoring,
+    rules,
     tenant_filter,
     tenants,
 )
@@ -39,6 +40,15 @@ urlpatterns = [
     path("monitoring/alerts/<uuid:alert_id>/unacknowledge/", monitoring.ops_unacknowledge, name="ops_unacknowledge"),
     path("monitoring/alerts/<uuid:alert_id>/silence/", monitoring.ops_silence, name="ops_silence"),
     path("monitoring/silences/<uuid:silence_id>/end/", monitoring.ops_end_silence, name="ops_end_silence"),
+    path("monitoring/rules/", rules.ops_alert_rules, name="ops_alert_rules"),
+    path("monitoring/rules/new/", rules.ops_new_rule, name="ops_new_rule"),
+    path("monitoring/rules/undo/", rules.ops_undo_delete_rule, name="ops_undo_delete_rule"),
+    path("monitoring/rules/<uuid:rule_id>/", rules.ops_alert_rule, name="ops_alert_rule"),
+    path("monitoring/rules/<uuid:rule_id>/delete/", rules.ops_delete_rule, name="ops_delete_rule"),
+    path("monitoring/policies/", rules.ops_alert_policies, name="ops_alert_policies"),
+    path("monitoring/policies/new/", rules.ops_new_policy, name="ops_new_policy"),
+    path("monitoring/policies/<uuid:policy_id>/", rules.ops_alert_policy, name="ops_alert_policy"),
+    path("monitoring/policies/<uuid:policy_id>/delete/", rules.ops_delete_policy, name="ops_delete_policy"),
     path("access/", access.ops_access, name="ops_access"),
     path("tenants/", tenants.ops_tenants, name="ops_tenants"),
     # Not below tenants/, where it would be a tenant's.

@@ -164,3 +164,10 @@ def needs_words(count: int) -> str:
 @register.filter
 def failures_words(count: int) -> str:
     return f"{count} failed or lost, not tried again" if count else "No failed deployment waits for you"
+
+
+@register.filter
+def alerts_words(count: int) -> str:
+    if not count:
+        return "No alert fires"
+    return f"{count} alert fires" if count == 1 else f"{count} alerts fire"

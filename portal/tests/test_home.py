@@ -14,6 +14,9 @@ from deployments.models import Deployment, Stack, Status
 from deployments.tests.conftest import make_stack, python
 from events import numbering
 from monitoring.actions import Measured, record
+from monitoring.alerting import actions as alerting
+from monitoring.alerting.actions import Raised
+from monitoring.alerting.models import Source
 from monitoring.models import HourRollup, LatestMetrics
 from portal.charts import CHARTS_SHOWN, LINES_SHOWN, path
 from tenants.models import Tenant
@@ -108,6 +111,23 @@ def test_a_tenant_that_never_sent_samples_is_not_told_that_they_stopped(alice, a
     assert verdict(page) == "Nothing needs you"
     assert said(page, "samples") == "No samples yet"
     assert "an agent or a service sends samples" in page
+
+
+def test_alerts_that_fire_need_the_admins_until_somebody_looks_after_them(alice, bob, acme, globex):
+    assert said(page_of(alice), "alerts") == "No alert fires"
+    fired = [alerting.raise_alert(tenant, raised(name)) for tenant, name in ((acme, "a"), (acme, "b"), (globex, "c"))]
+    page = page_of(alice)
+    assert verdict(page) == "2 things need you"
+    assert said(page, "alerts") == "2 alerts fire"
+    alerting.acknowledge(fired[0], alice.user)
+    assert said(page_of(alice), "alerts") == "1 alert fires"
+    page = page_of(bob)
+    assert verdict(page) == "Nothing needs you", "alerts are the admins'"
+    assert 'data-module="checks"' not in page
+
+
+def raised(key: str) -> Raised:
+    return Raised(Source.API, key, key, "error", "It is unwell", timezone.now())
 
 
 # --- Whose panels -----------------------------------------------------------------------------------------------------
@@ -266,8 +286,9 @@ def test_home_needs_as_many_queries_for_a_month_of_everything_as_for_nothing(
     while numbering.number().is_due:
         pass
     # Session, person, membership, policies, memberships; two lists with the queue, the tally, what failed; the newest
-    # metrics, which the series read again, and its points; what people did, by its places in the log; the bell.
-    with django_assert_max_num_queries(17):
+    # metrics, which the series read again, and its points; what people did, by its places in the log; the alerts that
+    # are open; the bell.
+    with django_assert_max_num_queries(18):
         page = page_of(alice, f"{HOME}?range=30d")
     assert page.count("cpu_percent") >= 3
 

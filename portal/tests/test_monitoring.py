@@ -7,6 +7,8 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from django_scopes import scopes_disabled
 
@@ -21,7 +23,9 @@ from portal.alerts import standing, verdict
 from tenants.models import Membership
 
 pytestmark = pytest.mark.django_db
-PAGE = "/t/acme/monitoring/"
+PAGE, OPS = "/t/acme/monitoring/", "/ops/monitoring/"
+#: What the page's script makes rows of.
+BLANK_ROWS = 1
 WORDS = json.loads((Path(__file__).parent / "alerts.json").read_text())
 
 
@@ -74,6 +78,62 @@ def test_alice_sees_what_fires_and_nothing_of_globex(acme, globex, alice):
     assert "97 % of /data" in page
     assert "Globex' own" not in page
     assert "Globex&#x27; own" not in page
+
+
+def test_fifty_newer_silenced_ones_do_not_hide_the_one_that_needs_somebody(acme, alice, platform_admin):
+    raised(acme, "old", name="Needs somebody")
+    quiet = [{"label": "alertname", "op": "~", "value": "Quiet*"}]
+    silences.create_silence(acme, quiet, "Known", in_an_hour(), alice.user)
+    for number in range(60):
+        raised(acme, f"n{number}", name=f"Quiet {number}")
+    for person, address in ((alice, PAGE), (platform_admin, OPS)):
+        page = text(person.get(address))
+        assert page.count('data-testid="alert"') - BLANK_ROWS == 50
+        assert page.index("Needs somebody") < page.index("Quiet 59")
+        assert "The rest stands under the states above." in page
+        page = text(person.get(f"{address}?state=silenced"))
+        assert "Needs somebody" not in page
+        assert "Quiet 59" in page
+        assert "Quiet 9<" not in page
+        older = re.search(r'rel="next" href="([^"]+)"', page)[1].replace("&amp;", "&")
+        page = text(person.get(address + older))
+        assert "Quiet 9<" in page
+        assert "Quiet 59" not in page
+        assert page.count('data-testid="alert"') - BLANK_ROWS == 10
+        newer = re.search(r'rel="prev" href="([^"]+)"', page)[1].replace("&amp;", "&")
+        assert "Quiet 59" in text(person.get(address + newer))
+        assert text(person.get(f"{address}?state=firing")).count('data-testid="alert"') - BLANK_ROWS == 1
+        assert person.get(f"{address}?state=nonsense&before=x").status_code == 200
+
+
+def test_pages_of_alerts_cost_the_same_for_many(acme, alice, platform_admin):
+    raised(acme)
+    few = [asked(person, address) for person, address in ((alice, PAGE), (platform_admin, OPS))]
+    for number in range(20):
+        silences.silence_alert(raised(acme, f"n{number}", name=f"Quiet {number}"), "Known", in_an_hour(), alice.user)
+        rules.create_rule(acme, alice.user, name=f"Rule {number}", metric="load_1m", threshold=1)
+    many = [asked(person, address) for person, address in ((alice, PAGE), (platform_admin, OPS))]
+    assert many == few
+
+
+def asked(person, address: str) -> int:
+    """How many queries the page asks."""
+    with CaptureQueriesContext(connection) as queries:
+        assert person.get(address).status_code == 200
+    return len(queries)
+
+
+def in_an_hour():
+    return timezone.now() + timedelta(hours=1)
+
+
+def test_whether_samples_arrive_stands_on_the_page_and_goes_on(acme, alice, bob):
+    at = timezone.now() - timedelta(minutes=5)
+    record(acme, [Measured("load_1m", 1.0, at)])
+    for person in (alice, bob):
+        page = text(person.get(PAGE))
+        assert f'data-samples="tenant:{acme.id}:dashboard"' in page, "what its script looks for"
+        assert f"No samples since {at:%H:%M:%S} UTC" in page
 
 
 def test_bob_sees_charts_and_is_told_whose_the_alerts_are(acme, bob):
@@ -208,6 +268,10 @@ def test_a_rule_is_tried_on_the_last_day_before_it_is_saved(acme, alice):
     page = text(alice.post(f"{PAGE}rules/new/", RULE | {"do": "try"}))
     assert "It would have fired 2 times in the last day." in page or "have fired 2 times" in page
     assert page.count('class="fired"') == 2
+    assert "<h3>CPU, in %</h3>" in page
+    assert "Where the line is missing: no samples." in page
+    assert page.count('<td class="end">no samples</td>') > 40, "two of 24 hours have samples"
+    assert re.search(r'<th scope="row"><time[^>]*>\d+ \w+ 20\d\d, ', page), "a day has two dates"
     with scopes_disabled():
         assert not AlertRule.objects.exists()
     assert alice.post(f"{PAGE}rules/new/", RULE).status_code == 302
@@ -299,7 +363,7 @@ def test_ada_sees_who_is_called_and_whose_samples_have_stopped(acme, alice, plat
 def test_after_a_call_the_page_reads_anew_who_was_called_and_its_forms_are_about_what_is_now(acme, alice):
     alert = raised(acme)
     before = text(alice.get(f"{PAGE}alerts/{alert.pk}/"))
-    assert 'data-module="alerts" data-rereads="alert_escalated"' in before
+    assert 'data-module="alerts" data-rereads="alert alert_escalated"' in before
     assert "alert_escalated" in text(alice.get(PAGE)).split('data-rereads="')[1].split('"')[0]
     called_about(alert)
     with scopes_disabled():

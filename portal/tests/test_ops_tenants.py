@@ -14,6 +14,7 @@ from deployments.models import Deployment
 from deployments.tests.conftest import make_stack, python
 from events import numbering
 from events.models import Event
+from monitoring.actions import Measured, record
 from tenants import actions
 from tenants.models import Membership, Role, Tenant
 from tests.replay import CHROMIUM, becomes_fresh, orders_of
@@ -118,6 +119,16 @@ def test_a_tenants_page_names_its_people_and_what_was_deployed(platform_admin, a
     page = text(platform_admin.get("/ops/tenants/acme/"))
     for words in ("Alice", "bob@acme.example", "web #1", "Failed", "/t/acme/"):
         assert words in page
+
+
+def test_a_tenants_page_has_its_newest_figures_and_follows_them(platform_admin, acme, globex):
+    record(acme, [Measured("cpu_percent", 12.34, timezone.now(), "%")])
+    record(globex, [Measured("load_1m", 7.0, timezone.now())])
+    response = platform_admin.get("/ops/tenants/acme/")
+    assert "Samples arrive CPU 12.3 %" in text(response)
+    assert "Load" not in text(response)
+    assert f'data-samples="tenant:{acme.id}:dashboard"' in response.content.decode()
+    assert f"tenant:{globex.id}" not in response.content.decode()
 
 
 def test_a_tenants_page_costs_the_same_for_many_people(platform_admin, acme, alice):

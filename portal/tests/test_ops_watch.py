@@ -11,6 +11,7 @@ from events import cursors, engine_client, handling, numbering
 from events.cursors import PUSH
 from events.heartbeats import Heart
 from events.models import Cursor, Entry, Event
+from monitoring.alerting.models import Alert
 from portal.models import PlatformFigures
 from portal.ops import health, watch
 from portal.ops.watch import LATELY_KEPT, Watch
@@ -131,3 +132,22 @@ def test_the_small_chart_keeps_so_many_values_and_no_more(db):
     lately = PlatformFigures.now().lately
     assert len(lately) == LATELY_KEPT
     assert lately[-1][1] == LATELY_KEPT + 4
+
+
+def test_a_part_that_is_not_well_for_long_enough_is_an_alert_until_it_is(one_second, engine, settings):
+    settings.PLATFORM_ALERT_AFTER_SECONDS = 60
+    engine.is_away = True
+    one_second()
+    assert not alerts_about("engine"), "it may be back in a moment"
+    settings.PLATFORM_ALERT_AFTER_SECONDS = 0
+    one_second()
+    one_second()
+    (alert,) = alerts_about("engine")
+    assert (alert.tenant, alert.name, alert.severity, alert.state) == (None, "Engine", "critical", "firing")
+    engine.is_away = False
+    one_second()
+    assert [one.state for one in alerts_about("engine")] == ["resolved"]
+
+
+def alerts_about(part: str) -> list[Alert]:
+    return list(Alert.objects.filter(tenant=None, labels={"part": part}))

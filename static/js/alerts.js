@@ -2,13 +2,14 @@
 // behind "1 new · Show", one that is over stays, marked, until then. An alert's event has everything a row says.
 //
 //   <div data-module="alerts" data-page-title="...">      the page; its [data-alert-verdict] answers "who must act?"
-//   [data-alert=id][data-version]                         an alert: [data-field] and [data-show-in="firing silenced"]
+//   [data-alert=id][data-version]                         an alert: [data-field] and [data-show-in="firing silenced"]; on
+//                                                         a page of its own, data-page-title follows its state
 //   <ul data-live-list="alerts" data-states="..." data-tenant="...">   see rows.js
 //   [data-alert-tally]                                    {known: {id: [version, state]}, beyond: how many more fire}
 //   data-rereads="type type"                              at events of these types the page's regions are read anew:
 //                                                         rules, silences, who is called. Few people have it open.
 
-import { WaitingList, isOnPage, listOf, register, setText, setTime, show, showTenant } from "./rows.js";
+import { Firing, WaitingList, compare, isOnPage, listOf, register, setText, setTime, show, showTenant } from "./rows.js";
 import { exact } from "./times.js";
 
 const STATES = { firing: "Firing", acknowledged: "Acknowledged", silenced: "Silenced", resolved: "Resolved" };
@@ -66,6 +67,7 @@ export function fill(element, event) {
   element.dataset.state = event.state;
   for (const node of element.querySelectorAll("[data-field]")) FIELDS[node.dataset.field]?.(node, event);
   for (const node of element.querySelectorAll("[data-show-in]")) show(node, node.dataset.showIn.split(" ").includes(event.state));
+  if (element.dataset.pageTitle) document.title = `${STATES[event.state]} · ${element.dataset.pageTitle}`;
 }
 
 /**
@@ -78,10 +80,13 @@ export function call(element, { version }) {
   for (const node of element.querySelectorAll("[data-field=version]")) node.value = version;
 }
 
+/** Where an alert stands in a list: what fires is above the rest, newer above older (ids rise with time). */
+const orderOf = (id, state) => `${state === "firing" ? 1 : 0}-${id}`;
+
 class AlertList extends WaitingList {
   static rows = "[data-alert]";
   key = (row) => row.dataset.alert;
-  order = (row) => row.dataset.alert; // ids rise with time
+  order = (row) => orderOf(row.dataset.alert, row.dataset.state);
   seen = new Map(); // id -> newest version heard of, for alerts that are not here
 
   heard(id, version) {
@@ -103,9 +108,18 @@ class AlertList extends WaitingList {
     } else if ((this.seen.get(id) ?? 0) < event.version) {
       this.heard(id, event.version);
       this.incoming.delete(id);
-      if (this.fits(event) && isOnPage(this.interval(), id)) this.wait(id, id, () => this.made(event));
+      const order = orderOf(id, event.state);
+      if (this.fits(event) && isOnPage(this.interval(), order)) this.wait(id, order, () => this.made(event));
     }
     this.announce();
+  }
+
+  /** What has changed in place finds its own among those that come. */
+  show() {
+    const rows = this.rows();
+    const sorted = [...rows].sort((a, b) => compare(this.order(b), this.order(a)));
+    if (sorted.some((row, place) => row !== rows[place])) this.body.append(...sorted);
+    super.show();
   }
 
   made(event) {
@@ -122,40 +136,11 @@ class AlertList extends WaitingList {
 
 register("alerts", AlertList);
 
-/** How many fire: each alert is counted by the newest that was heard of it. */
-export class Tally {
-  constructor() {
-    this.known = new Map(); // id -> [version, state]; what is over too, so that nothing late brings it back
-    this.beyond = 0; // how many fire of which nothing else is known
-    this.text = null;
-  }
-
-  /** What the server counted, when the page was made or read anew. */
-  read(text) {
-    if (text === this.text) return;
-    this.text = text;
-    const { known: fresh, beyond } = JSON.parse(text);
-    this.beyond = beyond;
-    for (const [id, [version, state]] of this.known) {
-      if (!fresh[id] && state !== "resolved") this.known.set(id, [version, "resolved"]);
-    }
-    for (const [id, [version, state]] of Object.entries(fresh)) this.hear(id, version, state);
-  }
-
-  hear(id, version, state) {
-    if ((this.known.get(id)?.[0] ?? 0) < version) this.known.set(id, [version, state]);
-  }
-
-  get firing() {
-    return this.beyond + [...this.known.values()].filter(([, state]) => state === "firing").length;
-  }
-}
-
 /** What `start` keeps of the page. */
 export class Alerts {
   constructor(root) {
     this.root = root;
-    this.tally = new Tally();
+    this.tally = new Firing();
     this.count();
   }
 

@@ -216,6 +216,7 @@ const MODULES = {
   bell: () => import("./bell.js"),
   billing: () => import("./billing.js"),
   chart: () => import("./chart.js"),
+  checks: () => import("./rows.js"),
   feed: () => import("./feed.js"),
   inbox: () => import("./inbox.js"),
   journey: () => import("./journey.js"),

@@ -5,6 +5,7 @@
 //     <tbody id=... data-reread-rows> <tr id=... data-live-region data-version=...> ...
 //
 // With data-seconds="10" it is read at most that often, and only while somebody can see it: for what changes all the time.
+// With data-every="30" it is read that often though nothing was heard, while somebody can see it: for what no event says.
 // The list may be missing: then there are only regions. Rows change in place, as every region does that the page merges. One that came or went moves the others, so it waits
 // behind "Show".
 
@@ -28,6 +29,7 @@ export function start(section, live) {
   const wake = () => (timer ??= setTimeout(reread, waiting(nextAt - Date.now())));
   live.onEvent(({ type }) => types.has(type) && wake());
   live.onCatchUp((fresh) => list?.compare(fresh));
+  if (section.dataset.every) setInterval(() => document.hidden || wake(), Number(section.dataset.every) * 1_000);
 }
 
 const waiting = (leftMs) => Math.max(0, leftMs) + AFTER_MS + Math.random() * SPREAD_MS;

@@ -415,15 +415,17 @@ function sayFailures(check, count) {
 
 /** The words of portal/templatetags/neo.py, which portal/tests/needs.json holds to these. */
 export const failuresWords = (count) => (count ? `${count} failed or lost, not tried again` : "No failed deployment waits for you");
+export const alertsWords = (count) => (count ? `${count} ${count === 1 ? "alert fires" : "alerts fire"}` : "No alert fires");
 export const needsWords = (count) => (count ? `${count} ${count === 1 ? "thing needs" : "things need"} you` : "Nothing needs you");
 
-/** The answer to "is anything wrong?": failures, and samples that have stopped. */
+/** The answer to "is anything wrong?": failures, alerts that fire, and samples that have stopped. */
 export function sayVerdict(root = document) {
   const verdict = root.querySelector("[data-verdict]");
   if (!verdict) return;
   const failures = Number(root.querySelector("[data-live-count=attention]").dataset.count);
   const isSilent = Boolean(root.querySelector("[data-samples]")?.dataset.silent);
-  setText(verdict, needsWords(failures + isSilent));
+  const firing = Number(root.querySelector("[data-module=checks]")?.dataset.count ?? 0);
+  setText(verdict, needsWords(failures + firing + isSilent));
 }
 
 /** How many deployments run and wait: each is counted by the newest that was heard of it. */
@@ -491,4 +493,52 @@ export function applyUpdate(event, root = document) {
     if (!past) continue;
     for (const list of root.querySelectorAll(`[data-later-than="${past}"]`)) addLater(list, event, kind);
   }
+}
+
+// --- Alerts, where a page only counts them ---------------------------------------------------------------------------
+
+/** How many alerts fire: each is counted by the newest that was heard of it. */
+export class Firing {
+  constructor() {
+    this.known = new Map(); // id -> [version, state]; what is over too, so that nothing late brings it back
+    this.beyond = 0; // how many fire of which nothing else is known
+    this.text = null;
+  }
+
+  /** What the server counted, when the page was made or read anew. */
+  read(text) {
+    if (text === this.text) return;
+    this.text = text;
+    const { known: fresh, beyond } = JSON.parse(text);
+    this.beyond = beyond;
+    for (const [id, [version, state]] of this.known) {
+      if (!fresh[id] && state !== "resolved") this.known.set(id, [version, "resolved"]);
+    }
+    for (const [id, [version, state]] of Object.entries(fresh)) this.hear(id, version, state);
+  }
+
+  hear(id, version, state) {
+    if ((this.known.get(id)?.[0] ?? 0) < version) this.known.set(id, [version, state]);
+  }
+
+  get firing() {
+    return this.beyond + [...this.known.values()].filter(([, state]) => state === "firing").length;
+  }
+}
+
+/** What page.js calls for home's check of alerts: it has no list of them, which would be one more file. */
+export function start(check, live) {
+  const tally = new Firing();
+  const count = (event) => {
+    tally.read(check.querySelector("[data-alert-tally]").textContent);
+    if (event) tally.hear(event.alertId, event.version, event.state);
+    check.dataset.count = tally.firing;
+    check.dataset.state = tally.firing ? "bad" : "ok";
+    setIcon(check.querySelector("use"), `check-${check.dataset.state}`);
+    setText(check.querySelector("[data-field=alerts]"), alertsWords(tally.firing));
+    sayVerdict();
+  };
+  live.onEvent((event) => event.type === "alert" && count(event));
+  live.onCatchUp(async () => count());
+  count();
 }

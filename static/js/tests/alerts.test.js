@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { Alerts, Tally, standing, verdict } from "../alerts.js";
+import { Alerts, standing, verdict } from "../alerts.js";
+import { Firing } from "../rows.js";
 
 const read = (path) => JSON.parse(readFileSync(new URL(path, import.meta.url)));
 
@@ -14,7 +15,7 @@ test("who must act is said in the words the server uses", () => {
 });
 
 test("each alert counts by the newest that was heard of it", () => {
-  const tally = new Tally();
+  const tally = new Firing();
   tally.read('{"known": {"a": [3, "firing"], "b": [1, "silenced"]}, "beyond": 0}');
   tally.hear("a", 2, "resolved");
   tally.hear("c", 1, "firing");
@@ -26,7 +27,7 @@ test("each alert counts by the newest that was heard of it", () => {
 });
 
 test("read anew, what is open no longer counts no longer, and nothing late brings it back", () => {
-  const tally = new Tally();
+  const tally = new Firing();
   tally.read('{"known": {"a": [3, "firing"], "b": [1, "firing"]}, "beyond": 4}');
   tally.read('{"known": {"b": [2, "firing"]}, "beyond": 3}');
   tally.hear("a", 2, "firing");

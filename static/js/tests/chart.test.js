@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { Series, Zone, moved, rates, samplesState, spoken, value } from "../chart.js";
-import { failuresWords, needsWords } from "../rows.js";
+import { alertsWords, failuresWords, needsWords } from "../rows.js";
 
 const read = (path) => JSON.parse(readFileSync(new URL(path, import.meta.url)));
 const START = Date.parse("2026-11-23T15:00:00Z") / 1000;
@@ -15,8 +15,8 @@ test("a value is said in the words the server uses", () => {
 });
 
 test("whether anything is wrong is said in the words the server uses", () => {
-  for (const [count, needs, failures] of read("../../../portal/tests/needs.json")) {
-    assert.deepEqual([needsWords(count), failuresWords(count)], [needs, failures]);
+  for (const [count, needs, failures, alerts] of read("../../../portal/tests/needs.json")) {
+    assert.deepEqual([needsWords(count), failuresWords(count), alertsWords(count)], [needs, failures, alerts]);
   }
 });
 
