@@ -17,7 +17,7 @@ from django_scopes import scopes_disabled
 from accounts.models import User
 from billing import actions, invoicing, payments, periods
 from billing.actions import Used
-from billing.models import Invoice, Kind, Meter, Period, Subscription, UsageRecord
+from billing.models import Invoice, Kind, Meter, Period, Plan, Subscription, UsageRecord
 from tenants.models import Tenant
 
 PLAN = "team"
@@ -45,8 +45,8 @@ def begins_at(now: datetime, months: int, zone: str) -> datetime:
 
 def begin(acme: Tenant, globex: Tenant) -> bool:
     """Subscribe who has no subscription yet. Whether there is a history to live through: not in a demo that was made
-    before there were any, and only with the gateway that moves no money."""
-    if settings.PAYMENT_GATEWAY != "local":
+    before there were any, and only with the gateway that moves no money and the plan it is about."""
+    if settings.PAYMENT_GATEWAY != "local" or not Plan.objects.filter(slug=PLAN, published_at__isnull=False).exists():
         return False
     for tenant, months in ((acme, len(MINUTES)), (globex, 1)):
         if not Subscription.objects.filter(tenant=tenant).exists():

@@ -24,7 +24,7 @@ from rest_framework.exceptions import (
 )
 
 from tenants import access
-from tenants.access import TENANT_HEADER, TenantAPIView
+from tenants.access import TENANT_HEADER, Rule, TenantAPIView
 from tenants.api import TooLarge
 from tenants.etags import IF_MATCH, IF_NONE_MATCH, PreconditionFailed
 from tenants.models import Role, Tenant
@@ -123,7 +123,7 @@ class Schema(AutoSchema):
     def _forbidden(self) -> list[APIException]:
         found: list[APIException] = []
         if isinstance(self.view, TenantAPIView):
-            rule = self.view.rules[self.method]
+            rule = self.view.rules.get(self.method, Rule())  # without one it is refused to everybody
             found.append(access.scope_needed(rule.scope) if rule.scope else access.person_needed())
             if rule.role:
                 found.append(access.role_needed(Role(rule.role), held=Role.TENANT_USER))

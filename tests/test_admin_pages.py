@@ -171,6 +171,7 @@ ELSEWHERE = {
     "LogState": "/ops/",
     "DueDisconnect": "gone two seconds after it came",
     "IdempotencyKey": "the answers to repeated requests, for a day",
+    "DeletedNumber": "manage.py reconcile accounts for it",
     "LogBlock": "each deployment's log",
 }
 

@@ -114,7 +114,7 @@ def test_the_schema_describes_what_is_there(client, db):
     assert schema["paths"]["/api/events/publish"]["post"]["responses"]["202"]
     assert "apiKey" in schema["components"]["securitySchemes"]
     assert headers(schema, "/api/deployments", "post") == {"X-Tenant", "Idempotency-Key"}
-    assert headers(schema, "/api/deployments/{id}", "get") == {"X-Tenant"}
+    assert headers(schema, "/api/deployments/{id}", "get") == {"X-Tenant", "If-None-Match"}
     assert headers(schema, "/api/events", "get") == set()
 
 

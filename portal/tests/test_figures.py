@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from portal.figures import value, word
-from portal.templatetags.neo import failures_words, needs_words
+from portal.templatetags.neo import alerts_words, failures_words, needs_words
 
 HERE = Path(__file__).parent
 SAMPLES = json.loads((HERE / "figures.json").read_text())
@@ -21,6 +21,6 @@ def test_a_metric_that_nobody_named_is_read_as_it_is_written():
     assert [word("cpu_percent"), word("requests_per_second"), word("_")] == ["CPU", "Requests per second", "_"]
 
 
-@pytest.mark.parametrize(("count", "needs", "failures"), NEEDS)
-def test_whether_anything_is_wrong_is_said_in_the_words_that_the_scripts_say(count, needs, failures):
-    assert (needs_words(count), failures_words(count)) == (needs, failures)
+@pytest.mark.parametrize(("count", "needs", "failures", "alerts"), NEEDS)
+def test_whether_anything_is_wrong_is_said_in_the_words_that_the_scripts_say(count, needs, failures, alerts):
+    assert (needs_words(count), failures_words(count), alerts_words(count)) == (needs, failures, alerts)
