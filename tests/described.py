@@ -26,7 +26,8 @@ UNDESCRIBED = {
 
 @cache
 def description() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(json.dumps(SchemaGenerator(urlconf="neostack.urls").get_schema(request=None, public=True)))
+    schema = SchemaGenerator(urlconf="neostack.urls").get_schema(request=None, public=True)
+    found: dict[str, Any] = json.loads(json.dumps(schema))
     return found
 
 
