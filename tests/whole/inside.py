@@ -220,13 +220,17 @@ def make_silence(tenant: str, by: str) -> str:
     )
 
 
-def make_policy(tenant: str, name: str) -> str:
+def make_rule(tenant: str | None, name: str, metric: str, threshold: float) -> str:
+    """Of a tenant, or of the platform. Returns its id."""
+    owner = Tenant.objects.get(id=tenant) if tenant else None
+    return str(rules.create_rule(owner, None, name=name, metric=metric, threshold=threshold).pk)
+
+
+def make_policy(tenant: str | None, name: str) -> str:
+    """Of a tenant, or of the platform: its admins are called after a minute. No alert goes by it. Returns its id."""
+    owner = Tenant.objects.get(id=tenant) if tenant else None
     steps = [{"after_seconds": 60, "people": [], "ways": ["in_app"]}]
-    return str(rules.create_policy(Tenant.objects.get(id=tenant), None, name=name, steps=steps).pk)
-
-
-def make_rule(tenant: str, name: str, metric: str, threshold: float) -> str:
-    return str(rules.create_rule(Tenant.objects.get(id=tenant), None, name=name, metric=metric, threshold=threshold).pk)
+    return str(rules.create_policy(owner, None, name=name, steps=steps).pk)
 
 
 def figures(tenant: str) -> dict[str, Any]:

@@ -154,9 +154,17 @@ def filled(platform: Platform, busy: Company, alice: Person, ada: Person) -> Ite
         assert found, f"{path} has no link {pattern}"
         return found[1]
 
+    def rule_of(tenant: str | None) -> str:
+        return platform.inside.make_rule(tenant=tenant, name=f"Busy {busy.slug}", metric="cpu_percent", threshold=90)
+
+    def policy_of(tenant: str | None) -> str:
+        return platform.inside.make_policy(tenant=tenant, name=f"On call for {busy.slug}")
+
     projected, invoice = f"{busy.path}billing/projected/", f"{other.path}billing/invoices/{number}/"
     places = {
         "ops/monitoring/alerts/<uuid:alert_id>": f"ops/monitoring/alerts/{own_alert}",
+        "ops/monitoring/rules/<uuid:rule_id>": f"ops/monitoring/rules/{rule_of(None)}",
+        "ops/monitoring/policies/<uuid:policy_id>": f"ops/monitoring/policies/{policy_of(None)}",
         "invoices/<slug:number>/refund": f"invoices/{paid}/refund",
         "invoices/<slug:number>/lines/<int:position>": f"invoices/{number}/lines/{named(r'/lines/(.+?)/', invoice)}",
         "<slug:slug>/billing/invoices": f"{other.slug}/billing/invoices",
@@ -170,7 +178,8 @@ def filled(platform: Platform, busy: Company, alice: Person, ada: Person) -> Ite
         "<uuid:key_id>": named(r"/keys/([0-9a-f-]{36})/revoke/", f"{busy.path}keys/"),
         "<uuid:event_id>": named(r"/ops/events/([0-9a-f-]{36})/", "/ops/events/", ada),
         "<uuid:alert_id>": platform.inside.raise_alert(tenant=busy.id, **disk),
-        "<uuid:rule_id>": platform.inside.make_rule(tenant=busy.id, name="Busy", metric="cpu_percent", threshold=90),
+        "<uuid:rule_id>": rule_of(busy.id),
+        "<uuid:policy_id>": policy_of(busy.id),
     }
 
     def address(route: str) -> str:
