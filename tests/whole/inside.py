@@ -45,7 +45,7 @@ from events.models import Cursor, DeadLetter, Entry, Event  # noqa: E402
 from monitoring import actions as metrics  # noqa: E402
 from monitoring.actions import Measured  # noqa: E402
 from monitoring.alerting import actions as alerting  # noqa: E402
-from monitoring.alerting import rules, silences  # noqa: E402
+from monitoring.alerting import escalation, rules, silences  # noqa: E402
 from monitoring.alerting.actions import Raised  # noqa: E402
 from monitoring.alerting.models import OPEN, Alert, Source  # noqa: E402
 from monitoring.models import LatestMetrics  # noqa: E402
@@ -196,6 +196,14 @@ def raise_alert(tenant: str | None, key: str, name: str, severity: str, message:
     """As a service does, of the platform's own without a tenant. Returns its id."""
     raised = Raised(Source.API, key, name, severity, message, started_at=timezone.now())
     return str(alerting.raise_alert(Tenant.objects.filter(id=tenant).first(), raised).pk)
+
+
+def call(tenant: str, key: str) -> None:
+    """Let the admins be called about an alert, now."""
+    steps = [{"after_seconds": 0, "people": [], "ways": ["in_app"]}]
+    policy = rules.create_policy(Tenant.objects.get(id=tenant), None, name="At once", steps=steps)
+    Alert.objects.filter(OPEN, tenant=tenant, key=key).update(policy=policy, escalate_at=timezone.now())
+    escalation.escalate_due()
 
 
 def resolve_alert(tenant: str | None, key: str) -> None:
