@@ -1,9 +1,7 @@
 """What answers on our port: Django; beside it, bare, the gate and the public keys; with ENGINE=embedded, the engine."""
 
-import logging
 import os
 import re
-import threading
 from typing import Any
 
 from channels.routing import ProtocolTypeRouter, URLRouter  # type: ignore[import-untyped]
@@ -18,7 +16,7 @@ from django.conf import settings  # noqa: E402
 from django.urls import URLPattern, re_path  # noqa: E402
 
 from engine import asgi as engine  # noqa: E402
-from events import waiting  # noqa: E402
+from neostack import lifespan  # noqa: E402
 from neostack.checks import refuse_unsafe_production  # noqa: E402
 from realtime import engine_config, jwks  # noqa: E402
 from realtime.gate import Gate, Receive, Scope, Send  # noqa: E402
@@ -43,17 +41,11 @@ class WithStart:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            logger = logging.getLogger("neostack.asgi")
-            threading.Thread(target=waiting.for_database, args=[logger], daemon=True).start()
+            lifespan.say_what_is_waited_for("neostack.asgi")
             if "lifespan" not in self._application.application_mapping:
-                await self._lifespan(receive, send)
+                await lifespan.answer(receive, send)
                 return
         await self._application(scope, receive, send)
-
-    async def _lifespan(self, receive: Receive, send: Send) -> None:
-        for moment in ("startup", "shutdown"):
-            await receive()
-            await send({"type": f"lifespan.{moment}.complete"})
 
 
 def at(pattern: str, asgi_application: Any) -> URLPattern:

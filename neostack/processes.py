@@ -74,7 +74,7 @@ def commands(
 
 def gate(*, host: str, port: int, python: str = sys.executable) -> list[str]:
     """The command line of a gate of its own, as production has it; elsewhere the one within web does."""
-    return [*_uvicorn("neostack.gate_asgi:application", host, port, python), "--ws", "none", "--lifespan", "off"]
+    return [*_uvicorn("neostack.gate_asgi:application", host, port, python), "--ws", "none"]
 
 
 def _uvicorn(application: str, host: str, port: int, python: str) -> list[str]:
