@@ -113,7 +113,7 @@ def world(acme, globex, alice, bob, charlie, platform_admin, stranger, settings)
         dora = make_person("Dora", "dora@acme.example")
         membership = Membership.objects.create(tenant=acme, user=dora.user, role=Role.TENANT_ADMIN)
         tenants.remove_member(membership, by=alice.user)
-        dora.client.force_login(dora.user, backend="allauth.account.auth_backends.AuthenticationBackend")
+        dora.sign_in(dora.user)
         scopes = ["events:read", "events:publish", "deployments:read", "deployments:write", "metrics:write"]
         scopes += ["alerts:write"]
         keys = {

@@ -75,7 +75,8 @@ def callers(platform: Platform, acme: Company, alice: Person) -> dict[str, Calle
 
 
 def test_every_answer_is_one_that_is_described_and_no_fault_of_the_server(platform, things, callers):
-    described = schemathesis.openapi.from_dict(httpx.get(f"{platform.url}/api/schema?format=json", timeout=60).json())
+    schema = httpx.get(f"{platform.url}/api/schema?format=json", verify=False, timeout=60)
+    described = schemathesis.openapi.from_dict(schema.json())
     operations = [found.ok() for found in described.get_all_operations()]
     assert len(operations) > 60
     faults = [
@@ -109,7 +110,7 @@ def faults_of(
         asked += 1
         if real and asked > 1:
             case.path_parameters |= dict.fromkeys(case.path_parameters.keys() & {"id", "invoice_id"}, real)
-        response = case.call(base_url=url, timeout=60, **caller)
+        response = case.call(base_url=url, timeout=60, verify=False, **caller)
         # Schemathesis knows no tuples (`prefixItems`) in what is answered: the body is compared as in every other test.
         wrong = undescribed(operation.path, operation.method, response)
         try:
