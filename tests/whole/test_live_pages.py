@@ -12,7 +12,7 @@ from tests.whole.conftest import Window
 from tests.whole.people import Company
 from tests.whole.platform import Platform, wait_until
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.spine]
 
 LINES = 150  # fewer than a fresh page shows at once
 SECONDS_FOR_A_RUN = 30_000  # of patience, in milliseconds

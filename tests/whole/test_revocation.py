@@ -8,6 +8,8 @@ import pytest
 from tests.whole.hostile import Hostile
 from tests.whole.platform import Platform, wait_until
 
+pytestmark = pytest.mark.spine
+
 EVENTS = 1000
 CHUNK = 50
 #: From so long after a revocation nothing may leak.

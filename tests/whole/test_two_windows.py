@@ -11,7 +11,7 @@ from playwright.sync_api import Locator, Page, expect
 from tests.whole.people import Company, Person
 from tests.whole.platform import Platform, wait_until
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.spine]
 
 PATIENCE = 30_000  # milliseconds
 
