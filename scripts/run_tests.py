@@ -17,9 +17,9 @@ from pathlib import Path
 
 from tests import services
 
-#: These have real processes: those of one file share a platform, and three files run side by side, since they wait.
+#: These have real processes: those of one file share a platform, and two files run side by side.
 WHOLE = "whole or browser or faults"
-BY_FILE = ["-q", "-n", "3", "--dist", "loadfile", "--durations=8"]
+BY_FILE = ["-q", "-n", "2", "--dist", "loadfile", "--durations=8"]
 #: Where production's parts are all here, the others of the whole run on these alone: both took CI half an hour.
 ON_BOTH = "(once or spine or faults)"
 #: The engine's contract starts both engines by itself, and knows no database.
