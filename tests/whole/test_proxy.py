@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from neostack import production
 from scripts import is_well
 from tests.whole.people import Person
-from tests.whole.platform import Platform
+from tests.whole.platform import Platform, wait_until
 from tests.whole.test_faults import expect_what_the_log_has
 from tests.whole.topology import SCRAPED, Topology
 
@@ -136,7 +137,12 @@ def test_pages_go_on_when_one_web_process_is_killed(topology, alice, acme):
 def test_what_is_published_by_either_node_reaches_a_client_of_the_other(topology, alice, acme, subscribe, goes):
     """With one node gone, too, and whichever a client was at. Nobody has to reload."""
     channel = acme.channel("notifications")
-    clients = [subscribe(alice, acme, [channel]) for _ in range(4)]  # the proxy gives each node two
+    clients = [subscribe(alice, acme, [channel]) for _ in range(4)]  # the proxy gives each node two,
+    wait_until(  # but none to one that was away a moment ago
+        lambda: clients_at(topology, "engine2") or clients.append(subscribe(alice, acme, [channel])),
+        "the proxy gives the second node somebody",
+        every=0.5,
+    )
     topology.inside.say(tenant=acme.id, by=alice.id, count=10)
     goes(topology, "engine2")
     topology.inside.say(tenant=acme.id, by=alice.id, count=10)
@@ -144,3 +150,9 @@ def test_what_is_published_by_either_node_reaches_a_client_of_the_other(topology
         expect_what_the_log_has(topology, client)
         assert client.reloads[channel] == 0
     assert sum(client.connections for client in clients) > len(clients), "some had to connect again"
+
+
+def clients_at(topology: Topology, node: str) -> int:
+    """Connections that the proxy keeps open to it."""
+    found = psutil.Process(topology.pid(node)).net_connections(kind="tcp")
+    return sum(each.status == "ESTABLISHED" and each.laddr.port == topology.ports[node] for each in found)
