@@ -65,9 +65,10 @@ def series(*collectors: Collector) -> set[tuple[str, tuple[tuple[str, str], ...]
 
 
 def test_more_tenants_people_and_channels_make_no_more_series(platform_admin, engine):
-    live_through(0, platform_admin)
+    for number in (0, 1):  # what handlers themselves bring about is handled with what comes next
+        live_through(number, platform_admin)
     before = series(REGISTRY, FACTS)
-    for number in range(1, 4):
+    for number in range(2, 5):
         live_through(number, platform_admin)
     assert len(engine.streams) > 10, "several channels a tenant"
     after = series(REGISTRY, FACTS)
