@@ -328,7 +328,7 @@ OTHER_RECORD = Conflict(
     idempotency.CONFLICT,
 )
 STALE = Conflict("The subscription has changed meanwhile. Nothing was changed.", actions.StaleSubscription.code)
-SUBSCRIBED = Conflict("Acme has a subscription. Nothing was changed: change its plan.", Conflict.default_code)
+SUBSCRIBED = Conflict("Acme has a subscription. Nothing was changed: change its plan.")
 NO_SUBSCRIPTION = Conflict("Acme has no subscription. Nothing was changed.", actions.NoSubscription.code)
 
 
