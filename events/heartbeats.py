@@ -47,9 +47,11 @@ class Heart:
         if not self._is_known:
             self._forget_the_dead()
             self._is_known = True
-        row = {"at": Now(), "expires_at": Now() + self._lasts, "detail": detail[:300]}
-        if not Heartbeat.objects.filter(kind=self.kind, name=self.name).update(**row):
-            Heartbeat.objects.create(kind=self.kind, name=self.name, **row)
+        said = {"at": Now(), "expires_at": Now() + self._lasts, "detail": detail[:300]}
+        row = Heartbeat(kind=self.kind, name=self.name, **said)
+        Heartbeat.objects.bulk_create(
+            [row], update_conflicts=True, unique_fields=["kind", "name"], update_fields=[*said]
+        )
         self._not_before = now + settings.HEARTBEAT_SECONDS
 
     def stop(self) -> None:
