@@ -3,7 +3,7 @@
 import re
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.message import Message
 
 import pytest
@@ -74,14 +74,15 @@ def test_what_is_told_while_digests_leave_is_in_one_mail_all_the_same(four, serv
     all_at_once(four, "set_clock", NOON.isoformat(), time.time(), 3600)
     tellers, senders = four[:2], four[2:]
     for one in senders:
-        one.begin("send", 6)
+        one.begin("send", 4)
     for number, one in enumerate(tellers):
-        one.begin("tell", hourly, f"p{number}", 20)
-    for one in four:
+        one.begin("tell_until", hourly, f"p{number}", (NOON + timedelta(hours=3)).isoformat())
+    counts = [one.answer() for one in tellers]
+    for one in senders:
         one.answer()
     all_at_once(four, "set_clock", A_WEEK_LATER.isoformat(), time.time(), 0)
     all_at_once(senders, "send", 0)
-    everything = sorted(f"p{teller}-{number}." for teller in range(2) for number in range(20))
+    everything = sorted(f"p{teller}-{number}." for teller, count in enumerate(counts) for number in range(count))
     assert told(server, "bob@acme.example") == told(server, "alice@acme.example") == everything
     assert set(Mail.objects.values_list("state", flat=True)) == {"sent"}
     assert len(server.accepted) == Mail.objects.count() > 2

@@ -34,6 +34,16 @@ def tell(people: list[str], name: str, count: int) -> None:
         _notify(people, f"{name}-{number}.")
 
 
+def tell_until(people: list[str], name: str, end: str) -> int:
+    """Tell again and again until it is this moment, fewer a second than one mail tells of. How many were told."""
+    last, count = datetime.fromisoformat(end), 0
+    while timezone.now() < last:
+        _notify(people, f"{name}-{count}.")
+        count += 1
+        time.sleep(0.05)
+    return count
+
+
 def _notify(people: list[str], title: str, cause: str = "") -> None:
     message = Message(uuid4(), "deployment_failed", title, "", "error", "/", f"o:{title}", "g", None, cause, 1)
     actions.notify([UUID(person) for person in people], message)
@@ -59,4 +69,4 @@ def solve_causes(count: int) -> None:
 
 
 if __name__ == "__main__":
-    work(set_clock, mail_to, tell, send, tell_causes, solve_causes)
+    work(set_clock, mail_to, tell, tell_until, send, tell_causes, solve_causes)
