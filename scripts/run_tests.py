@@ -8,9 +8,11 @@ NEO_REQUIRE_ALL=1 nothing may be left out: a test that was skipped in every run 
 
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
@@ -38,10 +40,12 @@ class Suite:
 
     def run(self, title: str, arguments: list[str], **environ: str) -> None:
         print(f"\n=== {title} ===", flush=True)
+        began, cpu = time.monotonic(), cpu_seconds()
         with tempfile.NamedTemporaryFile(suffix=".json") as report:
             command = [sys.executable, "-m", "pytest", "-p", "tests.left_out", *arguments]
             status = subprocess.run(command, env=os.environ | environ | {"NEO_REPORT": report.name}).returncode
             written = Path(report.name).read_text()
+        print(f"{title}: {time.monotonic() - began:.0f} s, {cpu_seconds() - cpu:.0f} s of CPU", flush=True)
         for test, reason in json.loads(written or "{}").items():
             self.reasons.setdefault(test, []).append(reason)
         if status not in (0, NOTHING_COLLECTED):
@@ -68,6 +72,12 @@ class Suite:
             self.failed.append("nothing may be left out (NEO_REQUIRE_ALL=1)")
         print(f"FAILED: {'; '.join(self.failed)}" if self.failed else "All of them passed.", flush=True)
         return 1 if self.failed else 0
+
+
+def cpu_seconds() -> float:
+    """Of every process that was started from here and has ended, and of those that these waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def whole_suite(suite: Suite) -> None:
