@@ -433,7 +433,8 @@ export class Live {
       const mark = panel.querySelector("[data-live-mark]");
       if (!mark || !own.length) continue;
       const state = worst(own);
-      const differs = state.state !== top.state || state.reason !== top.reason;
+      // While channels come up one by one, a mark that comes and goes would move what is below it.
+      const differs = top.state !== "catching" && (state.state !== top.state || state.reason !== top.reason);
       showMark(mark, state);
       mark.hidden = mark.closest("[data-live-only]").hidden = !differs;
     }

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from uuid import uuid4
 
 import pytest
-from playwright.sync_api import Page, Response, expect
+from playwright.sync_api import Page, Response, WebSocketRoute, expect
 
 from tests.test_access_matrix import ROWS
 from tests.whole.conftest import Window
@@ -34,6 +34,8 @@ SHIFTS = """window.shift = 0;
 new PerformanceObserver((list) => {
   for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.shift += entry.value;
 }).observe({ type: "layout-shift", buffered: true });"""
+#: Once what has changed is on the screen, and the observer has been told.
+PAINTED = "new Promise((told) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(told))))"
 BLOCKED_BY = "performance.getEntriesByType('resource').filter((one) => one.renderBlockingStatus == 'blocking').length"
 
 
@@ -209,6 +211,49 @@ def test_no_page_of_the_operations_portal_costs_more(visited, filled, ada):
 @pytest.mark.once
 def test_what_is_taken_for_no_page_is_in_the_table():
     assert {row.route for row in ROWS if row.method == "GET"} >= NO_PAGES
+
+
+def test_channels_that_come_up_one_by_one_move_nothing(window, platform, acme, alice):
+    """As on a machine or a link that is slow enough for the page to be drawn in between."""
+    alert = platform.inside.raise_alert(
+        tenant=acme.id, key="disk", name="Disk", severity="critical", message="97 % full"
+    )
+    platform.wait_caught_up()
+    one = window(alice)
+    one.page.add_init_script(SHIFTS)
+    slow = SlowSubscriptions(one.page)
+    page = one.open(f"{acme.path}monitoring/alerts/{alert}/")
+    while not slow.held:
+        page.evaluate(PAINTED)
+    page.evaluate(PAINTED)
+    slow.release()
+    page = live(page)
+    page.evaluate(PAINTED)
+    assert page.evaluate("window.shift") <= LAYOUT_SHIFT
+
+
+class SlowSubscriptions:
+    """Between the page and the engine: the reply to one subscription passes, the others are held until released."""
+
+    def __init__(self, page: Page) -> None:
+        self.held: list[str] = []
+        self._has_passed = False
+        page.route_web_socket(re.compile("^wss?:"), self._connect)
+
+    def _connect(self, browser: WebSocketRoute) -> None:
+        self._browser = browser
+        browser.connect_to_server().on_message(self._answer)
+
+    def _answer(self, message: str | bytes) -> None:
+        for line in str(message).splitlines():
+            if '"subscribe":' in line and self._has_passed:
+                self.held.append(line)
+            else:
+                self._has_passed |= '"subscribe":' in line
+                self._browser.send(line)
+
+    def release(self) -> None:
+        self._browser.send("\n".join(self.held))
 
 
 #: Before any script of the page runs.
