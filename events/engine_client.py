@@ -6,7 +6,7 @@ builds a model for each command and takes a core to do 10,000 a second); it is n
 reorders within a channel.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from http import HTTPStatus
@@ -49,6 +49,11 @@ class Position:
 
     offset: int
     epoch: str
+
+    @classmethod
+    def of(cls, result: Mapping[str, Any]) -> "Position":
+        """As the result of a publish or a history tells it; what is zero or empty is left out there."""
+        return cls(result.get("offset", 0), result.get("epoch", ""))
 
 
 def publish_command(channel: str, data: bytes, seq: int, log_id: UUID) -> Command:
@@ -128,7 +133,7 @@ def positions(channels: Iterable[Channel], timeout: float = 0.2) -> dict[str, Po
     except (EngineAway, EngineRefused):
         return None
     return {
-        name: Position(offset=reply["history"].get("offset", 0), epoch=reply["history"]["epoch"])
+        name: Position.of(reply["history"])
         for name, reply in zip(names, replies, strict=True)
         if reply.get("history", {}).get("epoch")
     }

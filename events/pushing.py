@@ -232,7 +232,7 @@ class Pusher:
         names = list(dict.fromkeys(item.channel for item in items if item.channel))
         replies = send([engine_client.position_command(name) for name in names])
         return {
-            name: Position(reply["history"].get("offset", 0), reply["history"].get("epoch", ""))
+            name: Position.of(reply["history"])
             for name, reply in zip(names, replies, strict=True)
             if "history" in reply
         }
@@ -407,7 +407,7 @@ def _is_trouble(item: Item, reply: Reply) -> bool:
 def _outcome(channel: str, reply: Reply, tops: dict[str, Position]) -> int | str:
     if "publish" not in reply:
         return REFUSED
-    position = Position(reply["publish"].get("offset", 0), reply["publish"].get("epoch", ""))
+    position = Position.of(reply["publish"])
     top = tops.get(channel)
     if top and position.epoch == top.epoch and position.offset <= top.offset:
         return REPEAT

@@ -55,7 +55,7 @@ class RewoundChannels:
 
     def accepted(self, channel: str, reply: Reply, command: Command) -> None:
         """The engine has taken this command, as what is new to the channel."""
-        position = Position(reply["publish"].get("offset", 0), reply["publish"].get("epoch", ""))
+        position = Position.of(reply["publish"])
         if not position.epoch:
             return  # it keeps no history, from which nobody recovers
         # Taken out first, so that the one that was silent for longest stands first.
@@ -96,7 +96,7 @@ def _restored(channel: str, commands: list[Command]) -> Position:
     for start in range(0, len(again), TOGETHER):
         _do(again[start : start + TOGETHER])
     _, reply = _do([{"history_remove": {"channel": channel}}, engine_client.position_command(channel)])
-    return Position(reply["history"].get("offset", 0), reply["history"].get("epoch", ""))
+    return Position.of(reply["history"])
 
 
 def _do(commands: list[Command]) -> list[Reply]:
