@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 TRANSIENT_CODES = frozenset({100, 111})
 #: The client drops its tokens and positions, asks for new ones and reloads its state.
 ACCESS_CHANGED = 3014
+#: What a node says to everybody when it ends: the client comes back with its tokens and positions, after its jitter.
+SHUTDOWN = 3001
 
 Command = dict[str, Any]
 Reply = dict[str, Any]
@@ -79,6 +81,11 @@ def position_command(channel: str) -> Command:
 
 def disconnect_command(user: str) -> Command:
     return {"disconnect": {"user": user, "disconnect": {"code": ACCESS_CHANGED, "reason": "access changed"}}}
+
+
+def send_elsewhere_command(user: str, client: str) -> Command:
+    """End one connection, so that it comes back to another node. One that has left already is no error."""
+    return {"disconnect": {"user": user, "client": client, "disconnect": {"code": SHUTDOWN, "reason": "shutdown"}}}
 
 
 def push(commands: Sequence[Command], timeout: float | None = None) -> list[Reply]:

@@ -8,12 +8,13 @@ people whose access was taken. So each is kept with the name of the data set it 
 on both occasions), and counts as forgotten under any other.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import cache
 from uuid import UUID
 
 import redis
 from django.conf import settings
+from redis.client import Pipeline
 
 #: After so long without a new one it is read from the database once more.
 KEPT_SECONDS = 7 * 86_400
@@ -51,7 +52,8 @@ class GenerationsAway(Exception):
     """Redis did not take or give an access generation."""
 
 
-def _redis() -> redis.Redis | None:
+def server() -> redis.Redis | None:
+    """The Redis that relay and gate share; None without REDIS_URL."""
     return _redis_at(settings.REDIS_URL) if settings.REDIS_URL else None
 
 
@@ -71,11 +73,11 @@ def write(user_id: UUID, generation: int) -> None:
 
 def write_many(found: Mapping[UUID, int]) -> None:
     """The same for many people in one call. Raises GenerationsAway."""
-    server = _redis()
-    if server is None or not found:
+    shared = server()
+    if shared is None or not found:
         return
     try:
-        server.eval(_RAISE, len(found), *map(key, found), *found.values(), KEPT_SECONDS)
+        shared.eval(_RAISE, len(found), *map(key, found), *found.values(), KEPT_SECONDS)
     except redis.RedisError as error:
         raise GenerationsAway(f"Redis did not take an access generation: {error}") from error
 
@@ -85,13 +87,22 @@ def read(user_id: UUID) -> int | None:
     return read_many({user_id}).get(user_id)
 
 
-def read_many(user_ids: Collection[UUID]) -> dict[UUID, int]:
-    """The generations last written of those who have one; of nobody without Redis. Raises GenerationsAway."""
-    server = _redis()
-    if server is None or not user_ids:
+def read_many(user_ids: Collection[UUID], beside: Callable[[Pipeline], object] | None = None) -> dict[UUID, int]:
+    """The generations last written of those who have one; of nobody without Redis. Raises GenerationsAway.
+
+    `beside` may put commands of its own into the same round trip. Nothing depends on what Redis answers to these.
+    """
+    shared = server()
+    if shared is None or not user_ids:
         return {}
+    pipeline = shared.pipeline(transaction=False)
+    pipeline.eval(_READ, len(user_ids), *map(key, user_ids))
+    if beside:
+        beside(pipeline)
     try:
-        values = server.eval(_READ, len(user_ids), *map(key, user_ids))
+        values, *_ = pipeline.execute(raise_on_error=False)
+        if isinstance(values, redis.RedisError):
+            raise values
     except redis.RedisError as error:
         raise GenerationsAway(f"Redis did not give access generations: {error}") from error
-    return {user_id: int(value) for user_id, value in zip(user_ids, values, strict=True) if value}  # type: ignore[arg-type]
+    return {user_id: int(value) for user_id, value in zip(user_ids, values, strict=True) if value}

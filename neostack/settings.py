@@ -244,6 +244,9 @@ ENGINE_REDIS_CLUSTER = env.list("ENGINE_REDIS_CLUSTER", default=[])
 ENGINE_REDIS_PREFIX = env.str("ENGINE_REDIS_PREFIX", default="neostack")
 #: The authority that signed Redis's certificate, as a PEM file; without it the machine's own authorities are asked.
 ENGINE_REDIS_CA_FILE = env.str("ENGINE_REDIS_CA_FILE", default="")
+#: The name of the one node that the engine's configuration is written for. With it the gate notes who came in there, so
+#: that a node can be drained before it goes. None: nothing is noted.
+ENGINE_NODE_NAME = env.str("ENGINE_NODE_NAME", default="")
 #: What the engine sends as X-Gate-Key when it asks the gate about a connection.
 GATE_KEY = secret("GATE_KEY")
 #: Where the engine finds the gate, and the public keys of subscription tokens.

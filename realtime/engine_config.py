@@ -149,8 +149,13 @@ def _gate() -> dict[str, Any]:
         "enabled": True,
         "endpoint": settings.GATE_URL,
         "timeout": f"{timeout:g}s",
-        "http": {"static_headers": {"X-Gate-Key": settings.GATE_KEY}},
+        "http": {"static_headers": {"X-Gate-Key": settings.GATE_KEY, **_node()}},
     }
+
+
+def _node() -> dict[str, str]:
+    """By which name the gate notes who came in here, for the day on which this node goes: see `realtime.nodes`."""
+    return {"X-Node-Name": settings.ENGINE_NODE_NAME} if settings.ENGINE_NODE_NAME else {}
 
 
 def _namespace(name: str, history_size: int) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -20,6 +21,7 @@ from django.db import connections
 from accounts.models import User
 from events import generations
 from events.engine_client import ACCESS_CHANGED
+from realtime import nodes
 from realtime.metrics import GATE_ANSWERS, GATE_DATABASE_READS
 from realtime.tokens import Bearer, InvalidToken, read_connection_token
 
@@ -51,18 +53,20 @@ class Gate:
             await respond(send, 405)
         elif not _has_key(scope):
             await respond(send, 403)
-        elif (body := await _body(receive)) is None:
+        elif (body := await read_body(receive)) is None:
             await respond(send, 413)
-        elif (token := _token(body)) is None:
+        elif (request := _connect_request(body)) is None:
             await respond(send, 400)
         else:
-            await respond(send, 200, await self.answer(token))
+            node = _header(scope, b"x-node-name").decode("latin-1")
+            await respond(send, 200, await self.answer(_token(request), node, _text(request.get("client"))))
 
-    async def answer(self, token: str) -> dict[str, Any]:
-        """The reply to a connection that shows this token."""
+    async def answer(self, token: str, node: str = "", client: str = "") -> dict[str, Any]:
+        """The reply to a connection that shows this token: `client` is its id, at the node that says this name."""
         try:
             bearer = read_connection_token(token)
-            is_current = await self._reader.is_current(bearer)
+            connection = nodes.Connection(node, bearer.subject, client) if node and client else None
+            is_current = await self._reader.is_current(bearer, connection)
         except InvalidToken as problem:
             return _refuse(str(problem))
         except Exception as problem:  # whatever kept it from looking: a database that is away, a time-out
@@ -99,10 +103,16 @@ class GenerationReader:
         self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="gate")
         self._memory = Memory()
         self._waiting: dict[Bearer, asyncio.Future[bool]] = {}
+        self._to_note: list[nodes.Connection] = []
         self._reading: asyncio.Task[None] | None = None
 
-    async def is_current(self, bearer: Bearer) -> bool:
-        """Whether this is the person's generation now. Raises whatever kept it from reading, TimeoutError included."""
+    async def is_current(self, bearer: Bearer, connection: nodes.Connection | None) -> bool:
+        """Whether this is the person's generation now; where the connection came in is noted by the way.
+
+        Raises whatever kept it from reading, TimeoutError included.
+        """
+        if connection:
+            self._to_note.append(connection)
         answer = self._waiting.get(bearer)
         if answer is None:
             answer = self._waiting[bearer] = asyncio.get_running_loop().create_future()
@@ -115,8 +125,9 @@ class GenerationReader:
         loop = asyncio.get_running_loop()
         while self._waiting:
             asked = {bearer: self._waiting.pop(bearer) for bearer in list(self._waiting)[:READ_TOGETHER]}
+            to_note, self._to_note = self._to_note, []
             try:
-                current = await loop.run_in_executor(self._threads, current_of, list(asked), self._memory)
+                current = await loop.run_in_executor(self._threads, current_of, list(asked), self._memory, to_note)
             except Exception as error:
                 _fail(asked.values(), error)
             else:
@@ -136,11 +147,12 @@ class Memory:
     def __init__(self) -> None:
         self._away_until = float("-inf")
 
-    def read(self, user_ids: set[UUID]) -> dict[UUID, int]:
+    def read(self, user_ids: set[UUID], to_note: Iterable[nodes.Connection]) -> dict[UUID, int]:
+        """Redis is told at once what it is to note: that costs no wait of its own, and nothing where it is away."""
         if time.monotonic() < self._away_until:
             return {}
         try:
-            return generations.read_many(user_ids)
+            return generations.read_many(user_ids, beside=partial(nodes.note, to_note))
         except generations.GenerationsAway as problem:
             self._lose(problem)
             return {}
@@ -159,14 +171,14 @@ class Memory:
         logger.warning("%s. The gate asks the database alone for %g s.", problem, ROWS_ALONE_SECONDS)
 
 
-def current_of(bearers: list[Bearer], memory: Memory) -> set[Bearer]:
+def current_of(bearers: list[Bearer], memory: Memory, to_note: Iterable[nodes.Connection]) -> set[Bearer]:
     """Those of the bearers whose generation is the person's now.
 
     Redis knows what the relay has written and what the gate has read, the database what has been committed. Redis
     settles all but those it does not know and those newer than what it knows (of whom the relay has not got that far).
     What the database says of these, Redis knows from then on: when everybody comes back, nothing asks the database.
     """
-    known = memory.read({bearer.user_id for bearer in bearers})
+    known = memory.read({bearer.user_id for bearer in bearers}, to_note)
     current = {bearer for bearer in bearers if known.get(bearer.user_id) == bearer.generation}
     unsettled = {bearer for bearer in bearers if bearer.generation > known.get(bearer.user_id, 0)}
     if unsettled:
@@ -190,11 +202,15 @@ def _current_in_database(bearers: set[Bearer]) -> set[Bearer]:
 
 
 def _has_key(scope: Scope) -> bool:
-    given = next((value for name, value in scope["headers"] if name == b"x-gate-key"), b"")
-    return hmac.compare_digest(given, settings.GATE_KEY.encode())
+    return hmac.compare_digest(_header(scope, b"x-gate-key"), settings.GATE_KEY.encode())
 
 
-async def _body(receive: Receive) -> bytes | None:
+def _header(scope: Scope, wanted: bytes) -> bytes:
+    found: bytes = next((value for name, value in scope["headers"] if name == wanted), b"")
+    return found
+
+
+async def read_body(receive: Receive) -> bytes | None:
     """The request's body; None if it is longer than the limit."""
     body, more = b"", True
     while more:
@@ -206,20 +222,26 @@ async def _body(receive: Receive) -> bytes | None:
     return body
 
 
-def _token(body: bytes) -> str | None:
-    """The token in a connect request, "" where the client sent none; None if this is no connect request."""
+def _connect_request(body: bytes) -> dict[str, Any] | None:
+    """None if it is none."""
     try:
         request = orjson.loads(body)
     except orjson.JSONDecodeError:
         return None
-    if not isinstance(request, dict):
-        return None
+    return request if isinstance(request, dict) else None
+
+
+def _token(request: dict[str, Any]) -> str:
+    """The token in a connect request, "" where the client sent none."""
     data = request.get("data")
-    token = data.get("token") if isinstance(data, dict) else None
-    return token if isinstance(token, str) else ""
+    return _text(data.get("token")) if isinstance(data, dict) else ""
 
 
-async def respond(send: Send, status: int, content: dict[str, Any] | None = None) -> None:
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+async def respond(send: Send, status: int, content: dict[str, Any] | int | None = None) -> None:
     """Send this as JSON, or nothing but the status."""
     body = b"" if content is None else orjson.dumps(content)
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]

@@ -35,7 +35,7 @@ from events.models import DeadLetter, Event
 from monitoring.alerting import actions as alerts
 from monitoring.alerting import rules, silences
 from monitoring.alerting.models import Alert, AlertRule, EscalationPolicy, Silence, Source
-from neostack import asgi
+from neostack import asgi, gate_asgi
 from notifications import actions as notifications
 from notifications import unsubscribing
 from notifications.actions import Message
@@ -762,6 +762,31 @@ async def test_everybody_gets_the_same_beside_django(route: str, django_db_setup
             answer = await anybody.request(method, path, headers=headers)
             assert answer.status_code == status
             assert "set-cookie" not in answer.headers
+
+
+#: The same of the process that the gate is in production.
+AT_THE_GATE = {
+    "/healthz": ("GET", 200),
+    "/api/realtime/connect": ("POST", 403),
+    "/api/realtime/drain": ("POST", 403),  # only a node of the engine that goes, which sends the gate's key as body
+    "/api/realtime/token": ("POST", 403),  # anything else
+}
+
+
+def test_what_the_gates_process_answers_stands_in_a_table_too():
+    assert set(gate_asgi.BESIDE_THE_GATE) <= set(AT_THE_GATE)
+
+
+@pytest.mark.parametrize("path", AT_THE_GATE)
+async def test_everybody_gets_the_same_at_the_gate(path: str):
+    method, status = AT_THE_GATE[path]
+    transport = httpx.ASGITransport(gate_asgi.application)
+    async with httpx.AsyncClient(transport=transport, base_url="http://gate") as anybody:
+        for headers in ({}, {"Authorization": "Api-Key x"}, {"Cookie": "sessionid=x"}, {"X-Gate-Key": "guessed"}):
+            for content in (b"", b"guessed"):
+                url = f"{path}?node=centrifugo-1&parts=1"
+                answer = await anybody.request(method, url, headers=headers, content=content)
+                assert answer.status_code == status
 
 
 @pytest.mark.parametrize("expected", [pytest.param(row, id=row.id) for row in ROWS])

@@ -16,7 +16,9 @@ import pytest
 import yaml
 
 from neostack import production
+from realtime import drain
 from scripts import make_secrets
+from tests.draining import GATE_KEY_FILE, drain_hook
 
 pytestmark = pytest.mark.once
 
@@ -294,7 +296,7 @@ def test_the_engines_api_is_for_our_pods_and_prometheus_alone(objects):
     (internal,) = (rule for rule in policy if {"port": "internal"} in rule["ports"])
     assert internal["ports"] == [{"port": "internal"}]
     ours, monitoring = internal["from"]
-    assert ours["podSelector"]["matchExpressions"][0]["values"] == ["web", "relay", "worker", "pulse"]
+    assert ours["podSelector"]["matchExpressions"][0]["values"] == ["web", "relay", "worker", "pulse", "gate"]
     assert monitoring == PROMETHEUS
     everybody = objects["NetworkPolicy", "nobody"]["spec"]
     assert everybody == {"podSelector": {}, "policyTypes": ["Ingress"]}
@@ -338,17 +340,46 @@ def test_what_serves_is_probed_and_what_is_several_is_not_drained_at_once(object
     for name in ("web", "gate", "centrifugo"):
         container, pod = container_of(objects, name), pod_of(workloads(objects)[name])
         assert "readinessProbe" in container
-        (_, seconds) = container["lifecycle"]["preStop"]["exec"]["command"]
-        assert int(seconds) < pod["terminationGracePeriodSeconds"]
+        if name != "centrifugo":
+            (_, seconds) = container["lifecycle"]["preStop"]["exec"]["command"]
+            assert int(seconds) < pod["terminationGracePeriodSeconds"]
     for name in ("web", "gate", "relay", "centrifugo", "redis-cluster"):
         budget = objects["PodDisruptionBudget", name]["spec"]["selector"]["matchLabels"]
         assert budget == workloads(objects)[name]["spec"]["template"]["metadata"]["labels"]
 
 
-def test_a_rollout_sends_the_clients_of_one_node_at_a_time_elsewhere(objects):
+def test_a_node_that_goes_is_drained_by_the_gate_before_it_is_told_to_end(objects):
+    """tests/whole/test_proxy.py does what this hook says."""
+    container, pod = container_of(objects, "centrifugo"), pod_of(workloads(objects)["centrifugo"])
+    told = {one["name"]: one.get("value") for one in container["env"]}
+    hook = drain_hook()
+    assert f"http://gate:{production.GATE_PORT}{drain.PATH}?node=$CENTRIFUGO_NODE_NAME&" in hook
+    assert "CENTRIFUGO_NODE_NAME" in told
+    (key,) = (mount for mount in container["volumeMounts"] if mount["name"] == "secrets")
+    assert key == {"name": "secrets", "mountPath": GATE_KEY_FILE, "subPath": "gate_key", "readOnly": True}
+    assert f"--post-file {GATE_KEY_FILE} " in hook, "as an argument whoever lists processes would read it"
+    (request,) = re.findall(r"timeout (\d+) wget ", hook)
+    lasts = hook_seconds(hook) + int(request)
+    assert lasts + int(told["CENTRIFUGO_SHUTDOWN_TIMEOUT"].removesuffix("s")) <= pod["terminationGracePeriodSeconds"]
+
+
+def hook_seconds(hook: str) -> int:
+    """How long it waits for the proxies, and then drains."""
+    (waits,), (drains,) = re.findall(r"^sleep (\d+)$", hook, re.MULTILINE), re.findall(r"%s\) \+ (\d+)\)", hook)
+    return int(waits) + int(drains)
+
+
+def test_the_gate_knows_each_node_by_the_name_that_the_hook_says(objects):
+    (configure,) = pod_of(workloads(objects)["centrifugo"])["initContainers"]
+    named = [*configure["env"], *container_of(objects, "centrifugo")["env"]]
+    by_pod = {one["name"] for one in named if one.get("valueFrom") == {"fieldRef": {"fieldPath": "metadata.name"}}}
+    assert by_pod == {"ENGINE_NODE_NAME", "CENTRIFUGO_NODE_NAME"}
+
+
+def test_a_rollout_drains_one_node_after_another(objects):
     rollout = workloads(objects)["centrifugo"]["spec"]
     assert rollout["strategy"] == {"rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}
-    assert rollout["minReadySeconds"] >= 30
+    assert rollout["minReadySeconds"] >= hook_seconds(drain_hook())
     assert objects["PodDisruptionBudget", "centrifugo"]["spec"]["maxUnavailable"] == 1
 
 

@@ -60,6 +60,7 @@ def production(settings) -> None:
     settings.ALLOWED_ORIGINS = ["https://app.example.com"]
     settings.ENGINE_REDIS_URL = ["rediss://centrifugo:its-password@redis.example.com:6379"]
     settings.ENGINE_REDIS_CA_FILE = "/run/secrets/redis-ca.pem"
+    settings.ENGINE_NODE_NAME = "centrifugo-7d4b9c-x2x4q"
 
 
 def test_in_production_api_metrics_and_health_are_inside_and_there_is_no_admin_page(production):
@@ -69,6 +70,15 @@ def test_in_production_api_metrics_and_health_are_inside_and_there_is_no_admin_p
     assert config["health"] == {"enabled": True}
     assert config["admin"] == {"enabled": False}
     assert config["client"]["allowed_origins"] == ["https://app.example.com"]
+
+
+def test_a_node_that_has_a_name_says_it_to_the_gate(production, settings):
+    def headers() -> dict[str, str]:
+        return engine_config.build()["client"]["proxy"]["connect"]["http"]["static_headers"]
+
+    assert headers() == {"X-Gate-Key": settings.GATE_KEY, "X-Node-Name": "centrifugo-7d4b9c-x2x4q"}
+    settings.ENGINE_NODE_NAME = ""
+    assert headers() == {"X-Gate-Key": settings.GATE_KEY}
 
 
 def test_nothing_of_it_stands_on_a_port_that_browsers_come_to():

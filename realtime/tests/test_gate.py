@@ -26,7 +26,7 @@ CHANGED = {"disconnect": {"code": 3014, "reason": "access changed"}}
 
 
 async def ask(
-    gate: Gate, body: Any, key: str | None = None, method: str = "POST", pieces: int = 1
+    gate: Gate, body: Any, key: str | None = None, method: str = "POST", pieces: int = 1, node: str = ""
 ) -> tuple[int, dict[str, Any] | None]:
     """Call the gate as an ASGI server would; the status and the JSON of its answer."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -41,7 +41,10 @@ async def ask(
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
 
-    headers = [(b"x-gate-key", (django_settings.GATE_KEY if key is None else key).encode())]
+    headers = [
+        (b"x-gate-key", (django_settings.GATE_KEY if key is None else key).encode()),
+        (b"x-node-name", node.encode()),
+    ]
     await gate({"type": "http", "method": method, "headers": headers}, receive, send)
     return sent[0]["status"], json.loads(sent[1]["body"]) if sent[1]["body"] else None
 
@@ -169,7 +172,7 @@ async def test_a_redis_that_is_away_is_not_waited_for_by_everybody(bob, settings
     settings.REDIS_URL = "redis://127.0.0.1:9/0"
     asked: list[object] = []
 
-    def away(users: object) -> None:
+    def away(users: object, beside: object) -> None:
         asked.append(users)
         raise generations.GenerationsAway("Redis did not give access generations: timed out")
 
@@ -204,7 +207,7 @@ async def test_redis_settles_what_it_knows_and_the_database_what_is_newer(bob, m
     old = tokens.connection_token(bob.user).token
     was = bob.user.access_generation
     written = {bob.user.id: was}
-    monkeypatch.setattr(generations, "read_many", lambda users: written)
+    monkeypatch.setattr(generations, "read_many", lambda users, beside: written)
     await sync_to_async(raise_generation)(bob.user, Reason.POLICY_NARROWED, by=None)
     new = tokens.connection_token(bob.user).token
     assert "result" in await show(gate, old)  # the relay has not got there: it will disconnect when it does

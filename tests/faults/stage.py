@@ -70,6 +70,7 @@ class Stage(Platform):
         config["http_server"] |= {"address": "127.0.0.1", "port": node.port}
         config["engine"] = {"type": "redis", "redis": {"address": self.engine_redis.url}}
         config["node"] = {"name": node.name}
+        config["client"]["proxy"]["connect"]["http"]["static_headers"]["X-Node-Name"] = node.name
         path = self.home / f"{node.name}.json"
         path.write_text(json.dumps(config))
         return path

@@ -103,15 +103,15 @@ def charlie(globex: Company) -> Person:
 
 
 @pytest.fixture
-def subscribe(platform: Platform) -> Iterator[Callable[[Person, Company, list[str]], Subscriber]]:
-    """Opens raw clients and closes them after the test."""
+def subscribe(platform: Platform) -> Iterator[Callable[..., Subscriber]]:
+    """Opens raw clients, `subscribe(alice, acme, [channel])`, and closes them after the test."""
     opened: list[Subscriber] = []
 
-    def open_one(person: Person, company: Company, channels: list[str]) -> Subscriber:
+    def open_one(person: Person, company: Company, channels: list[str], url: str = "") -> Subscriber:
         def state(channel: str) -> list[str]:
             return platform.inside.logged(channel=channel)
 
-        opened.append(Subscriber(person, channels, tenant=company.slug, fresh_state=state))
+        opened.append(Subscriber(person, channels, tenant=company.slug, fresh_state=state, url=url))
         return opened[-1].wait_subscribed()
 
     yield open_one

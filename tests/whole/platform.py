@@ -203,12 +203,12 @@ class Platform:
         ends = {name: self.logs(name).splitlines()[-LAST_LINES:] for name in [*self.commands, "inside"]}
         return "\n".join(f"--- {name}\n" + "\n".join(lines) for name, lines in ends.items() if lines)
 
-    def manage(self, *arguments: str) -> str:
-        """Run `manage.py` beside the processes. Returns what it printed."""
+    def manage(self, *arguments: str, **told: str) -> str:
+        """Run `manage.py` beside the processes, with this in its environment too. Returns what it printed."""
         result = subprocess.run(
             [sys.executable, "manage.py", *arguments],
             cwd=processes.BASE_DIR,
-            env=self.environ,
+            env=self.environ | told,
             capture_output=True,
             text=True,
         )

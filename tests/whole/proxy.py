@@ -73,6 +73,7 @@ http {{
         proxy_set_header X-Forwarded-Proto "";
         location / {{ proxy_pass http://web; }}
         location = /api/realtime/connect {{ proxy_pass http://gate; }}
+        location = /api/realtime/drain {{ proxy_pass http://gate; }}
         location /engine/api {{ proxy_pass http://centrifugo-inside; proxy_buffering off; }}
     }}
 }}

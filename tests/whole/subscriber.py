@@ -27,6 +27,8 @@ class Subscriber:
     """Listens in a thread until `close()`. `ids[channel]` is what it knows of, in the order it came.
 
     `fresh_state(channel)` gives the ids a fresh page would show: at first, and whenever a channel has to be reloaded.
+    `url` is where it connects, now and when it comes back; `closed_at` when the engine ended its connections, by the
+    monotonic clock.
     """
 
     def __init__(
@@ -42,9 +44,10 @@ class Subscriber:
         self.ids: dict[str, list[str]] = {channel: [] for channel in channels}
         self.reloads = dict.fromkeys(channels, 0)
         self.connections = 0
+        self.closed_at: list[float] = []
         self.refusals: list[str] = []
         self._fresh_state = fresh_state
-        self._url = url or person.platform.socket_url
+        self.url = url or person.platform.socket_url
         self._positions: dict[str, tuple[int, str]] = {}
         self._subscribed: set[str] = set()
         self._shown: dict[str, set[str]] = {channel: set() for channel in channels}
@@ -95,10 +98,11 @@ class Subscriber:
                 time.sleep(RECONNECT_AFTER_SECONDS)
                 continue
             try:
-                with connect(self._url, origin=self.person.platform.url, open_timeout=5, compression=None) as socket:  # type: ignore[arg-type]
+                with connect(self.url, origin=self.person.platform.url, open_timeout=5, compression=None) as socket:  # type: ignore[arg-type]
                     self._socket = socket
                     self._converse(socket)
             except ConnectionClosed as closed:
+                self.closed_at.append(time.monotonic())
                 self.refusals.append(repr(closed))
                 if closed.rcvd and closed.rcvd.code == ACCESS_CHANGED:
                     self._token = ""

@@ -4,6 +4,7 @@ Only in production's topology (see topology.py).
 """
 
 import re
+import shutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,13 +13,17 @@ import psutil
 import pytest
 
 from neostack import production
+from realtime import drain
 from scripts import is_well
+from tests.draining import begin_to_drain
 from tests.whole.people import Person
 from tests.whole.platform import Platform, wait_until
 from tests.whole.test_faults import expect_what_the_log_has
 from tests.whole.topology import SCRAPED, Topology
 
 WRONG_PASSWORDS = 5
+CLIENTS = 20
+DRAIN_SECONDS = 5
 
 
 @pytest.fixture
@@ -74,6 +79,10 @@ def test_what_is_inside_only_does_not_exist_outside(stranger, topology, path):
     assert stranger.get(path).status_code == 404
     assert stranger.post(path).status_code == 404
     assert httpx.get(f"http://127.0.0.1:{topology.ports['web']}{path}").status_code in (403, 405)
+
+
+def test_nobody_outside_drains_a_node(stranger):
+    assert stranger.post(f"{drain.PATH}?node=engine&parts=1").status_code == 404
 
 
 def test_the_engines_api_is_not_reached_from_outside_nor_at_the_port_of_its_clients(stranger, topology):
@@ -156,3 +165,39 @@ def clients_at(topology: Topology, node: str) -> int:
     """Connections that the proxy keeps open to it."""
     found = psutil.Process(topology.pid(node)).net_connections(kind="tcp")
     return sum(each.status == "ESTABLISHED" and each.laddr.port == topology.ports[node] for each in found)
+
+
+@pytest.mark.skipif(not shutil.which("wget"), reason="wget is not installed")
+def test_a_node_that_is_drained_loses_its_clients_little_by_little_and_they_miss_nothing(
+    topology, alice, acme, subscribe
+):
+    """They leave over the seconds of the hook, each once, and are told at the other node what they missed."""
+    channel = acme.channel("notifications")
+    going, staying = (f"ws://127.0.0.1:{topology.ports[node]}/connection/websocket" for node in ("engine", "engine2"))
+    bystander = subscribe(alice, acme, [channel], url=staying)
+    clients = [subscribe(alice, acme, [channel], url=going) for _ in range(CLIENTS + 2)]
+    for gone in (clients.pop(), clients.pop()):  # noted at the gate, and not there any more
+        gone.close()
+    tokens = [dict(client.tokens) for client in clients]
+    for client in clients:
+        client.url = staying  # no proxy leads to the node any more
+    hook = begin_to_drain(
+        "engine",
+        gate=f"http://127.0.0.1:{topology.ports['inside']}",
+        key_file=topology.home / "secrets" / "gate_key",
+        seconds=DRAIN_SECONDS,
+    )
+    while hook.poll() is None:
+        topology.inside.say(tenant=acme.id, by=alice.id, count=1)
+    assert hook.returncode == 0, hook.communicate()[1]
+    wait_until(lambda: clients_at(topology, "engine") == 0, "nobody is at the node any more")
+    topology.stop("engine")
+    for client in (bystander, *clients):
+        expect_what_the_log_has(topology, client)
+        assert client.reloads[channel] == 0
+    assert [client.connections for client in (bystander, *clients)] == [1, *[2] * CLIENTS]
+    assert [client.tokens for client in clients] == tokens, "they came back with what they had"
+    closed = sorted(at for client in clients for at in client.closed_at)
+    assert len(closed) == CLIENTS
+    assert closed[-1] - closed[0] > DRAIN_SECONDS / 3
+    assert max(sum(first <= at < first + 0.5 for at in closed) for first in closed) <= 0.7 * CLIENTS

@@ -21,6 +21,8 @@ from tests.whole.proxy import nginx_config, write_certificate
 
 #: What others need to be there; they start first and end last.
 SERVERS = ("postgres", "redis")
+#: Those of Centrifugo.
+NODES = ("engine", "engine2")
 #: "inside" is the proxy's inner door, "api" is where a node of Centrifugo takes what is published.
 LISTENERS = (*SERVERS, "web", "web2", "gate", "gate2", "engine", "engine2", "api", "api2", "inside")
 #: What has no web pages and shows its metrics at a port of its own.
@@ -65,12 +67,10 @@ class Topology(Platform):
             return processes.commands(engine="", host="127.0.0.1", port=port, local_dir=self.home)
 
         first, second = ours(self.ports["web"]), ours(self.ports["web2"])
-        centrifugo = [str(processes.CENTRIFUGO), "-c", str(processes.engine_config(self.home))]
         return {
             "postgres": [*services.postgres_command(self.data, self.ports["postgres"]), *services.CAREFREE],
             "redis": services.redis_command(self.home, self.ports["redis"]),
-            "engine": centrifugo,
-            "engine2": centrifugo,
+            **{name: [str(processes.CENTRIFUGO), "-c", str(self._config_of(name))] for name in NODES},
             "proxy": [services.nginx(), "-p", str(self.home), "-e", "stderr", "-c", str(self.home / "nginx.conf")],
             **first,
             "web2": second["web"],
@@ -93,8 +93,13 @@ class Topology(Platform):
             **processes.child_options(self.environ),
         )
         wait_until(lambda: services.made_database(self.ports["postgres"]), "PostgreSQL answers", 30, every=0.05)
-        self.manage("prepare", f"--engine-config={processes.engine_config(self.home)}")
+        self.manage("prepare")
+        for node in NODES:  # as the init container of each pod does
+            self._config_of(node).write_text(self.manage("centrifugo_config", ENGINE_NODE_NAME=node))
         assert collecting.wait(30) == 0
+
+    def _config_of(self, node: str) -> Path:
+        return self.home / f"{node}.json"
 
     def _write_secrets(self) -> None:
         values = processes.new_secrets() | {
@@ -125,20 +130,20 @@ class Topology(Platform):
             f"{self.url}/accounts/login/",
             f"{self.url}/connection/websocket",
             *(f"http://127.0.0.1:{self.ports[name]}/healthz" for name in ("web", "web2")),
-            *(f"http://127.0.0.1:{self.ports[name]}/connection/websocket" for name in ("engine", "engine2")),
+            *(f"http://127.0.0.1:{self.ports[name]}/connection/websocket" for name in NODES),
         ]
 
     def options_of(self, name: str) -> dict[str, Any]:
         if name == "postgres":
             return processes.child_options(self.environ) | services.not_root() | {"cwd": "/"}
-        own = self._of_node(name) if name in ("engine", "engine2") else self._metrics_of(name)
+        own = self._of_node(name) if name in NODES else self._metrics_of(name)
         return processes.child_options(self.environ | own)
 
     def _metrics_of(self, name: str) -> dict[str, str]:
         return {"METRICS_PORT": str(self.metrics_ports.get(name, 0))}
 
     def _of_node(self, name: str) -> dict[str, str]:
-        """What is each node's own, over the configuration that they share."""
+        """What is each node's own beside its name in its configuration."""
         return {
             "CENTRIFUGO_NODE_NAME": name,
             "CENTRIFUGO_HTTP_SERVER_ADDRESS": "127.0.0.1",
