@@ -18,6 +18,7 @@ from django.db.models.fields.json import KT
 from django.utils import timezone
 from django_scopes import scopes_disabled
 
+from billing import gateways
 from billing.actions import NoSubscription, current_period, locked
 from billing.models import (
     Aggregation,
@@ -30,6 +31,7 @@ from billing.models import (
     Segment,
     Series,
     Status,
+    Subscription,
     UsageRecord,
 )
 from billing.prices import Charge, charges, fee, rounded
@@ -42,13 +44,19 @@ logger = logging.getLogger("billing")
 SERIES = "NS"
 CREDIT_SERIES = "CN"
 NUMBER_DIGITS = 6
+#: The lines that move a sum from one invoice to another, or give it up; `explaining.py` knows them by these words.
+CREDIT_TAKEN = "Credit of earlier invoices"
+CREDIT_LEFT = "Credit for the next invoice"
+TOO_LITTLE_TAKEN = "Carried over from earlier invoices"
+TOO_LITTLE_LEFT = "Carried over to the next invoice: below the least that can be charged"
+FORGONE = "Forgone: below the least that can be charged"
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
     """A line of an invoice that is not stored yet. `segment` is what it prices; a sum carried over prices nothing.
 
-    `charge` is None for a fee, for what was reported late and for what is carried over.
+    `charge` is None for a fee, for what was reported late and for what is carried over or forgone.
     """
 
     description: str
@@ -244,26 +252,46 @@ def invoiced(segment: Segment, meter: Meter | None) -> int:
     return lines.aggregate(found=Sum("amount_minor"))["found"] or 0
 
 
-def drafted(period: Period, plan: Plan, found: Iterable[Line]) -> tuple[Invoice, list[InvoiceLine]]:
-    """An invoice of these lines, and of what is carried over from earlier ones or to the next. Not saved."""
+def drafted(
+    period: Period, plan: Plan, found: Iterable[Line], *, goes_on: bool = False
+) -> tuple[Invoice, list[InvoiceLine]]:
+    """An invoice of these lines, and of what is carried over from earlier ones or to the next. Not saved.
+
+    `goes_on`: as it would be if the subscription were not cancelled.
+    """
     invoice = Invoice(tenant_id=period.tenant_id, period=period, currency=plan.currency)
-    lines = [stored(invoice, place, line) for place, line in enumerate(_carried(period, list(found)), start=1)]
+    all_lines = _carried(period, plan.currency, list(found), goes_on=goes_on)
+    lines = [stored(invoice, place, line) for place, line in enumerate(all_lines, start=1)]
     invoice.total_minor = sum(line.amount_minor for line in lines)
     return invoice, lines
 
 
-def _carried(period: Period, found: list[Line]) -> list[Line]:
-    """The same lines with what an earlier invoice was below nothing; what this one is, the next one takes over."""
-    credit = credit_of(period.tenant)
-    of = partial(Line, since=period.starts_at, until=period.ends_at, carries=True)
-    if credit:
-        found = [*found, of("Credit of earlier invoices", -credit)]
+def _carried(period: Period, currency: str, found: list[Line], *, goes_on: bool) -> list[Line]:
+    """The same lines with what earlier invoices left. What this one is below nothing, or too little for the gateway to
+    charge, the next one takes over; where none follows, so little is forgone."""
+    of = partial(Line, since=period.starts_at, until=period.ends_at)
+    if credit := credit_of(period.tenant):
+        found = [*found, of(CREDIT_TAKEN if credit > 0 else TOO_LITTLE_TAKEN, -credit, carries=True)]
     total = sum(line.minor for line in found)
-    return [*found, of("Credit for the next invoice", -total)] if total < 0 else found
+    if total < 0:
+        return [*found, of(CREDIT_LEFT, -total, carries=True)]
+    if 0 < total < gateways.least_minor(currency):
+        is_last = not goes_on and _is_last(period)
+        return [*found, of(FORGONE, -total) if is_last else of(TOO_LITTLE_LEFT, -total, carries=True)]
+    return found
+
+
+def _is_last(period: Period) -> bool:
+    """Whether no invoice follows: the subscription ends, or has ended, and no later period is to be invoiced."""
+    if Subscription.objects.filter(pk=period.tenant_id, cancelled_at=None).exists():
+        return False
+    later = Period.objects.filter(tenant=period.tenant_id, starts_at__gt=period.starts_at, closed_at=None)
+    return not later.exists()
 
 
 def credit_of(tenant: Tenant) -> int:
-    """What earlier invoices were below nothing and no later one has taken off yet, in minor units."""
+    """What earlier invoices were below nothing and no later one has taken off yet, in minor units. Below nothing: what
+    they came to that was too little to charge, and no later one has asked for yet."""
     carried = InvoiceLine.objects.filter(tenant=tenant, carries=True)
     return carried.aggregate(found=Sum("amount_minor"))["found"] or 0
 

@@ -490,7 +490,7 @@ class InvoiceLine(models.Model):
     description = models.CharField(max_length=300)
     meter = models.ForeignKey(Meter, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
     segment = models.ForeignKey(Segment, on_delete=models.RESTRICT, null=True, blank=True, related_name="+")
-    carries = models.BooleanField(default=False, help_text="What an invoice was below nothing, for the next one.")
+    carries = models.BooleanField(default=False, help_text="Left to the next invoice, or taken over from earlier ones.")
     quantity = QuantityField(null=True, blank=True, help_text="Rounded to six places; the sum was not.")
     unit_amount = models.CharField(max_length=40, blank=True, help_text="Of one, in whole units of the currency.")
     tier_from = QuantityField(null=True, blank=True, help_text="Where its tier begins, as the usage is counted.")

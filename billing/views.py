@@ -156,7 +156,7 @@ def _ended(request: PageRequest) -> dict[str, Any]:
     if ended is None:
         return {}
     credit = invoicing.credit_of(request.tenant)
-    words = shown(credit, ended.plan.currency) if credit else ""
+    words = shown(credit, ended.plan.currency) if credit > 0 else ""
     return {"ended": ended, "credit": words, "offered": _offered(ended) if may_change(request) else []}
 
 
