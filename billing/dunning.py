@@ -10,8 +10,8 @@ from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 from django_scopes import scopes_disabled
 
-from billing.models import Invoice, Kind, Payment, PaymentStatus, Status
-from billing.payments import OWED, collect, given_up, is_due, suspend_if_unpaid
+from billing.models import OWED, Invoice, Kind, Payment, PaymentStatus, Status
+from billing.payments import collect, given_up, is_due, suspend_if_unpaid
 from billing.schedules import each
 from tenants.models import Tenant
 

@@ -4,7 +4,7 @@ Everything of one tenant happens under the lock of its subscription's row, see a
 """
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -27,7 +27,6 @@ from billing.models import (
     Kind,
     Meter,
     Period,
-    Plan,
     Segment,
     Series,
     Status,
@@ -201,10 +200,20 @@ def close(period: Period, now: datetime | None = None) -> Invoice | None:
         return None
 
 
-def draft_of(period: Period) -> tuple[Invoice, list[InvoiceLine]]:
-    """What the period's invoice would say by the records there are now. Not saved."""
-    late = not_adjusted(period.tenant)
-    return drafted(period, period.in_force[-1].plan, [*lines_of(period), *adjustments(late)])
+def draft_of(
+    period: Period, segments: Sequence[Segment] | None = None, *, goes_on: bool = False
+) -> tuple[Invoice, list[InvoiceLine]]:
+    """What the period's invoice would say by the records there are now. Not saved.
+
+    `segments` in place of its own show what another plan would cost; `goes_on`: the subscription was not cancelled.
+    """
+    parts = period.in_force if segments is None else segments
+    invoice = Invoice(tenant_id=period.tenant_id, period=period, currency=parts[-1].plan.currency)
+    found = [*lines_of(period, parts), *adjustments(not_adjusted(period.tenant))]
+    found = _carried(period, invoice.currency, found, goes_on=goes_on)
+    lines = [stored(invoice, place, line) for place, line in enumerate(found, start=1)]
+    invoice.total_minor = sum(line.amount_minor for line in lines)
+    return invoice, lines
 
 
 def not_adjusted(tenant: Tenant) -> QuerySet[UsageRecord]:
@@ -250,20 +259,6 @@ def invoiced(segment: Segment, meter: Meter | None) -> int:
     """
     lines = InvoiceLine.objects.filter(segment=segment, meter=meter, invoice__kind=Kind.INVOICE)
     return lines.aggregate(found=Sum("amount_minor"))["found"] or 0
-
-
-def drafted(
-    period: Period, plan: Plan, found: Iterable[Line], *, goes_on: bool = False
-) -> tuple[Invoice, list[InvoiceLine]]:
-    """An invoice of these lines, and of what is carried over from earlier ones or to the next. Not saved.
-
-    `goes_on`: as it would be if the subscription were not cancelled.
-    """
-    invoice = Invoice(tenant_id=period.tenant_id, period=period, currency=plan.currency)
-    all_lines = _carried(period, plan.currency, list(found), goes_on=goes_on)
-    lines = [stored(invoice, place, line) for place, line in enumerate(all_lines, start=1)]
-    invoice.total_minor = sum(line.amount_minor for line in lines)
-    return invoice, lines
 
 
 def _carried(period: Period, currency: str, found: list[Line], *, goes_on: bool) -> list[Line]:

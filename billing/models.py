@@ -374,6 +374,10 @@ TRANSITIONS: dict[str, frozenset[str]] = {
 }
 
 
+#: Statuses in which money is still wanted.
+OWED = (Status.OPEN, Status.FAILED)
+
+
 class IllegalTransition(RuntimeError):
     """An invoice cannot go from its status to that one."""
 
@@ -441,9 +445,7 @@ class Invoice(models.Model):
         ]
         indexes = [
             models.Index(fields=["tenant", "-created_at"], name="invoices_of_a_tenant"),
-            models.Index(
-                fields=["due_at"], condition=Q(status__in=[Status.OPEN, Status.FAILED]), name="invoices_that_are_owed"
-            ),
+            models.Index(fields=["due_at"], condition=Q(status__in=list(OWED)), name="invoices_that_are_owed"),
         ]
 
     def __str__(self) -> str:

@@ -27,6 +27,7 @@ from billing import actions, gateways
 from billing.gateways import BY_HAND, Answer, BadCallback, Charge, GiveBack, Outcome, Told, Unavailable, local
 from billing.invoicing import CREDIT_SERIES, issue
 from billing.models import (
+    OWED,
     Asked,
     GatewayEvent,
     Invoice,
@@ -50,8 +51,6 @@ from tenants.models import UNPAID, Tenant
 
 logger = logging.getLogger("billing.payments")
 
-#: Statuses in which money is still wanted.
-OWED = (Status.OPEN, Status.FAILED)
 REASON_MAX = 300
 ASKED_AGAIN_AT_MOST = timedelta(hours=1)
 #: Stripe sends a webhook again for three days.

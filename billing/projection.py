@@ -117,11 +117,9 @@ def preview_of(tenant: Tenant, plan: Plan) -> Preview:
 
 
 def _of(period: Period, segments: Sequence[Segment], at: datetime, *, goes_on: bool = False) -> Projection:
-    found = [*invoicing.lines_of(period, segments), *invoicing.adjustments(invoicing.not_adjusted(period.tenant))]
-    plan = segments[-1].plan
-    invoice, lines = invoicing.drafted(period, plan, found, goes_on=goes_on)
+    invoice, lines = invoicing.draft_of(period, segments, goes_on=goes_on)
     invoice.tenant = period.tenant
-    return Projection(period, plan, invoice, lines, at)
+    return Projection(period, segments[-1].plan, invoice, lines, at)
 
 
 def _divided(period: Period, segments: Sequence[Segment], plan: Plan, at: datetime) -> Iterator[Segment]:

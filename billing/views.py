@@ -27,6 +27,7 @@ from billing.explaining import Explained, explained, explained_invoice
 from billing.gateways.local import AWAY, SCRIPTS
 from billing.gauges import gauges
 from billing.models import (
+    OWED,
     Crossing,
     Invoice,
     Kind,
@@ -57,10 +58,9 @@ PAGE_SIZE = 50
 #: What the list can be narrowed to, by what the address says.
 GROUPS: dict[str, tuple[str, ...]] = {
     "all": (),
-    "owed": (Status.OPEN, Status.FAILED),
+    "owed": OWED,
     "paid": (Status.PAID,),
 }
-OWED = GROUPS["owed"]
 #: In the session: the threshold that was removed last, as long as that can be undone.
 REMOVED = "removed_threshold"
 
