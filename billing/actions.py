@@ -563,11 +563,14 @@ def _reached(usages: Mapping[str, Usage], limits: Mapping[str, Decimal]) -> dict
     new: dict[str, list[int]] = {slug: [] for slug in usages}
     if not there:
         return new
-    period = next(iter(usages.values())).period
+    period, now = next(iter(usages.values())).period, timezone.now()
     known = Crossing.objects.filter(period=period, meter__in=limits).order_by().values_list("meter_id", "percent")
     crossed = sorted(there.difference(known))
     Crossing.objects.bulk_create(
-        [Crossing(tenant_id=period.tenant_id, period=period, meter_id=slug, percent=level) for slug, level in crossed]
+        [
+            Crossing(tenant_id=period.tenant_id, period=period, meter_id=slug, percent=level, at=now)
+            for slug, level in crossed
+        ]
     )
     for slug, level in crossed:
         new[slug].append(level)

@@ -1,14 +1,10 @@
 """The demo's billing: four months of Acme on a paid plan, and an invoice that Globex owes. By the actions of every day.
 
-The clock is put back for them, so that each record, invoice and payment is of its own time. Only the command that
-creates the demo does this, in a process of its own.
+The clock is put back for them, so that each record, invoice and payment is of its own time.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime, timedelta
 from decimal import Decimal
-from unittest.mock import patch
 
 from django.conf import settings
 from django.utils import timezone
@@ -18,6 +14,7 @@ from accounts.models import User
 from billing import actions, invoicing, payments, periods
 from billing.actions import Used
 from billing.models import Invoice, Kind, Meter, Period, Plan, Subscription, UsageRecord
+from events.clock import put_back_to
 from tenants.models import Tenant
 
 PLAN = "team"
@@ -69,7 +66,7 @@ def live_through(acme: Tenant, globex: Tenant, alice: User, ada: User) -> None:
         middle = starts_at + timedelta(days=settings.INVOICE_DUE_DAYS, hours=3)
         _use(acme, minutes, starts_at, middle, ends_at)
         if month:
-            with _at(middle):
+            with put_back_to(middle):
                 _settle(acme, month - 1, ada)
         _use(acme, minutes, middle, ends_at, ends_at)
         _close(acme, starts_at, ends_at + timedelta(seconds=settings.BILLING_GRACE_SECONDS + 60))
@@ -79,12 +76,6 @@ def live_through(acme: Tenant, globex: Tenant, alice: User, ada: User) -> None:
     actions.record(acme, [_used(LAST, "deployment_minutes", 1, now)])
 
 
-@contextmanager
-def _at(moment: datetime) -> Iterator[None]:
-    with patch.object(timezone, "now", lambda: moment):
-        yield
-
-
 def _use(tenant: Tenant, minutes: int, since: datetime, until: datetime, month_ends_at: datetime) -> None:
     """This part of a month's usage, as it was reported then."""
     month_starts_at = periods.month_start(since, tenant.time_zone)
@@ -92,7 +83,7 @@ def _use(tenant: Tenant, minutes: int, since: datetime, until: datetime, month_e
     for part in range(PARTS):
         at = month_starts_at + step * part + step / 2
         if since <= at < until:
-            with _at(at + timedelta(minutes=1)):
+            with put_back_to(at + timedelta(minutes=1)):
                 actions.record(tenant, _batch(at, part, minutes / PARTS, SAMPLES // PARTS))
 
 
@@ -109,7 +100,7 @@ def _used(key: str, meter: str, quantity: float, at: datetime) -> Used:
 
 
 def _close(tenant: Tenant, starts_at: datetime, now: datetime) -> None:
-    with _at(now):
+    with put_back_to(now):
         invoicing.close(Period.objects.select_related("tenant").get(tenant=tenant, starts_at=starts_at))
 
 
@@ -135,7 +126,7 @@ def _this_month(acme: Tenant, starts_at: datetime, now: datetime, alice: User) -
     step = (now - starts_at) / (PARTS + 1)
     for part in range(PARTS):
         at = starts_at + step * (part + 1)
-        with _at(at):
+        with put_back_to(at):
             actions.record(acme, _batch(at, part, MINUTES_NOW / PARTS, SAMPLES // PARTS // 2))
     last = _invoice(acme, len(MINUTES) - 1)
     if last.tries or last.payments.exists():

@@ -10,8 +10,8 @@ from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 from django_scopes import scopes_disabled
 
-from billing.models import Invoice, Kind, Payment, PaymentStatus, Status
-from billing.payments import OWED, collect, given_up, suspend_if_unpaid
+from billing.models import OWED, Invoice, Kind, Payment, PaymentStatus, Status
+from billing.payments import collect, given_up, is_due, suspend_if_unpaid
 from billing.schedules import each
 from tenants.models import Tenant
 
@@ -32,7 +32,7 @@ def _to_collect(now: datetime) -> list[Invoice]:
     due = Q(total_minor__lte=0) | Q(status=Status.OPEN, due_at__lte=now) | Q(status=Status.FAILED, next_try_at__lte=now)
     pending = Payment.objects.filter(invoice=OuterRef("pk"), status=PaymentStatus.PENDING)
     owed = Invoice.objects.filter(due, ~Exists(pending), kind=Kind.INVOICE, status__in=OWED)
-    return list(owed.select_related("tenant").order_by("due_at", "pk"))
+    return [each for each in owed.select_related("tenant").order_by("due_at", "pk") if is_due(each, now)]
 
 
 def _to_suspend(now: datetime) -> list[Tenant]:

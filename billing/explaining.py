@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from django.db.models import Count, Q
 
+from billing import invoicing
 from billing.models import Aggregation, Invoice, InvoiceLine, Meter, Segment, UsageRecord
 from billing.money import shown, shown_unit
 
@@ -13,6 +14,14 @@ _COUNTED = {
     Aggregation.SUM: "The sum of",
     Aggregation.MAX: "The highest of",
     Aggregation.LAST: "The last of",
+}
+#: By what the line says: it prices nothing.
+_MOVED = {
+    invoicing.CREDIT_TAKEN: "What earlier invoices came to below nothing.",
+    invoicing.CREDIT_LEFT: "The lines above come to less than nothing. The next invoice is so much lower.",
+    invoicing.TOO_LITTLE_TAKEN: "What earlier invoices came to that was too little to be charged.",
+    invoicing.TOO_LITTLE_LEFT: "The lines above come to so little. The next invoice is so much higher.",
+    invoicing.FORGONE: "The lines above come to so little, and no other invoice follows. Nobody owes it.",
 }
 
 
@@ -53,7 +62,7 @@ class Explained:
         """The rule that made it, in a sentence."""
         line = self.line
         if line.segment is None:
-            return _of_credit(line)
+            return _MOVED.get(line.description, "")
         if is_adjustment(line):
             late = _records(self.records)
             return f"With {late} that came after that period's invoice, less what was invoiced for it already."
@@ -77,14 +86,6 @@ def _of_flat(segment: Segment, meter: Meter, price: str, count: int) -> str:
     part = "" if share == 1 else f"; {segment.plan.name} was in force for {float(share) * 100:.1f} % of this one"
     what = f"{meter.name} costs {price} a month once used, however much, by {segment.plan.name}"
     return f"{what}{part}. It was, in {_records(count)}."
-
-
-def _of_credit(line: InvoiceLine) -> str:
-    if not line.carries:
-        return ""
-    if line.amount_minor > 0:
-        return "The lines above come to less than nothing. The next invoice is so much lower."
-    return "What earlier invoices came to below nothing."
 
 
 def _of_records(meter: Meter, count: int) -> str:

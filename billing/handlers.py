@@ -17,7 +17,7 @@ from django_scopes import scope
 from accounts.actions import Refused
 from billing import actions, demo
 from billing.actions import BadRecord, NoSubscription, Used
-from billing.models import DeletedNumber, Invoice, Refund, RefundStatus, Status
+from billing.models import OWED, DeletedNumber, Invoice, Refund, RefundStatus
 from billing.prices import QUANTITY_PLACES
 from events.handling import handler
 from events.models import Event
@@ -83,7 +83,7 @@ def _record(event: Event, used: Used) -> None:
 @receiver(tenant_deleting)
 def refuse_while_something_is_owed(tenant: Tenant, **_: Any) -> None:
     with scope(tenant=tenant):
-        unpaid = Invoice.objects.filter(tenant=tenant, status__in=(Status.OPEN, Status.FAILED)).count()
+        unpaid = Invoice.objects.filter(tenant=tenant, status__in=OWED).count()
         on_its_way = Refund.objects.filter(tenant=tenant, status=RefundStatus.PENDING).exists()
     if unpaid:
         what = "1 invoice is" if unpaid == 1 else f"{unpaid} invoices are"

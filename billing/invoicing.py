@@ -4,7 +4,7 @@ Everything of one tenant happens under the lock of its subscription's row, see a
 """
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -18,6 +18,7 @@ from django.db.models.fields.json import KT
 from django.utils import timezone
 from django_scopes import scopes_disabled
 
+from billing import gateways
 from billing.actions import NoSubscription, current_period, locked
 from billing.models import (
     Aggregation,
@@ -26,10 +27,10 @@ from billing.models import (
     Kind,
     Meter,
     Period,
-    Plan,
     Segment,
     Series,
     Status,
+    Subscription,
     UsageRecord,
 )
 from billing.prices import Charge, charges, fee, rounded
@@ -42,13 +43,19 @@ logger = logging.getLogger("billing")
 SERIES = "NS"
 CREDIT_SERIES = "CN"
 NUMBER_DIGITS = 6
+#: The lines that move a sum from one invoice to another, or give it up; `explaining.py` knows them by these words.
+CREDIT_TAKEN = "Credit of earlier invoices"
+CREDIT_LEFT = "Credit for the next invoice"
+TOO_LITTLE_TAKEN = "Carried over from earlier invoices"
+TOO_LITTLE_LEFT = "Carried over to the next invoice: below the least that can be charged"
+FORGONE = "Forgone: below the least that can be charged"
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
     """A line of an invoice that is not stored yet. `segment` is what it prices; a sum carried over prices nothing.
 
-    `charge` is None for a fee, for what was reported late and for what is carried over.
+    `charge` is None for a fee, for what was reported late and for what is carried over or forgone.
     """
 
     description: str
@@ -193,10 +200,20 @@ def close(period: Period, now: datetime | None = None) -> Invoice | None:
         return None
 
 
-def draft_of(period: Period) -> tuple[Invoice, list[InvoiceLine]]:
-    """What the period's invoice would say by the records there are now. Not saved."""
-    late = not_adjusted(period.tenant)
-    return drafted(period, period.in_force[-1].plan, [*lines_of(period), *adjustments(late)])
+def draft_of(
+    period: Period, segments: Sequence[Segment] | None = None, *, goes_on: bool = False
+) -> tuple[Invoice, list[InvoiceLine]]:
+    """What the period's invoice would say by the records there are now. Not saved.
+
+    `segments` in place of its own show what another plan would cost; `goes_on`: the subscription was not cancelled.
+    """
+    parts = period.in_force if segments is None else segments
+    invoice = Invoice(tenant_id=period.tenant_id, period=period, currency=parts[-1].plan.currency)
+    found = [*lines_of(period, parts), *adjustments(not_adjusted(period.tenant))]
+    found = _carried(period, invoice.currency, found, goes_on=goes_on)
+    lines = [stored(invoice, place, line) for place, line in enumerate(found, start=1)]
+    invoice.total_minor = sum(line.amount_minor for line in lines)
+    return invoice, lines
 
 
 def not_adjusted(tenant: Tenant) -> QuerySet[UsageRecord]:
@@ -244,26 +261,32 @@ def invoiced(segment: Segment, meter: Meter | None) -> int:
     return lines.aggregate(found=Sum("amount_minor"))["found"] or 0
 
 
-def drafted(period: Period, plan: Plan, found: Iterable[Line]) -> tuple[Invoice, list[InvoiceLine]]:
-    """An invoice of these lines, and of what is carried over from earlier ones or to the next. Not saved."""
-    invoice = Invoice(tenant_id=period.tenant_id, period=period, currency=plan.currency)
-    lines = [stored(invoice, place, line) for place, line in enumerate(_carried(period, list(found)), start=1)]
-    invoice.total_minor = sum(line.amount_minor for line in lines)
-    return invoice, lines
-
-
-def _carried(period: Period, found: list[Line]) -> list[Line]:
-    """The same lines with what an earlier invoice was below nothing; what this one is, the next one takes over."""
-    credit = credit_of(period.tenant)
-    of = partial(Line, since=period.starts_at, until=period.ends_at, carries=True)
-    if credit:
-        found = [*found, of("Credit of earlier invoices", -credit)]
+def _carried(period: Period, currency: str, found: list[Line], *, goes_on: bool) -> list[Line]:
+    """The same lines with what earlier invoices left. What this one is below nothing, or too little for the gateway to
+    charge, the next one takes over; where none follows, so little is forgone."""
+    of = partial(Line, since=period.starts_at, until=period.ends_at)
+    if credit := credit_of(period.tenant):
+        found = [*found, of(CREDIT_TAKEN if credit > 0 else TOO_LITTLE_TAKEN, -credit, carries=True)]
     total = sum(line.minor for line in found)
-    return [*found, of("Credit for the next invoice", -total)] if total < 0 else found
+    if total < 0:
+        return [*found, of(CREDIT_LEFT, -total, carries=True)]
+    if 0 < total < gateways.least_minor(currency):
+        is_last = not goes_on and _is_last(period)
+        return [*found, of(FORGONE, -total) if is_last else of(TOO_LITTLE_LEFT, -total, carries=True)]
+    return found
+
+
+def _is_last(period: Period) -> bool:
+    """Whether no invoice follows: the subscription ends, or has ended, and no later period is to be invoiced."""
+    if Subscription.objects.filter(pk=period.tenant_id, cancelled_at=None).exists():
+        return False
+    later = Period.objects.filter(tenant=period.tenant_id, starts_at__gt=period.starts_at, closed_at=None)
+    return not later.exists()
 
 
 def credit_of(tenant: Tenant) -> int:
-    """What earlier invoices were below nothing and no later one has taken off yet, in minor units."""
+    """What earlier invoices were below nothing and no later one has taken off yet, in minor units. Below nothing: what
+    they came to that was too little to charge, and no later one has asked for yet."""
     carried = InvoiceLine.objects.filter(tenant=tenant, carries=True)
     return carried.aggregate(found=Sum("amount_minor"))["found"] or 0
 

@@ -374,6 +374,10 @@ TRANSITIONS: dict[str, frozenset[str]] = {
 }
 
 
+#: Statuses in which money is still wanted.
+OWED = (Status.OPEN, Status.FAILED)
+
+
 class IllegalTransition(RuntimeError):
     """An invoice cannot go from its status to that one."""
 
@@ -441,9 +445,7 @@ class Invoice(models.Model):
         ]
         indexes = [
             models.Index(fields=["tenant", "-created_at"], name="invoices_of_a_tenant"),
-            models.Index(
-                fields=["due_at"], condition=Q(status__in=[Status.OPEN, Status.FAILED]), name="invoices_that_are_owed"
-            ),
+            models.Index(fields=["due_at"], condition=Q(status__in=list(OWED)), name="invoices_that_are_owed"),
         ]
 
     def __str__(self) -> str:
@@ -490,7 +492,7 @@ class InvoiceLine(models.Model):
     description = models.CharField(max_length=300)
     meter = models.ForeignKey(Meter, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
     segment = models.ForeignKey(Segment, on_delete=models.RESTRICT, null=True, blank=True, related_name="+")
-    carries = models.BooleanField(default=False, help_text="What an invoice was below nothing, for the next one.")
+    carries = models.BooleanField(default=False, help_text="Left to the next invoice, or taken over from earlier ones.")
     quantity = QuantityField(null=True, blank=True, help_text="Rounded to six places; the sum was not.")
     unit_amount = models.CharField(max_length=40, blank=True, help_text="Of one, in whole units of the currency.")
     tier_from = QuantityField(null=True, blank=True, help_text="Where its tier begins, as the usage is counted.")

@@ -27,6 +27,7 @@ from billing import actions, gateways
 from billing.gateways import BY_HAND, Answer, BadCallback, Charge, GiveBack, Outcome, Told, Unavailable, local
 from billing.invoicing import CREDIT_SERIES, issue
 from billing.models import (
+    OWED,
     Asked,
     GatewayEvent,
     Invoice,
@@ -50,8 +51,6 @@ from tenants.models import UNPAID, Tenant
 
 logger = logging.getLogger("billing.payments")
 
-#: Statuses in which money is still wanted.
-OWED = (Status.OPEN, Status.FAILED)
 REASON_MAX = 300
 ASKED_AGAIN_AT_MOST = timedelta(hours=1)
 #: Stripe sends a webhook again for three days.
@@ -60,6 +59,17 @@ CALLBACKS_REMEMBERED = timedelta(days=90)
 
 class NotPayable(Refused):
     code = "not_payable"
+
+
+class TooLittle(NotPayable):
+    """The gateway in use charges no sum as small. It was issued when another one was, or none."""
+
+    def __init__(self, invoice: Invoice) -> None:
+        least = shown(gateways.least_minor(invoice.currency), invoice.currency)
+        super().__init__(
+            f"Invoice {invoice} is below {least}, the least that can be charged. Nothing was charged: the platform's "
+            "staff can give it up."
+        )
 
 
 class NoPaymentMethod(Refused):
@@ -119,9 +129,9 @@ def locked(invoice: Invoice) -> Iterator[Locked]:
 def pay(invoice: Invoice, by: HasActor | None = None, *, expected_version: int | None = None) -> Payment | None:
     """Try to collect an invoice now. Returns the try, None if nothing was owed any more.
 
-    Two at the same time are one: the second asks for what the first has begun. Raises NotPayable, NoPaymentMethod,
-    NoGateway, and StaleInvoice if it is no longer as the caller saw it. A try that stays pending is asked for again by
-    schedule.
+    Two at the same time are one: the second asks for what the first has begun. Raises NotPayable, also for what is too
+    little, NoPaymentMethod, NoGateway, and StaleInvoice if it is no longer as the caller saw it. A try that stays
+    pending is asked for again by schedule.
     """
     payment = _begin(invoice, by, expected_version=expected_version)
     return payment and ask(payment, by)
@@ -134,13 +144,19 @@ def collect(invoice: Invoice, now: datetime | None = None) -> Payment | None:
 
 
 def is_due(invoice: Invoice, now: datetime) -> bool:
-    """Whether the schedule wants it collected. What is nothing is settled at once."""
+    """Whether the schedule wants it collected. What is nothing is settled at once; what is too little, never tried."""
     if invoice.kind != Kind.INVOICE or invoice.status not in OWED:
         return False
     if invoice.total_minor <= 0:
         return True
+    if _is_too_little(invoice):
+        return False
     due = invoice.due_at if invoice.status == Status.OPEN else invoice.next_try_at
     return due is not None and due <= now
+
+
+def _is_too_little(invoice: Invoice) -> bool:
+    return invoice.total_minor < gateways.least_minor(invoice.currency)
 
 
 def _begin(
@@ -172,6 +188,8 @@ def _check_payable(invoice: Invoice) -> None:
 
 
 def _new_try(it: Locked, is_scheduled: bool) -> Payment | None:
+    if _is_too_little(it.invoice):
+        raise TooLittle(it.invoice)
     try:
         gateway, method = _means(it.tenant)
     except NoPaymentMethod:

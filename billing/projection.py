@@ -93,7 +93,7 @@ def preview(period: Period, plan: Plan, at: datetime) -> Preview | None:
     used = {usage.meter_id: usage for usage in Usage.objects.filter(period=period).select_related("meter")}
     return Preview(
         stay=_of(period, segments, at),
-        change=_of(period, list(_divided(period, segments, plan, at)), at),
+        change=_of(period, list(_divided(period, segments, plan, at)), at, goes_on=True),
         month_minor=_whole_month(segments[-1].plan, used),
         other_month_minor=_whole_month(plan, used),
     )
@@ -116,12 +116,10 @@ def preview_of(tenant: Tenant, plan: Plan) -> Preview:
     return found
 
 
-def _of(period: Period, segments: Sequence[Segment], at: datetime) -> Projection:
-    found = [*invoicing.lines_of(period, segments), *invoicing.adjustments(invoicing.not_adjusted(period.tenant))]
-    plan = segments[-1].plan
-    invoice, lines = invoicing.drafted(period, plan, found)
+def _of(period: Period, segments: Sequence[Segment], at: datetime, *, goes_on: bool = False) -> Projection:
+    invoice, lines = invoicing.draft_of(period, segments, goes_on=goes_on)
     invoice.tenant = period.tenant
-    return Projection(period, plan, invoice, lines, at)
+    return Projection(period, segments[-1].plan, invoice, lines, at)
 
 
 def _divided(period: Period, segments: Sequence[Segment], plan: Plan, at: datetime) -> Iterator[Segment]:

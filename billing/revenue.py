@@ -10,11 +10,10 @@ from typing import Any
 from django.db.models import Count, Q, QuerySet, Sum
 from django.db.models.functions import TruncMonth
 
-from billing.models import Crossing, Invoice, Kind, Status
+from billing.models import OWED, Crossing, Invoice, Kind, Status
 from billing.money import shown
 
 MONTHS_SHOWN = 12
-OWED = (Status.OPEN, Status.FAILED)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from billing.explaining import Explained, explained, explained_invoice
 from billing.gateways.local import AWAY, SCRIPTS
 from billing.gauges import gauges
 from billing.models import (
+    OWED,
     Crossing,
     Invoice,
     Kind,
@@ -57,10 +58,9 @@ PAGE_SIZE = 50
 #: What the list can be narrowed to, by what the address says.
 GROUPS: dict[str, tuple[str, ...]] = {
     "all": (),
-    "owed": (Status.OPEN, Status.FAILED),
+    "owed": OWED,
     "paid": (Status.PAID,),
 }
-OWED = GROUPS["owed"]
 #: In the session: the threshold that was removed last, as long as that can be undone.
 REMOVED = "removed_threshold"
 
@@ -156,7 +156,7 @@ def _ended(request: PageRequest) -> dict[str, Any]:
     if ended is None:
         return {}
     credit = invoicing.credit_of(request.tenant)
-    words = shown(credit, ended.plan.currency) if credit else ""
+    words = shown(credit, ended.plan.currency) if credit > 0 else ""
     return {"ended": ended, "credit": words, "offered": _offered(ended) if may_change(request) else []}
 
 

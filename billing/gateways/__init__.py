@@ -96,6 +96,9 @@ class Gateway(Protocol):
     #: Whether a means of payment is given to us by its name; otherwise people give it on the gateway's own page.
     takes_methods: bool
 
+    def least_minor(self, currency: str) -> int:
+        """The least that it charges, in minor units; 0: it charges anything."""
+
     def charge(self, order: Charge) -> Answer:
         """Raises Unavailable. The same key is the same charge, however late it comes again."""
 
@@ -111,6 +114,11 @@ class Gateway(Protocol):
     def page_for_method(self, customer: str, given: str, left: str) -> str:
         """Where a person gives this customer's means of payment. They come back to the address `given`, or, if they
         gave none, to `left`. Raises Unavailable."""
+
+
+def least_minor(currency: str) -> int:
+    """The least that the gateway in use charges, in minor units; 0 where none is: people pay any sum by hand."""
+    return get(settings.PAYMENT_GATEWAY).least_minor(currency) if settings.PAYMENT_GATEWAY else 0
 
 
 @cache

@@ -21,6 +21,33 @@ SIGNATURE = "Stripe-Signature"
 KEYS_KEPT = timedelta(hours=23)
 #: What Stripe counts in hundredths although ISO 4217 gives it none (docs.stripe.com/currencies, "special cases").
 _HUNDREDTHS = frozenset({"ISK", "UGX"})
+#: The least that is charged, in minor units: docs.stripe.com/currencies#minimum-and-maximum-charge-amounts.
+_LEAST = {
+    "AED": 200,
+    "AUD": 50,
+    "BGN": 100,
+    "BRL": 50,
+    "CAD": 50,
+    "CHF": 50,
+    "CZK": 1500,
+    "DKK": 250,
+    "EUR": 50,
+    "GBP": 30,
+    "HKD": 400,
+    "HUF": 17500,
+    "INR": 50,
+    "JPY": 50,
+    "MXN": 1000,
+    "MYR": 200,
+    "NOK": 300,
+    "NZD": 50,
+    "PLN": 200,
+    "RON": 200,
+    "SEK": 300,
+    "SGD": 50,
+    "THB": 1000,
+    "USD": 50,
+}
 #: By the status of a PaymentIntent; every other one means that a person would have to act, and nobody is there.
 _CHARGES = {"succeeded": Outcome.DONE, "processing": Outcome.PENDING}
 _REFUNDS = {"succeeded": Outcome.DONE, "pending": Outcome.PENDING, "requires_action": Outcome.PENDING}
@@ -28,6 +55,10 @@ NEVER_REACHED = "It never reached the bank."
 #: 409: the same key is being asked with at this moment.
 IN_USE = 409
 NOT_GIVEN_BACK = "Stripe can't give it back. See the payment in Stripe's dashboard."
+#: docs.stripe.com/error-codes. It comes, too, where the account settles in another currency than the invoice's: then
+#: the least is that one's, converted.
+_TOO_LITTLE = "amount_too_small"
+TOO_LITTLE = "Stripe charges no sum as small as this."
 UNUSABLE = "The means of payment can't be used. Give it again, or another one."
 
 T = TypeVar("T")
@@ -125,6 +156,11 @@ class StripeGateway:
             max_network_retries=0,  # we ask again ourselves, with what we stored
             base_addresses={"api": address} if address else {},
         )
+
+    def least_minor(self, currency: str) -> int:
+        """Of a currency that Stripe does not list, half a unit, as of most that it does: it documents an equivalent of
+        USD 0.50, and rates are not known here."""
+        return _LEAST.get(currency, minor_per_unit(currency) // 2)
 
     def charge(self, order: Charge) -> Answer:
         if _is_old(order.first_asked_at):
@@ -235,7 +271,7 @@ def _answered(ask: Callable[[], Answer], if_invalid: str = UNUSABLE) -> Answer:
         except stripe.InvalidRequestError as wrong:
             if wrong.http_status == IN_USE:
                 raise
-            return Answer(Outcome.REFUSED, reason=if_invalid)
+            return Answer(Outcome.REFUSED, reason=TOO_LITTLE if wrong.code == _TOO_LITTLE else if_invalid)
 
     return _or_unavailable(asked)
 

@@ -14,7 +14,7 @@ DECLINED = {"type": "card_error", "code": "card_declined", "message": "Your card
 
 
 class StripeStub(ThreadingHTTPServer):
-    """`things` are what it has made, by id; `answers` what it said to each idempotency key."""
+    """`things` are what it has made, by id; `answers` what it said to each idempotency key; `least` what it charges."""
 
     daemon_threads = True
 
@@ -25,6 +25,7 @@ class StripeStub(ThreadingHTTPServer):
         self.asked: list[tuple[str, str, dict[str, str], str]] = []
         self.loses_answers = False
         self.broken_with: int | None = None
+        self.least = 50
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     @property
@@ -69,6 +70,8 @@ class StripeStub(ThreadingHTTPServer):
         method = sent["payment_method"]
         if method == "pm_gone":
             return 404, {"error": {"type": "invalid_request_error", "code": "resource_missing", "message": "No such"}}
+        if int(sent["amount"]) < self.least:
+            return 400, {"error": {"type": "invalid_request_error", "code": "amount_too_small", "message": "Too small"}}
         statuses = {"pm_declined": "requires_payment_method", "pm_sepa": "processing"}
         intent = self._keep(
             "payment_intent",

@@ -54,7 +54,9 @@ def test_acme_has_four_months_of_invoices_and_globex_owes_one(demo, monkeypatch,
         failed = Invoice.objects.get(tenant__slug="acme", status="failed")
         assert failed.lines.filter(description__contains="reported late").exists()
         assert failed.next_try_at > timezone.now()
-        assert Crossing.objects.filter(tenant__slug="acme", percent=90).exists()
+        reached = Crossing.objects.filter(tenant__slug="acme", period__closed_at=None).order_by("percent")
+        assert [each.percent for each in reached if each.meter_id == "deployment_minutes"] == [50, 80, 90]
+        assert len({each.at for each in reached}) == 3, "each when it was"
         assert Subscription.objects.get(tenant__slug="acme").plan.slug == "team"
         times = Event.objects.filter(type="invoice_event").values_list("occurred_at", flat=True)
         assert min(times) < timezone.now() - timedelta(days=80)

@@ -3,12 +3,14 @@
 from datetime import timedelta
 
 import pytest
+from django.core.management import call_command
 from django.utils import timezone
 from django_scopes import scope, scopes_disabled
 
-from billing import actions, invoicing
+from billing import actions, gateways, invoicing
 from billing.explaining import explained_invoice
 from billing.models import Invoice, Period, Plan, Segment
+from billing.projection import period_at, preview_of, projection
 from billing.records import records_page
 from billing.tests.conftest import DECEMBER, NOVEMBER, PRICES, used
 from events.models import Event
@@ -209,6 +211,119 @@ def test_what_a_late_record_takes_back_is_credited_to_the_invoices_that_follow(a
     assert (december.total, december.status) == ("€0.00", "paid")
     assert lines(january)[1:] == [("Credit of earlier invoices", "0", -4500)]
     assert january.total == "€4.00"
+
+
+@pytest.fixture
+def by_the_minute(meters) -> Plan:
+    """A cent each, and no fee."""
+    prices = {"meters": {"minutes": {"tiers": [{"unit": "0.01"}]}}}
+    return Plan.objects.create(slug="cents", name="Cents", currency="EUR", prices=prices, published_at=NOVEMBER)
+
+
+@pytest.fixture
+def charges_from_50_cents(monkeypatch) -> None:
+    monkeypatch.setattr(gateways, "least_minor", lambda currency: 50)
+
+
+def test_what_is_too_little_to_charge_is_asked_for_with_the_invoices_that_follow(
+    acme, by_the_minute, charges_from_50_cents, monkeypatch
+):
+    actions.subscribe(acme, by_the_minute, at=NOVEMBER)
+    for month, minutes in enumerate((30, 19, 5)):
+        it_is(monkeypatch, LATER + timedelta(days=31 * month))
+        actions.record(acme, [used(f"month {month}", quantity=minutes, day=14 + 31 * month)])
+        invoicing.close_what_is_over()
+    with scope(tenant=acme):
+        november, december, january = Invoice.objects.order_by("number")
+        how = {each.line.description: each.how for each in explained_invoice(december)}
+        assert invoicing.credit_of(acme) == 0
+    left = "Carried over to the next invoice: below the least that can be charged"
+    taken = "Carried over from earlier invoices"
+    assert lines(november) == [("Cents", "0", 0), ("Minutes", "30", 30), (left, "0", -30)]
+    assert lines(december) == [("Cents", "0", 0), ("Minutes", "19", 19), (taken, "0", 30), (left, "0", -49)]
+    assert lines(january) == [("Cents", "0", 0), ("Minutes", "5", 5), (taken, "0", 49)]
+    totals = [(one.total, one.status) for one in (november, december, january)]
+    assert totals == [("€0.00", "paid"), ("€0.00", "paid"), ("€0.54", "open")]
+    assert how[taken] == "What earlier invoices came to that was too little to be charged."
+    assert how[left] == "The lines above come to so little. The next invoice is so much higher."
+
+
+def test_what_is_too_little_is_forgone_where_no_invoice_follows(
+    acme, by_the_minute, charges_from_50_cents, monkeypatch
+):
+    actions.subscribe(acme, by_the_minute, at=NOVEMBER)
+    actions.record(acme, [used("a", quantity=30)])
+    it_is(monkeypatch, LATER)
+    actions.record(acme, [used("b", quantity=10, day=31)])
+    actions.cancel(acme)
+    invoicing.close_what_is_over()  # December's invoice is still to come
+    with scope(tenant=acme):
+        projected = projection(period_at(acme, LATER), LATER)
+        change = preview_of(acme, by_the_minute).change
+    it_is(monkeypatch, LATER + timedelta(days=31))
+    invoicing.close_what_is_over()
+    with scope(tenant=acme):
+        november, december = Invoice.objects.order_by("number")
+        assert invoicing.credit_of(acme) == 0
+        last = explained_invoice(december)[-1]
+    assert lines(november)[-1][0].startswith("Carried over to the next invoice")
+    assert lines(december)[1:] == [
+        ("Minutes", "10", 10),
+        ("Carried over from earlier invoices", "0", 30),
+        ("Forgone: below the least that can be charged", "0", -40),
+    ]
+    assert (december.total, december.status) == ("€0.00", "paid")
+    assert last.how == "The lines above come to so little, and no other invoice follows. Nobody owes it."
+    assert [line.description for line in projected.lines] == [line for line, _, _ in lines(december)]
+    assert change.lines[-1].description.startswith("Carried over to"), "choosing a plan takes the cancellation back"
+
+
+def test_what_was_forgone_is_not_asked_for_when_the_subscription_begins_again(
+    acme, by_the_minute, charges_from_50_cents, monkeypatch
+):
+    actions.subscribe(acme, by_the_minute, at=NOVEMBER)
+    actions.record(acme, [used("a", quantity=30)])
+    actions.cancel(acme)
+    it_is(monkeypatch, LATER)
+    invoicing.close_what_is_over()
+    actions.restart(acme, by_the_minute)
+    it_is(monkeypatch, LATER + timedelta(days=31))
+    actions.record(acme, [used("late", quantity=45), used("b", quantity=5, day=40)])
+    invoicing.close_what_is_over()
+    with scope(tenant=acme):
+        *_, last = Invoice.objects.order_by("number")
+    assert [line[1:] for line in lines(last) if line[2]] == [("5", 5), ("0", 45)]
+    assert last.total == "€0.50"
+
+
+def test_what_late_records_take_back_is_taken_from_what_was_carried_over(
+    acme, meters, charges_from_50_cents, monkeypatch
+):
+    prices = {"meters": {"seats": {"tiers": [{"unit": "0.01"}]}}}
+    seats = Plan.objects.create(slug="seats", name="Seats", currency="EUR", prices=prices, published_at=NOVEMBER)
+    actions.subscribe(acme, seats, at=NOVEMBER)
+    actions.record(acme, [used("a", "seats", 40, day=3)])
+    for month, seats_by_then in enumerate((None, 25, 0)):
+        it_is(monkeypatch, LATER + timedelta(days=31 * month))
+        if seats_by_then is not None:
+            actions.record(acme, [used(f"late {month}", "seats", seats_by_then, day=20 + month)])
+        invoicing.close_what_is_over()
+    with scope(tenant=acme):
+        found = [[line[2] for line in lines(one) if line[2]] for one in Invoice.objects.order_by("number")]
+    assert found == [[40, -40], [-15, 40, -25], [-25, 25]]
+
+
+def test_reconcile_agrees_with_what_is_carried_over_and_forgone(
+    acme, by_the_minute, charges_from_50_cents, monkeypatch
+):
+    actions.subscribe(acme, by_the_minute, at=NOVEMBER)
+    actions.record(acme, [used("a", quantity=30)])
+    it_is(monkeypatch, LATER)
+    invoicing.close_what_is_over()
+    actions.cancel(acme)
+    it_is(monkeypatch, LATER + timedelta(days=31))
+    invoicing.close_what_is_over()
+    call_command("reconcile")
 
 
 def test_an_invoice_over_nothing_is_paid_at_once(globex, meters, monkeypatch):

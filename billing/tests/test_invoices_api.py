@@ -7,7 +7,7 @@ import pytest
 from django.utils import timezone
 from django_scopes import scope
 
-from billing import actions, invoicing, payments
+from billing import actions, gateways, invoicing, payments
 from billing.models import Invoice, Plan, Subscription
 from billing.tests.conftest import DECEMBER, NOVEMBER, used
 from billing.tests.paying import fresh, open_invoice, pays_by, tries
@@ -92,6 +92,19 @@ def test_what_the_month_comes_to_so_far(acme, bob, subscription):
         ("Minutes, included", 1),
         ("Minutes, from 500 to 1,500", 1),
     ]
+
+
+def test_what_is_too_little_to_charge_is_carried_over_line_by_line(acme, alice, subscription, monkeypatch):
+    monkeypatch.setattr(gateways, "least_minor", lambda currency: 6_000)
+    left = ("Carried over to the next invoice: below the least that can be charged", "-49.00", None)
+    found = alice.api_get(f"{URL}/projected", "acme").json()
+    assert (found["amount"], found["shown"]) == ("0.00", "€0.00")
+    assert [(line["description"], line["amount"], line["plan"]) for line in found["lines"]][1:] == [left]
+    actions.cancel(acme)
+    found = alice.api_get("/api/billing/subscription/preview?plan=standard", "acme").json()
+    words = [found[side]["lines"][-1]["description"] for side in ("stay", "change")]
+    assert words == ["Forgone: below the least that can be charged", left[0]]
+    assert (found["stay"]["amount"], found["change"]["amount"], found["difference"]) == ("0.00", "0.00", "0.00")
 
 
 def test_who_has_no_subscription_has_no_projection(charlie):

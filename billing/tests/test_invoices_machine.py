@@ -1,9 +1,10 @@
 """Whatever is recorded, late, twice or by turns with changes of the plan: invoices come to what the records do.
 
 The oracle knows the rules of docs/billing.md and the records, and nothing of the product: months by the calendar, what
-a meter comes to in each part of one, and prices tier by tier.
+a meter comes to in each part of one, prices tier by tier, and what becomes of a sum that is too little to charge.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -14,6 +15,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from django.conf import settings as django_settings
 from django.db import transaction
 from django.utils import timezone
 from django_scopes import scopes_disabled
@@ -23,6 +25,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from billing import actions, invoicing
 from billing.actions import BadRecord, Used
+from billing.gateways.local import LocalGateway
 from billing.models import Invoice, InvoiceLine, Meter, Plan
 from tenants.models import Tenant
 
@@ -57,6 +60,8 @@ BEGINNINGS = [
     datetime(2026, 10, 17, tzinfo=UTC),
 ]
 LONG_AFTER = timedelta(days=40)
+#: The least that a gateway charges, in cents: months of the plans above come to less never, now and then, and mostly.
+LEASTS = [0, 1_500, 12_000]
 
 
 # --- The oracle -------------------------------------------------------------------------------------------------------
@@ -75,12 +80,19 @@ class Oracle:
         return sum(self._month(begins, ends) for begins, ends in pairwise(self._months(until)))
 
     def _months(self, until: datetime) -> list[datetime]:
-        local = self.plans[0][0].astimezone(ZoneInfo(self.zone))
-        count, found = local.year * 12 + local.month - 1, []
-        while not found or found[-1] <= until:
-            found.append(datetime(count // 12, count % 12 + 1, 1, tzinfo=ZoneInfo(self.zone)).astimezone(UTC))
-            count += 1
+        found = [self._month_start(self.plans[0][0])]
+        while found[-1] <= until:
+            found.append(self.month_end(found[-1]))
         return found[:-1]
+
+    def _month_start(self, at: datetime, later: int = 0) -> datetime:
+        """Of the month there into which this moment falls, or of one so many months later."""
+        local = at.astimezone(ZoneInfo(self.zone))
+        year, month = divmod(local.year * 12 + local.month - 1 + later, 12)
+        return datetime(year, month + 1, 1, tzinfo=ZoneInfo(self.zone)).astimezone(UTC)
+
+    def month_end(self, at: datetime) -> datetime:
+        return self._month_start(at, later=1)
 
     def _month(self, begins: datetime, ends: datetime) -> int:
         """Each part, from one change of the plan to the next, is priced by itself."""
@@ -101,6 +113,16 @@ class Oracle:
             quantity = _quantity(KINDS[meter], of_it, since)
             owed += _price(price, quantity, share, is_level=KINDS[meter] != "sum")
         return owed
+
+
+def asked_for(sums: list[int], least: int) -> tuple[list[int], int]:
+    """The totals of invoices whose own lines come to these sums, one after the other, and what the last one leaves."""
+    totals, left = [], 0
+    for own in sums:
+        left += own
+        totals.append(left if left >= max(least, 1) else 0)
+        left -= totals[-1]
+    return totals, left
 
 
 def _quantity(kind: str, so_far: list[Used], since: datetime) -> Fraction:
@@ -154,9 +176,19 @@ class Billing(RuleBasedStateMachine):
         self.atomic = transaction.atomic()
         self.atomic.__enter__()
 
-    @initialize(zone=st.sampled_from(ZONES), at=st.sampled_from(BEGINNINGS), plan=st.sampled_from(sorted(PLANS)))
-    def begin(self, zone: str, at: datetime, plan: str) -> None:
+    @initialize(
+        zone=st.sampled_from(ZONES),
+        at=st.sampled_from(BEGINNINGS),
+        plan=st.sampled_from(sorted(PLANS)),
+        least=st.sampled_from(LEASTS),
+        ends=st.booleans(),
+    )
+    def begin(self, zone: str, at: datetime, plan: str, least: int, ends: bool) -> None:
+        """`ends`: behind everything that happens the tenant cancels."""
         self.it_is(at)
+        self.least, self.ends = least, ends
+        self.patch.setattr(LocalGateway, "least_minor", lambda gateway, currency: least)
+        self.patch.setattr(django_settings, "PAYMENT_GATEWAY", LocalGateway.name)
         for slug, kind in KINDS.items():
             counted = "person" if kind == "unique" else ""
             Meter.objects.create(slug=slug, name=slug, unit="one", aggregation=kind, counted_property=counted)
@@ -214,20 +246,30 @@ class Billing(RuleBasedStateMachine):
         try:
             if not hasattr(self, "oracle"):
                 return
+            if self.ends:
+                actions.cancel(self.tenant)
+                ended_at = self.oracle.month_end(self.now)
             for _ in range(2):
                 self.it_is(self.now + LONG_AFTER)
                 while invoicing.close_what_is_over():
                     pass  # a month that nobody has begun is begun by one run and closed by the next
-            lines = InvoiceLine.objects.all()
-            asked = sum(line.amount_minor for line in lines if not line.carries)
-            assert asked == self.oracle.owed(self.now - timedelta(hours=1))
-            totals = [invoice.total_minor for invoice in Invoice.objects.all()]
-            assert sum(totals) == sum(line.amount_minor for line in lines)
-            assert min(totals) >= 0
+            invoices = [(one, list(one.lines.all())) for one in Invoice.objects.order_by("number")]
+            assert all(one.total_minor == summed(lines) for one, lines in invoices)
+            sums = [summed(line for line in lines if line.segment_id) for _, lines in invoices]
+            assert sum(sums) == self.oracle.owed(ended_at if self.ends else self.now - timedelta(hours=1))
+            totals, left = asked_for(sums, self.least)
+            assert [one.total_minor for one, _ in invoices] == totals
+            assert all(one.status == ("open" if one.total_minor else "paid") for one, _ in invoices)
+            # The tenant keeps its credit; of what it owes too little for, nothing is kept once no invoice follows.
+            assert invoicing.credit_of(self.tenant) == -(min(left, 0) if self.ends else left)
         finally:
             transaction.set_rollback(True)
             self.atomic.__exit__(None, None, None)
             self.patch.undo()
+
+
+def summed(lines: Iterable[InvoiceLine]) -> int:
+    return sum(line.amount_minor for line in lines)
 
 
 def test_invoices_come_to_what_the_records_do_to_the_cent():

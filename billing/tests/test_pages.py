@@ -13,7 +13,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django_scopes import scope, scopes_disabled
 
-from billing import actions, invoicing, payments
+from billing import actions, gateways, invoicing, payments
 from billing.gauges import Gauge
 from billing.models import Invoice, InvoiceLine, Meter, Period, Plan, Subscription, Threshold
 from billing.money import shown_unit
@@ -107,6 +107,23 @@ def test_the_projected_invoice_is_the_one_that_is_issued_when_nothing_more_is_us
         issued = Invoice.objects.get(tenant=acme)
         assert issued.total_minor == projected.invoice.total_minor == 6025
         assert [(line.description, line.amount_minor) for line in issued.lines.all()] == lines
+
+
+def test_alice_reads_what_becomes_of_a_sum_that_is_too_little_to_charge(alice, acme, some_usage, monkeypatch):
+    monkeypatch.setattr(gateways, "least_minor", lambda currency: 10_000)
+    left = "Carried over to the next invoice: below the least that can be charged"
+    text = page(alice)
+    assert said(text, "projected") == ["€0.00"]
+    assert f"<dt>{left}</dt><dd>-€60.25</dd>" in text
+    text = page(alice, f"{BILLING}projected/")
+    assert left in text
+    assert "The lines above come to so little. The next invoice is so much higher." in text
+    with scopes_disabled():
+        invoicing.close_what_is_over(AFTER_GRACE)
+        invoice = Invoice.objects.get(tenant=acme)
+    text = page(alice, f"{BILLING}invoices/{invoice.number}/")
+    assert (said(text, "total"), invoice.status) == (["€0.00"], "paid")
+    assert left in text
 
 
 def test_what_came_too_late_stands_on_the_projected_invoice_of_the_next_period(alice, acme, invoice, go_to):

@@ -23,7 +23,7 @@ from accounts.actions import Refused
 from accounts.models import User
 from billing import actions, dunning, payments
 from billing.gateways import local
-from billing.models import Invoice, LocalCharge, Payment, Plan, Refund, Subscription
+from billing.models import OWED, Invoice, LocalCharge, Payment, Plan, Refund, Subscription
 from billing.tests.conftest import NOVEMBER, PRICES
 from billing.tests.paying import open_invoice, pays_by, taken, told
 from tenants.models import Tenant
@@ -153,7 +153,7 @@ class Paying(RuleBasedStateMachine):
         tenant, subscription = Tenant.objects.get(pk=self.tenant.pk), Subscription.objects.get(pk=self.tenant.pk)
         assert tenant.is_suspended == (subscription.suspended_at is not None)
         if tenant.is_suspended:
-            assert Invoice.objects.filter(tenant=tenant, status__in=payments.OWED).exists()
+            assert Invoice.objects.filter(tenant=tenant, status__in=OWED).exists()
 
     def teardown(self) -> None:
         """In the end the gateway answers everything, and what it has is what we say it has."""

@@ -12,9 +12,10 @@ from django.test import Client
 from django.utils import timezone
 from django_scopes import scope, scopes_disabled
 
-from billing import gateways, payments
+from billing import actions, dunning, gateways, invoicing, payments
 from billing.gateways.stripe import StripeGateway
-from billing.models import GatewayEvent, Invoice, Payment, PaymentMethod, Refund
+from billing.models import GatewayEvent, Invoice, Payment, PaymentMethod, Plan, Refund
+from billing.tests.conftest import NOVEMBER, used
 from billing.tests.paying import fresh, happened, open_invoice, told, tries
 from billing.tests.stripe_stub import StripeStub
 from events.models import Event
@@ -155,6 +156,64 @@ def test_amounts_are_what_stripe_counts_in():
 
     assert [_to_stripe(500, currency) for currency in ("EUR", "JPY", "ISK")] == [500, 500, 50_000]
     assert [_from_stripe(amount, "ISK") for amount in (50_000, 100)] == [500, 1]
+
+
+# --- What is too little -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("currency", "least"),
+    [("EUR", 50), ("GBP", 30), ("HUF", 17_500), ("JPY", 50), ("KWD", 500), ("TRY", 50), ("ISK", 0)],
+)
+def test_the_least_is_the_one_that_stripe_documents_and_half_a_unit_of_what_it_does_not_list(stub, currency, least):
+    assert gateways.least_minor(currency) == least
+
+
+def test_what_nobody_collects_has_no_least(stub, settings):
+    settings.PAYMENT_GATEWAY = ""
+    assert gateways.least_minor("EUR") == 0
+
+
+def test_a_month_that_comes_to_less_than_stripe_charges_is_paid_with_the_next_one(acme, meters, stub, monkeypatch):
+    prices = {"meters": {"minutes": {"tiers": [{"unit": "0.01"}]}}}
+    plan = Plan.objects.create(slug="cents", name="Cents", currency="EUR", prices=prices, published_at=NOVEMBER)
+    actions.subscribe(acme, plan, at=NOVEMBER)
+    pays_by(acme, "pm_visa")
+    actions.record(acme, [used("a", quantity=49)])
+    for days in (16, 15):
+        later(monkeypatch, days=days)
+        invoicing.close_what_is_over()
+        dunning.run()
+    assert (happened(acme), stub.of("payment_intent")) == (["created", "paid"], [])
+    actions.record(acme, [used("b", quantity=1, day=40)])
+    for days in (20, 15):
+        later(monkeypatch, days=days)
+        invoicing.close_what_is_over()
+        dunning.run()
+    assert happened(acme) == ["created", "paid"] * 2
+    assert [one["amount"] for one in stub.of("payment_intent")] == [50]
+
+
+def test_an_invoice_that_was_issued_over_too_little_is_never_tried_and_costs_nobody_access(
+    acme, alice, subscription, stub, monkeypatch, caplog
+):
+    """Another gateway was in use then, or none."""
+    pays_by(acme, "pm_visa")
+    invoice = open_invoice(acme, 49)
+    with pytest.raises(payments.TooLittle, match=r"NS-000001 is below €0\.50, the least that can be charged"):
+        payments.pay(invoice, by=alice.user)
+    for _ in range(40):
+        later(monkeypatch, days=1)
+        assert dunning.run() == 0
+    acme.refresh_from_db()
+    assert (fresh(invoice).status, tries(invoice), acme.is_suspended) == ("open", [], False)
+    assert "Not done" not in caplog.text
+
+
+def test_where_stripe_converts_first_what_is_too_little_is_a_try_that_failed_for_that(acme, alice, invoice, stub):
+    stub.least = 20_000
+    assert payments.pay(invoice, by=alice.user).status == "declined"
+    assert fresh(invoice).reason == "Stripe charges no sum as small as this."
 
 
 # --- What it calls to say ---------------------------------------------------------------------------------------------
