@@ -1,4 +1,7 @@
-"""What people do about alerts, and how they take it back: the same for a tenant's admins and for the platform's own."""
+"""What people do about alerts, and how they take it back: the same for a tenant's admins and for the platform's own.
+
+Each is called with the `Place` whose alerts these are: `portal/alert_pages.py` makes the pages of both.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,10 +17,13 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import urlencode
+from django.views.decorators.http import require_GET, require_POST
 
 from accounts.actions import Refused
 from accounts.models import User
 from deployments.rows import number_in
+from events import channels
+from events.channels import Channel, Topic
 from monitoring.alerting import actions, silences
 from monitoring.alerting.models import Alert, AlertRule, EscalationPolicy, Silence, State
 from monitoring.alerting.transitions import StaleVersion
@@ -63,6 +69,11 @@ class Place:
         return "monitoring" if self.tenant else "ops_monitoring"
 
     @property
+    def updates(self) -> Channel:
+        """What brings news of these alerts."""
+        return channels.tenant(self.tenant.pk, Topic.MONITORING) if self.tenant else channels.SYSTEM_ALERTS
+
+    @property
     def alerts(self) -> QuerySet[Alert]:
         return Alert.objects.filter(tenant=self.tenant).select_related("silence", "rule")
 
@@ -95,8 +106,19 @@ class Place:
         return found
 
 
+PLATFORM = Place(None)
+
+
 def _address(path: str, query: dict[str, str]) -> str:
     return f"{path}?{urlencode(query)}" if query else path
+
+
+@require_GET
+def alert_page(request: Any, place: Place, alert_id: UUID) -> HttpResponse:
+    """What is wrong, who looks after it, and what can be done about it."""
+    live = request.live.follow(place.updates)
+    context = shown(place, place.found(alert_id)) | {"live": live, "updates": place.updates}
+    return render(request, "portal/monitoring/alert.html", context)
 
 
 def shown(place: Place, found: Alert) -> dict[str, Any]:
@@ -117,6 +139,7 @@ def shown(place: Place, found: Alert) -> dict[str, Any]:
 # --- Acts -------------------------------------------------------------------------------------------------------------
 
 
+@require_POST
 def acknowledge(request: Any, place: Place, alert_id: UUID) -> HttpResponse:
     """From a list with one press, or from the alert's page with a note and an end."""
     form = AcknowledgeForm(request.POST)
@@ -131,6 +154,7 @@ def acknowledge(request: Any, place: Place, alert_id: UUID) -> HttpResponse:
     return _acting(request, place, alert_id, act)
 
 
+@require_POST
 def unacknowledge(request: Any, place: Place, alert_id: UUID) -> HttpResponse:
     def act(found: Alert) -> HttpResponse:
         actions.unacknowledge(found, request.user, expected_version=_seen_version(request))
@@ -140,6 +164,7 @@ def unacknowledge(request: Any, place: Place, alert_id: UUID) -> HttpResponse:
     return _acting(request, place, alert_id, act)
 
 
+@require_POST
 def resolve(request: Any, place: Place, alert_id: UUID) -> HttpResponse:
     def act(found: Alert) -> HttpResponse:
         actions.resolve_by_hand(found, request.user, expected_version=_seen_version(request))
@@ -149,6 +174,7 @@ def resolve(request: Any, place: Place, alert_id: UUID) -> HttpResponse:
     return _acting(request, place, alert_id, act)
 
 
+@require_POST
 def silence(request: Any, place: Place, alert_id: UUID) -> HttpResponse:
     """Quiet for a while, with a reason that others will read. A form that can't be comes back filled in, and is about
     what the page shows by then."""
@@ -179,6 +205,7 @@ def _silenced(request: Any, found: Alert, form: SilenceForm) -> Silence:
     )
 
 
+@require_POST
 def end_silence(request: Any, place: Place, silence_id: UUID) -> HttpResponse:
     found = place.silences.filter(pk=silence_id).first()
     if found is None:
@@ -212,6 +239,7 @@ def _seen_version(request: Any) -> int | None:
 # --- Undo -------------------------------------------------------------------------------------------------------------
 
 
+@require_POST
 def undo(request: Any, place: Place) -> HttpResponse:
     """Take back an acknowledgement or a silence; whoever made it may, for a short time."""
     known = _undoable(request, place, request.POST.get("undo", ""), settings.UNDO_TAKEN_SECONDS)

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET
 
 from deployments.views import PageRequest, may_change
 from events import channels
@@ -19,7 +19,6 @@ from portal.alert_acts import Place
 from portal.charts import SILENT_AFTER_SECONDS, Charts, Now, View, metrics_now
 from portal.rules import deleted_lately
 from tenants.access import tenant_page
-from tenants.models import Role
 
 OVER_SHOWN = 8
 #: At these the page reads its lists anew: few people have it open, and they change seldom.
@@ -67,55 +66,3 @@ def _alerts(request: PageRequest, now: Now) -> dict[str, Any]:
         "silences": alerts.silences_now(place.silences.filter(ended_at=None).order_by("expires_at")),
         "reread_types": REREAD_TYPES,
     }
-
-
-@require_GET
-@tenant_page(role=Role.TENANT_ADMIN)
-@never_cache
-def alert(request: PageRequest, alert_id: UUID) -> HttpResponse:
-    """What is wrong, who looks after it, and what can be done about it."""
-    updates = channels.tenant(request.tenant.id, Topic.MONITORING)
-    live = request.live.follow(updates)
-    place = Place(request.tenant)
-    context = alert_acts.shown(place, place.found(alert_id)) | {"live": live, "updates": updates}
-    return render(request, "portal/monitoring/alert.html", context)
-
-
-# --- What can be done -------------------------------------------------------------------------------------------------
-
-
-@require_POST
-@tenant_page(role=Role.TENANT_ADMIN)
-def acknowledge(request: PageRequest, alert_id: UUID) -> HttpResponse:
-    return alert_acts.acknowledge(request, Place(request.tenant), alert_id)
-
-
-@require_POST
-@tenant_page(role=Role.TENANT_ADMIN)
-def unacknowledge(request: PageRequest, alert_id: UUID) -> HttpResponse:
-    return alert_acts.unacknowledge(request, Place(request.tenant), alert_id)
-
-
-@require_POST
-@tenant_page(role=Role.TENANT_ADMIN)
-def resolve(request: PageRequest, alert_id: UUID) -> HttpResponse:
-    return alert_acts.resolve(request, Place(request.tenant), alert_id)
-
-
-@require_POST
-@tenant_page(role=Role.TENANT_ADMIN)
-@never_cache
-def silence(request: PageRequest, alert_id: UUID) -> HttpResponse:
-    return alert_acts.silence(request, Place(request.tenant), alert_id)
-
-
-@require_POST
-@tenant_page(role=Role.TENANT_ADMIN)
-def end_silence(request: PageRequest, silence_id: UUID) -> HttpResponse:
-    return alert_acts.end_silence(request, Place(request.tenant), silence_id)
-
-
-@require_POST
-@tenant_page(role=Role.TENANT_ADMIN)
-def undo(request: PageRequest) -> HttpResponse:
-    return alert_acts.undo(request, Place(request.tenant))

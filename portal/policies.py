@@ -14,20 +14,16 @@ from django.core.exceptions import ValidationError
 from django.db.models import Count, QuerySet
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
-from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from accounts.actions import Refused
 from accounts.models import User
 from deployments.rows import number_in
-from deployments.views import PageRequest
 from monitoring.alerting import rules
 from monitoring.alerting.messages import duration
 from monitoring.alerting.models import EscalationPolicy, Way
 from portal.alert_acts import Place
 from portal.changed import Difference, not_done
-from tenants.access import tenant_page
-from tenants.models import Role
 
 MINUTE_SECONDS = 60
 #: So many empty steps stand below those there are; who needs more saves and opens it again.
@@ -122,6 +118,7 @@ class PolicyRow:
     rules: int
 
 
+@require_GET
 def list_page(request: Any, place: Place) -> HttpResponse:
     live = request.live.follow()
     found = list(place.policies)
@@ -157,7 +154,8 @@ def _named_by(place: Place) -> dict[UUID, int]:
 # --- One policy -------------------------------------------------------------------------------------------------------
 
 
-def policy_page(request: Any, place: Place, policy_id: UUID | None) -> HttpResponse:
+@require_http_methods(["GET", "HEAD", "POST"])
+def policy_page(request: Any, place: Place, policy_id: UUID | None = None) -> HttpResponse:
     live = request.live.follow()
     policy = _found(place, policy_id) if policy_id else None
     data, admins = request.POST or None, place.admins()
@@ -216,6 +214,7 @@ def _add_problems(form: PolicyForm, invalid: ValidationError) -> None:
         form.add_error(field if field in form.fields else None, said)
 
 
+@require_POST
 def delete(request: Any, place: Place, policy_id: UUID) -> HttpResponse:
     """Refused while rules name it: they would call by another policy, or nobody, without anybody having said so."""
     policy = _found(place, policy_id)
@@ -234,33 +233,3 @@ def _found(place: Place, policy_id: UUID) -> EscalationPolicy:
     if found is None:
         raise Http404
     return found
-
-
-# --- A tenant's -------------------------------------------------------------------------------------------------------
-
-
-@require_GET
-@tenant_page(role=Role.TENANT_ADMIN)
-@never_cache
-def alert_policies(request: PageRequest) -> HttpResponse:
-    return list_page(request, Place(request.tenant))
-
-
-@require_http_methods(["GET", "HEAD", "POST"])
-@tenant_page(role=Role.TENANT_ADMIN)
-@never_cache
-def new_policy(request: PageRequest) -> HttpResponse:
-    return policy_page(request, Place(request.tenant), None)
-
-
-@require_http_methods(["GET", "HEAD", "POST"])
-@tenant_page(role=Role.TENANT_ADMIN)
-@never_cache
-def alert_policy(request: PageRequest, policy_id: UUID) -> HttpResponse:
-    return policy_page(request, Place(request.tenant), policy_id)
-
-
-@require_POST
-@tenant_page(role=Role.TENANT_ADMIN)
-def delete_policy(request: PageRequest, policy_id: UUID) -> HttpResponse:
-    return delete(request, Place(request.tenant), policy_id)

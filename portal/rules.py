@@ -14,12 +14,10 @@ from django.core.exceptions import ValidationError
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
-from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts.actions import Refused
 from deployments.rows import number_in
-from deployments.views import PageRequest
 from monitoring.alerting import rules
 from monitoring.alerting.messages import duration, number
 from monitoring.alerting.models import AlertRule, EscalationPolicy
@@ -31,8 +29,6 @@ from portal.alert_forms import RuleForm
 from portal.changed import Difference, not_done
 from portal.charts import path
 from portal.models import PlatformFigures
-from tenants.access import tenant_page
-from tenants.models import Role
 
 #: The chart's line has a point for so many minutes: a day in some 300. The table that stands for it has a row for more.
 POINT_MINUTES = 5
@@ -135,10 +131,11 @@ def dry_run(rule: AlertRule) -> DryRun:
     return DryRun(try_out(rule, timezone.now()), rule.metric, condition.threshold, is_age=rule.kind == "absence")
 
 
-# --- What can be done, for both ---------------------------------------------------------------------------------------
+# --- What can be done -------------------------------------------------------------------------------------------------
 
 
-def rule_page(request: Any, place: Place, rule_id: UUID | None) -> HttpResponse:
+@require_http_methods(["GET", "HEAD", "POST"])
+def rule_page(request: Any, place: Place, rule_id: UUID | None = None) -> HttpResponse:
     """Filled in, tried on the last day as often as one likes, then saved."""
     live = request.live.follow()
     rule = _found(place, rule_id) if rule_id else None
@@ -207,6 +204,7 @@ def _found(place: Place, rule_id: UUID) -> AlertRule:
     return found
 
 
+@require_POST
 def delete(request: Any, place: Place, rule_id: UUID) -> HttpResponse:
     rule = _found(place, rule_id)
     token = _undo_token(request, place, rule)
@@ -214,6 +212,7 @@ def delete(request: Any, place: Place, rule_id: UUID) -> HttpResponse:
     return redirect(place.rules_page(undo_rule=token))
 
 
+@require_POST
 def bring_back(request: Any, place: Place) -> HttpResponse:
     """Make the rule again that this person has just deleted; what it was firing about it finds anew."""
     back = place.rules_page()
@@ -254,32 +253,3 @@ def deleted_lately(request: Any, place: Place) -> dict[str, Any] | None:
     token = request.GET.get("undo_rule", "")
     fields = _deleted(request, place, token, settings.UNDO_SHOWN_SECONDS) if token else None
     return {"token": token, "what": f"The rule {fields['name']} was deleted.", "is_rule": True} if fields else None
-
-
-# --- A tenant's -------------------------------------------------------------------------------------------------------
-
-
-@require_http_methods(["GET", "HEAD", "POST"])
-@tenant_page(role=Role.TENANT_ADMIN)
-@never_cache
-def new_rule(request: PageRequest) -> HttpResponse:
-    return rule_page(request, Place(request.tenant), None)
-
-
-@require_http_methods(["GET", "HEAD", "POST"])
-@tenant_page(role=Role.TENANT_ADMIN)
-@never_cache
-def alert_rule(request: PageRequest, rule_id: UUID) -> HttpResponse:
-    return rule_page(request, Place(request.tenant), rule_id)
-
-
-@require_POST
-@tenant_page(role=Role.TENANT_ADMIN)
-def delete_rule(request: PageRequest, rule_id: UUID) -> HttpResponse:
-    return delete(request, Place(request.tenant), rule_id)
-
-
-@require_POST
-@tenant_page(role=Role.TENANT_ADMIN)
-def undo_delete(request: PageRequest) -> HttpResponse:
-    return bring_back(request, Place(request.tenant))

@@ -1,9 +1,8 @@
 from django.urls import path
 
-from portal import activity, keys, members, monitoring, policies, rules, settings_page, views
+from portal import activity, keys, members, monitoring, settings_page, views
+from portal.alert_pages import pages_of_tenants
 from portal.home import tenant_home
-
-ALERT = "t/<slug:slug>/monitoring/alerts/<uuid:alert_id>/"
 
 urlpatterns = [
     path("", views.home, name="home"),
@@ -12,21 +11,7 @@ urlpatterns = [
     path("t/<slug:slug>/jump/", views.jump, name="jump"),
     path("t/<slug:slug>/activity/", activity.activity, name="activity"),
     path("t/<slug:slug>/monitoring/", monitoring.monitoring, name="monitoring"),
-    path("t/<slug:slug>/monitoring/undo/", monitoring.undo, name="undo_alert"),
-    path(ALERT, monitoring.alert, name="alert"),
-    path(f"{ALERT}acknowledge/", monitoring.acknowledge, name="acknowledge"),
-    path(f"{ALERT}unacknowledge/", monitoring.unacknowledge, name="unacknowledge"),
-    path(f"{ALERT}resolve/", monitoring.resolve, name="resolve_alert"),
-    path(f"{ALERT}silence/", monitoring.silence, name="silence_alert"),
-    path("t/<slug:slug>/monitoring/silences/<uuid:silence_id>/end/", monitoring.end_silence, name="end_silence"),
-    path("t/<slug:slug>/monitoring/rules/new/", rules.new_rule, name="new_rule"),
-    path("t/<slug:slug>/monitoring/rules/undo/", rules.undo_delete, name="undo_delete_rule"),
-    path("t/<slug:slug>/monitoring/rules/<uuid:rule_id>/", rules.alert_rule, name="alert_rule"),
-    path("t/<slug:slug>/monitoring/rules/<uuid:rule_id>/delete/", rules.delete_rule, name="delete_rule"),
-    path("t/<slug:slug>/monitoring/policies/", policies.alert_policies, name="alert_policies"),
-    path("t/<slug:slug>/monitoring/policies/new/", policies.new_policy, name="new_policy"),
-    path("t/<slug:slug>/monitoring/policies/<uuid:policy_id>/", policies.alert_policy, name="alert_policy"),
-    path("t/<slug:slug>/monitoring/policies/<uuid:policy_id>/delete/", policies.delete_policy, name="delete_policy"),
+    *pages_of_tenants(),
     path("t/<slug:slug>/members/", members.members, name="members"),
     path("t/<slug:slug>/members/invite/", members.invite, name="invite"),
     path("t/<slug:slug>/members/undo/", members.undo_removal, name="undo_removal"),

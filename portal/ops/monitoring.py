@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 from django.conf import settings
 from django.db.models import Count, Q, QuerySet
@@ -13,17 +12,17 @@ from django.http import HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET
 
 from accounts.models import User
 from events import channels
 from monitoring.alerting.models import OPEN, Alert, State
 from monitoring.models import LatestMetrics
 from portal import alert_acts, alerts
+from portal.alert_acts import PLATFORM
 from portal.charts import SILENT_AFTER_SECONDS
 from portal.models import PlatformHealth
 from portal.ops import health
-from portal.ops.rules import PLATFORM
 from portal.ops.tenant_filter import TenantFilter
 from tenants.access import PlatformRequest, platform_page
 from tenants.models import Tenant
@@ -148,46 +147,3 @@ def _calls(everyones: QuerySet[Alert]) -> list[Call]:
 
 def _owner(alert: Alert) -> str:
     return alert.tenant.name if alert.tenant else "The platform"
-
-
-# --- The platform's own alerts ----------------------------------------------------------------------------------------
-
-
-@require_GET
-@platform_page
-@never_cache
-def ops_alert(request: PlatformRequest, alert_id: UUID) -> HttpResponse:
-    live = request.live.follow(channels.SYSTEM_ALERTS)
-    context: dict[str, Any] = alert_acts.shown(PLATFORM, PLATFORM.found(alert_id))
-    return render(request, "portal/monitoring/alert.html", context | {"live": live, "updates": channels.SYSTEM_ALERTS})
-
-
-@require_POST
-@platform_page
-def ops_acknowledge(request: PlatformRequest, alert_id: UUID) -> HttpResponse:
-    return alert_acts.acknowledge(request, PLATFORM, alert_id)
-
-
-@require_POST
-@platform_page
-def ops_unacknowledge(request: PlatformRequest, alert_id: UUID) -> HttpResponse:
-    return alert_acts.unacknowledge(request, PLATFORM, alert_id)
-
-
-@require_POST
-@platform_page
-@never_cache
-def ops_silence(request: PlatformRequest, alert_id: UUID) -> HttpResponse:
-    return alert_acts.silence(request, PLATFORM, alert_id)
-
-
-@require_POST
-@platform_page
-def ops_end_silence(request: PlatformRequest, silence_id: UUID) -> HttpResponse:
-    return alert_acts.end_silence(request, PLATFORM, silence_id)
-
-
-@require_POST
-@platform_page
-def ops_undo_alert(request: PlatformRequest) -> HttpResponse:
-    return alert_acts.undo(request, PLATFORM)

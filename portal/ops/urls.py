@@ -1,5 +1,6 @@
 from django.urls import path
 
+from portal.alert_pages import pages_of_the_platform
 from portal.ops import (
     access,
     activity,
@@ -34,21 +35,8 @@ urlpatterns = [
     path("dead-letters/<int:letter_id>/skip/", dead_letters.skip_letter, name="ops_skip_letter"),
     path("activity/", activity.ops_activity, name="ops_activity"),
     path("monitoring/", monitoring.ops_monitoring, name="ops_monitoring"),
-    path("monitoring/undo/", monitoring.ops_undo_alert, name="ops_undo_alert"),
-    path("monitoring/alerts/<uuid:alert_id>/", monitoring.ops_alert, name="ops_alert"),
-    path("monitoring/alerts/<uuid:alert_id>/acknowledge/", monitoring.ops_acknowledge, name="ops_acknowledge"),
-    path("monitoring/alerts/<uuid:alert_id>/unacknowledge/", monitoring.ops_unacknowledge, name="ops_unacknowledge"),
-    path("monitoring/alerts/<uuid:alert_id>/silence/", monitoring.ops_silence, name="ops_silence"),
-    path("monitoring/silences/<uuid:silence_id>/end/", monitoring.ops_end_silence, name="ops_end_silence"),
+    *pages_of_the_platform(),
     path("monitoring/rules/", rules.ops_alert_rules, name="ops_alert_rules"),
-    path("monitoring/rules/new/", rules.ops_new_rule, name="ops_new_rule"),
-    path("monitoring/rules/undo/", rules.ops_undo_delete_rule, name="ops_undo_delete_rule"),
-    path("monitoring/rules/<uuid:rule_id>/", rules.ops_alert_rule, name="ops_alert_rule"),
-    path("monitoring/rules/<uuid:rule_id>/delete/", rules.ops_delete_rule, name="ops_delete_rule"),
-    path("monitoring/policies/", rules.ops_alert_policies, name="ops_alert_policies"),
-    path("monitoring/policies/new/", rules.ops_new_policy, name="ops_new_policy"),
-    path("monitoring/policies/<uuid:policy_id>/", rules.ops_alert_policy, name="ops_alert_policy"),
-    path("monitoring/policies/<uuid:policy_id>/delete/", rules.ops_delete_policy, name="ops_delete_policy"),
     path("access/", access.ops_access, name="ops_access"),
     path("tenants/", tenants.ops_tenants, name="ops_tenants"),
     # Not below tenants/, where it would be a tenant's.
