@@ -27,7 +27,7 @@ from events.channels import Channel, Topic
 from monitoring.alerting import actions, silences
 from monitoring.alerting.models import Alert, AlertRule, EscalationPolicy, Silence, State
 from monitoring.alerting.transitions import StaleVersion
-from portal import alerts
+from portal import alerts, times
 from portal.alert_forms import AcknowledgeForm, SilenceForm
 from portal.changed import Difference, not_done
 from tenants.access import admins_of
@@ -47,6 +47,13 @@ class Place:
 
     def alert(self, alert: UUID) -> str:
         return self._named("alert", alert)
+
+    @property
+    def new_silence(self) -> str:
+        return self._named("new_silence")
+
+    def end_silence(self, silence: UUID) -> str:
+        return self._named("end_silence", silence)
 
     def rule(self, rule: UUID) -> str:
         return self._named("alert_rule", rule)
@@ -149,7 +156,7 @@ def acknowledge(request: Any, place: Place, alert_id: UUID) -> HttpResponse:
     def act(found: Alert) -> HttpResponse:
         note, until = form.cleaned_data["note"], form.until(timezone.now())
         actions.acknowledge(found, request.user, note=note, until=until, expected_version=_seen_version(request))
-        return redirect(place.page(undo=_token(request, place, "acknowledged", found.pk)))
+        return redirect(place.page(undo=undo_token(request, place, "acknowledged", found.pk)))
 
     return _acting(request, place, alert_id, act)
 
@@ -188,7 +195,7 @@ def silence(request: Any, place: Place, alert_id: UUID) -> HttpResponse:
         except Refused as refused:
             return _refused(request, place, found, refused)
         else:
-            return redirect(place.page(undo=_token(request, place, "silenced", made.pk)))
+            return redirect(place.page(undo=undo_token(request, place, "silenced", made.pk)))
     return render(request, "portal/monitoring/alert.html", shown(place, found) | {"live": live, "silencing": form})
 
 
@@ -263,13 +270,13 @@ def undo_offered(request: Any, place: Place) -> dict[str, Any] | None:
     if known is None:
         return None
     if isinstance(known, Silence):
-        what = f"Silenced until {known.expires_at:%H:%M} UTC: {alerts.matchers_words(known)}."
+        what = f"Silenced until {times.exact(known.expires_at)}: {alerts.matchers_words(known)}."
     else:
         what = f"You look after {known.name} now. Nobody else is called."
     return {"token": token, "what": what}
 
 
-def _token(request: Any, place: Place, what: str, key: UUID) -> str:
+def undo_token(request: Any, place: Place, what: str, key: UUID) -> str:
     return signing.dumps([*place.whose(request), what, str(key)], salt=UNDO_SALT)
 
 

@@ -1,5 +1,6 @@
 """What people fill in about alerts: an acknowledgement, a silence, a rule."""
 
+import re
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -7,11 +8,20 @@ from django import forms
 
 from monitoring.alerting import rules
 from monitoring.alerting.conditions import Aggregate, Comparison, Kind
+from monitoring.alerting.matching import OPERATORS
 from monitoring.alerting.models import AlertRule, EscalationPolicy, Severity
+from monitoring.alerting.silences import InvalidSilence
 
 ACKNOWLEDGED_FOR = [("", "Until it is over"), ("1", "For 1 hour"), ("4", "For 4 hours"), ("24", "For a day")]
 SILENCED_FOR = [("1", "1 hour"), ("4", "4 hours"), ("24", "A day"), ("168", "A week")]
 MINUTE_SECONDS = 60
+#: A line of matchers: a label, signs of operators in a row, a value.
+MATCHER = re.compile(r"([^=!~]*)([=!~]+)(.*)")
+_OPERATORS = " ".join(OPERATORS)
+#: What the API takes, too.
+LABEL_LENGTH, VALUE_LENGTH = 200, 500
+MATCHERS_LENGTH = 20_000
+PROBLEMS_TOLD = 5
 
 
 class AcknowledgeForm(forms.Form):
@@ -30,6 +40,65 @@ class SilenceForm(forms.Form):
 
     def until(self, now: datetime) -> datetime:
         return now + timedelta(hours=int(self.cleaned_data["lasts_hours"]))
+
+
+class MatchersForm(SilenceForm):
+    """A silence of whatever matches. What can't be is said with the line that it stands on."""
+
+    matchers = forms.CharField(
+        max_length=MATCHERS_LENGTH,
+        strip=False,  # so that lines are counted as they are seen
+        widget=forms.Textarea(attrs={"rows": 4, "spellcheck": "false", "autocapitalize": "off"}),
+        help_text="One a line, and an alert has to match all of them. <code>host = db-1</code> and "
+        "<code>host != db-1</code> compare the whole text; in <code>alertname ~ Disk*</code> and "
+        "<code>host !~ test-*</code> an asterisk stands for anything. Besides labels there are "
+        "<code>alertname</code> and <code>severity</code>.",
+        error_messages={"required": "Name what is to be silent, one matcher a line, like host = db-1."},
+    )
+    ends_on_resolve = forms.BooleanField(
+        required=False, label="Ends when it is over", help_text="With the last alert that it silences."
+    )
+    field_order = ("matchers",)
+
+    def clean_matchers(self) -> list[dict[str, str]]:
+        found, problems = [], []
+        for number, line in enumerate(self.cleaned_data["matchers"].split("\n"), start=1):
+            try:
+                found += [matcher_of(line)] if line.strip() else []
+            except ValueError as problem:
+                problems.append(f"Line {number}: {problem}")
+        if problems:
+            raise forms.ValidationError(problems[:PROBLEMS_TOLD])
+        if not found:
+            raise forms.ValidationError(self.fields["matchers"].error_messages["required"])
+        return found
+
+    def matchers_alone(self) -> list[dict[str, str]] | None:
+        """For a preview, which needs nothing else, and complains of nothing else. None where they can't be."""
+        for name in set(self.errors) - {"matchers"}:
+            del self.errors[name]
+        return self.cleaned_data.get("matchers")
+
+    def add_problem(self, invalid: InvalidSilence) -> None:
+        self.add_error({"expiresAt": "lasts_hours"}.get(invalid.field, invalid.field), str(invalid))
+
+
+def matcher_of(line: str) -> dict[str, str]:
+    """`host ~ db-*` as a silence stores it. Raises ValueError, which says what to write instead."""
+    parts = MATCHER.fullmatch(line.strip())
+    if parts is None:
+        raise ValueError(f"no operator in it. Write one of {_OPERATORS} between label and value, like host = db-1.")
+    label, operator, value = (part.strip() for part in parts.groups())
+    if operator not in OPERATORS:
+        raise ValueError(f"{operator} is no operator. Write one of {_OPERATORS}; patterns are like host ~ db-*.")
+    if not label:
+        raise ValueError(f"no label before {operator}. Write one, like host {operator} {value or 'db-1'}.")
+    if len(label) > LABEL_LENGTH or len(value) > VALUE_LENGTH:
+        raise ValueError(
+            f"longer than a label ({LABEL_LENGTH} characters) or a value ({VALUE_LENGTH}) can be. Shorten it: in a "
+            "pattern an asterisk stands for the rest."
+        )
+    return {"label": label, "op": operator, "value": value}
 
 
 class RuleForm(forms.Form):

@@ -13,7 +13,7 @@ from django.urls import URLPattern, path
 from django.views.decorators.cache import never_cache
 
 from deployments.views import PageRequest
-from portal import alert_acts, policies, rules
+from portal import alert_acts, policies, rules, silences
 from portal.alert_acts import PLATFORM, Place
 from tenants.access import PlatformRequest, platform_page, tenant_page
 from tenants.models import Role
@@ -26,6 +26,7 @@ BOTH: tuple[tuple[str, str, Act], ...] = (
     ("alerts/<uuid:alert_id>/acknowledge/", "acknowledge", alert_acts.acknowledge),
     ("alerts/<uuid:alert_id>/unacknowledge/", "unacknowledge", alert_acts.unacknowledge),
     ("alerts/<uuid:alert_id>/silence/", "silence_alert", alert_acts.silence),
+    ("silences/new/", "new_silence", silences.new_silence),
     ("silences/<uuid:silence_id>/end/", "end_silence", alert_acts.end_silence),
     ("rules/new/", "new_rule", rules.rule_page),
     ("rules/undo/", "undo_delete_rule", rules.bring_back),

@@ -234,7 +234,3 @@ def matchers_words(silence: Silence) -> str:
         f"{names.get(one['label'], one['label'])} {operators[one['op']]}“{one['value']}”" for one in silence.matchers
     )
     return ", ".join(said)
-
-
-def silences_now(silences: Iterable[Silence]) -> list[tuple[Silence, str]]:
-    return [(silence, matchers_words(silence)) for silence in silences]

@@ -14,7 +14,7 @@ from deployments.views import PageRequest, may_change
 from events import channels
 from events.channels import Topic
 from monitoring.alerting.models import OPEN, State
-from portal import alert_acts, alerts
+from portal import alert_acts, alerts, silences
 from portal.alert_acts import Place
 from portal.charts import SILENT_AFTER_SECONDS, Charts, Now, View, metrics_now
 from portal.rules import deleted_lately
@@ -63,6 +63,5 @@ def _alerts(request: PageRequest, now: Now) -> dict[str, Any]:
         "verdict": alerts.verdict(firing),
         "tally_json": json.dumps(tally),
         "rules": alerts.rule_rows(place.rules, place.rule, of_rules, units),
-        "silences": alerts.silences_now(place.silences.filter(ended_at=None).order_by("expires_at")),
         "reread_types": REREAD_TYPES,
-    }
+    } | silences.listed(place)

@@ -407,6 +407,8 @@ ROWS = [
     # No reason is given: the form comes back.
     of_monitoring("t/<slug:slug>/monitoring/alerts/<uuid:alert_id>/silence/", TENANT_ADMINS, "POST"),
     of_monitoring("t/<slug:slug>/monitoring/silences/<uuid:silence_id>/end/", post_redirects(TENANT_ADMINS), "POST"),
+    page("t/<slug:slug>/monitoring/silences/new/", TENANT_ADMINS),
+    page("t/<slug:slug>/monitoring/silences/new/", TENANT_ADMINS, "POST", {"matchers": ""}),
     page("t/<slug:slug>/monitoring/undo/", TENANT_ADMINS | {"alice": 409}, "POST"),
     page("t/<slug:slug>/monitoring/policies/", TENANT_ADMINS),
     page("t/<slug:slug>/monitoring/policies/new/", TENANT_ADMINS),
@@ -525,6 +527,8 @@ ROWS = [
     of_monitoring("ops/monitoring/alerts/<uuid:alert_id>/acknowledge/", post_redirects(PLATFORM_ADMINS), "POST"),
     of_monitoring("ops/monitoring/alerts/<uuid:alert_id>/unacknowledge/", post_redirects(PLATFORM_ADMINS), "POST"),
     of_monitoring("ops/monitoring/alerts/<uuid:alert_id>/silence/", PLATFORM_ADMINS, "POST"),
+    page("ops/monitoring/silences/new/", PLATFORM_ADMINS),
+    page("ops/monitoring/silences/new/", PLATFORM_ADMINS, "POST", {"matchers": ""}),
     of_monitoring("ops/monitoring/silences/<uuid:silence_id>/end/", post_redirects(PLATFORM_ADMINS), "POST"),
     page("ops/jump/", PLATFORM_ADMINS),
     page("ops/tenants/", PLATFORM_ADMINS),

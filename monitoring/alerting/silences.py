@@ -76,6 +76,13 @@ def create_silence(
     return silence
 
 
+def would_silence(tenant: Tenant | None, matchers: Sequence[dict[str, Any]]) -> list[Alert]:
+    """The open alerts that a silence by these would be about now, newest first. Raises InvalidSilence."""
+    _check_matchers(matchers)
+    rows = Alert.objects.filter(OPEN, tenant=tenant, silence=None).order_by("-id")
+    return [alert for alert in rows if matches(matchers, alert.matchable)]
+
+
 @action
 def silence_alert(
     alert: Alert,
@@ -150,6 +157,16 @@ def _check(
     tenant: Tenant | None, matchers: Sequence[dict[str, Any]], reason: str, expires_at: datetime, now: datetime
 ) -> None:
     longest = timedelta(days=settings.SILENCE_MAX_DAYS)
+    _check_matchers(matchers)
+    if not reason.strip():
+        raise InvalidSilence("reason", "Say why: others will read it.")
+    if not now < expires_at <= now + longest:
+        raise InvalidSilence("expiresAt", f"It ends in the future, within {settings.SILENCE_MAX_DAYS} days.")
+    if Silence.objects.filter(tenant=tenant, ended_at=None).count() >= settings.SILENCES_PER_TENANT:
+        raise InvalidSilence("matchers", f"{settings.SILENCES_PER_TENANT} are active, which is the most. End some.")
+
+
+def _check_matchers(matchers: Sequence[dict[str, Any]]) -> None:
     if not matchers or len(matchers) > MATCHERS_AT_MOST:
         raise InvalidSilence("matchers", f"Give 1 to {MATCHERS_AT_MOST}: none would silence everything.")
     for one in matchers:
@@ -157,9 +174,3 @@ def _check(
             raise InvalidSilence("matchers", f"Each is a label, one of {' '.join(OPERATORS)}, and a value.")
     if all(one["op"] == "~" and set(one["value"]) <= {"*"} for one in matchers):
         raise InvalidSilence("matchers", "These match every alert there is. Name what is to be silent.")
-    if not reason.strip():
-        raise InvalidSilence("reason", "Say why: others will read it.")
-    if not now < expires_at <= now + longest:
-        raise InvalidSilence("expiresAt", f"It ends in the future, within {settings.SILENCE_MAX_DAYS} days.")
-    if Silence.objects.filter(tenant=tenant, ended_at=None).count() >= settings.SILENCES_PER_TENANT:
-        raise InvalidSilence("matchers", f"{settings.SILENCES_PER_TENANT} are active, which is the most. End some.")

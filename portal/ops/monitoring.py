@@ -18,7 +18,7 @@ from accounts.models import User
 from events import channels
 from monitoring.alerting.models import OPEN, Alert, State
 from monitoring.models import LatestMetrics
-from portal import alert_acts, alerts
+from portal import alert_acts, alerts, silences
 from portal.alert_acts import PLATFORM
 from portal.charts import SILENT_AFTER_SECONDS
 from portal.models import PlatformHealth
@@ -29,7 +29,7 @@ from tenants.models import Tenant
 
 TENANTS_SHOWN = 50
 CALLS_SHOWN = 20
-REREAD_TYPES = "alert alert_escalated health_update"
+REREAD_TYPES = "alert alert_escalated health_update silence_updated"
 #: Samples that stop are no event, so that an open page looks by itself.
 SILENT_LOOKED_AT_SECONDS = 30
 SILENT_AFTER = timedelta(seconds=SILENT_AFTER_SECONDS)
@@ -98,12 +98,11 @@ def ops_monitoring(request: PlatformRequest) -> HttpResponse:
         "calls": calls,
         "health": health.with_history(health.look(), PlatformHealth.now()),
         "own": [alerts.row(one, PLATFORM.alert(one.pk)) for one in PLATFORM.alerts.filter(OPEN).order_by("-id")],
-        "silences": alerts.silences_now(PLATFORM.silences.filter(ended_at=None).order_by("expires_at")),
         "undo": alert_acts.undo_offered(request, PLATFORM),
         "undo_seconds": settings.UNDO_SHOWN_SECONDS,
         "reread_types": REREAD_TYPES,
     }
-    return render(request, "portal/ops/monitoring.html", context)
+    return render(request, "portal/ops/monitoring.html", context | silences.listed(PLATFORM))
 
 
 def _row(alert: Alert) -> alerts.Row:

@@ -84,7 +84,7 @@ function submitOnce(event) {
   form.dataset.sent = "yes";
   const button = event.submitter ?? form.querySelector("[type=submit]");
   button.dataset.word = button.textContent;
-  button.textContent = form.dataset.once;
+  button.textContent = button.dataset.once ?? form.dataset.once;
 }
 
 /** A page that comes back from the browser's cache can be sent again. */

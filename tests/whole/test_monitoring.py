@@ -92,6 +92,43 @@ def test_an_alert_comes_to_alice_and_ada_and_who_looks_after_it_too(window, plat
     assert name not in ada.get("/notifications/").text, "it is Acme's to look after"
 
 
+def test_a_silence_by_matchers_is_seen_before_it_is_made_and_then_in_every_window(window, platform, acme, alice, ada):
+    """Alice's, and then Ada's of what is the platform's own."""
+    name = f"Disk of {acme.slug}"
+    for owner in (acme.id, None):
+        platform.inside.raise_alert(tenant=owner, key=acme.slug, name=name, severity="error", message="97 % full")
+    others = opened(window, alice, f"{acme.path}monitoring/"), opened(window, ada, "/ops/monitoring/")
+    lists = "#open-alerts", "#own"
+    try:
+        for person, path, other, its in zip((alice, ada), (f"{acme.path}", "/ops/"), others, lists, strict=True):
+            page = window(person).open(f"{path}monitoring/")
+            page.get_by_test_id("silences").get_by_role("link", name="New silence").first.click()
+            write = page.get_by_label("Matchers")
+            write.fill(f"alertname {acme.slug}")
+            page.get_by_role("button", name="Preview").click()
+            expect(page.get_by_test_id("error-summary")).to_be_focused(timeout=PATIENCE)
+            expect(page.get_by_test_id("error-summary")).to_contain_text("Line 1: no operator in it.")
+            expect(write).to_have_value(f"alertname {acme.slug}")
+            write.fill(f"alertname ~ *{acme.slug}")
+            page.get_by_role("button", name="Preview").click()
+            expect(page.get_by_test_id("preview")).to_be_focused(timeout=PATIENCE)
+            expect(page.get_by_test_id("preview")).to_contain_text("It would silence 1 alert now")
+            expect(page.get_by_test_id("preview").get_by_test_id("alert")).to_contain_text(name)
+            page.get_by_label("Why").fill("A bigger one is on its way")
+            page.get_by_role("button", name="Silence", exact=True).click()
+            expect(page.get_by_test_id("undo")).to_contain_text(f"name like “*{acme.slug}”", timeout=PATIENCE)
+
+            mine = other.locator(its).get_by_test_id("alert").filter(has_text=name)
+            there = other.get_by_test_id("silence-row").filter(has_text=acme.slug)
+            expect(mine.get_by_test_id("state")).to_have_text("Silenced", timeout=PATIENCE)
+            expect(there).to_contain_text("A bigger one is on its way", timeout=PATIENCE)
+            page.get_by_role("button", name="Undo").click()
+            expect(mine.get_by_test_id("state")).to_have_text("Firing", timeout=PATIENCE)
+            expect(there).to_have_count(0, timeout=PATIENCE)
+    finally:
+        platform.inside.resolve_alert(tenant=None, key=acme.slug)
+
+
 @pytest.mark.faults
 def test_a_worker_that_dies_alerts_the_operations_portal_until_it_is_back(window, platform, ada):
     page = opened(window, ada, "/ops/monitoring/")
@@ -195,11 +232,13 @@ def watched(platform: Platform, acme: Company, alice: Person) -> Iterator[dict[s
         "new rule": f"{acme.path}monitoring/rules/new/",
         "policies": f"{acme.path}monitoring/policies/",
         "new policy": f"{acme.path}monitoring/policies/new/",
+        "new silence": f"{acme.path}monitoring/silences/new/",
         "ops": "/ops/monitoring/",
         "ops alert": f"/ops/monitoring/alerts/{own}/",
         "ops rules": "/ops/monitoring/rules/",
         "ops new rule": "/ops/monitoring/rules/new/",
         "ops policies": "/ops/monitoring/policies/",
+        "ops new silence": "/ops/monitoring/silences/new/",
     }
     platform.inside.resolve_alert(tenant=None, key=f"own-{acme.slug}")
 
@@ -221,4 +260,12 @@ def test_no_page_of_monitoring_keeps_anybody_out(window, watched, alice, ada):
             page.get_by_role("button", name="Save").click()
             expect(page.get_by_test_id("error-summary")).to_be_focused(timeout=PATIENCE)
             found[f"{name}, refused"] = looked_at(page)
+        if name.endswith("new silence"):
+            page.get_by_role("button", name="Silence", exact=True).click()
+            expect(page.get_by_test_id("error-summary")).to_be_focused(timeout=PATIENCE)
+            found[f"{name}, refused"] = looked_at(page)
+            page.get_by_label("Matchers").fill("severity = error")
+            page.get_by_role("button", name="Preview").click()
+            expect(page.get_by_test_id("preview")).to_be_focused(timeout=PATIENCE)
+            found[f"{name}, previewed"] = looked_at(page)
     assert {where: above for where, above in found.items() if above} == {}
