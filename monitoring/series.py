@@ -1,12 +1,15 @@
 """Metrics over time, for charts: one grid of moments for all of them, gaps left open."""
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from statistics import median_low
 from typing import Any
 
-from django.db.models import Avg, F, Max, Min, Sum
+from django.db.models import Avg, Count, F, Max, Min, Sum
 from django.db.models.functions import ExtractSecond, TruncMinute
 from django.utils import timezone
 from django_scopes import scope
@@ -33,6 +36,8 @@ _STEPS = (
     (RANGES["30d"], 7200),
 )
 _LONGEST_STEP_SECONDS = 86_400
+#: A sample is still to come for so many times as long as two of its series usually are apart.
+_LATE = 1.5
 
 #: t (seconds since 1970, where the step begins), average, least, greatest; all three None where there was no sample.
 Point = tuple[int, float | None, float | None, float | None]
@@ -43,7 +48,8 @@ class Series:
     """`points` of every name stand at the same moments, `step` seconds apart; the last step may still go on.
 
     A counter's are how much it rose a second, in `unit`; `rises` has how much it rose in each step, and in the one
-    before the first: what they were made of. It is None where there was no sample.
+    before the first: what they were made of. It is None where there was no sample. `lasts`: for how many steps a value
+    stands, see `standing`.
     """
 
     names: list[str]
@@ -51,6 +57,7 @@ class Series:
     step: int
     points: dict[str, list[Point]]
     rises: dict[str, list[float | None]]
+    lasts: dict[str, int]
 
 
 def recent(tenant: Tenant, names: Sequence[str] | None, span: str) -> Series:
@@ -90,6 +97,7 @@ def series(tenant: Tenant, names: Sequence[str] | None, since: datetime, until: 
         step=step,
         points=points,
         rises=rises,
+        lasts={name: lasting(found[name].values(), step) for name in wanted},
     )
 
 
@@ -119,13 +127,42 @@ def rates(rises: Sequence[float | None], step: int) -> list[float | None]:
     return [*found[:-1], None]
 
 
-#: A point, and how much a counter rose in it.
-Step = tuple[int, float | None, float | None, float | None, float | None]
+#: A point, how much a counter rose in it, and how many samples it is made of.
+Step = tuple[int, float | None, float | None, float | None, float | None, int]
 Found = dict[str, dict[int, Step]]
 
 
 def _nothing(t: int) -> Step:
-    return (t, None, None, None, None)
+    return (t, None, None, None, None, 0)
+
+
+def lasting(sampled: Iterable[Step], step: int) -> int:
+    """For how many steps a value stands: half as long again as two samples of its series usually are apart.
+
+    The middle of all intervals tells that, so that neither a stop nor a burst does. One step where there is none.
+    """
+    counts = sorted((t, samples) for t, *_, samples in sampled)
+    apart = [(t - before) / samples for (before, _), (t, samples) in pairwise(counts)]
+    return max(1, math.ceil(_LATE * median_low(apart) / step)) if apart else 1
+
+
+def standing(points: Sequence[float | None], lasts: int) -> list[float | None]:
+    """The points of a chart, where each stands until the next, for `lasts` steps at most. What is None then is a gap.
+
+    A series that is sampled less often than there are steps has not stopped in between. Before the first sample that
+    one stands, where it is no further away. `static/js/chart.js` says the same: monitoring/tests/standing.json holds
+    the two to each other.
+    """
+    first = next((place for place, point in enumerate(points) if point is not None), lasts)
+    known = points[first] if first < lasts else None
+    found: list[float | None] = []
+    age = 0  # steps since the sample that stands
+    for point in points:
+        if point is not None:
+            known, age = point, 0
+        found.append(known if age < lasts else None)
+        age += 1
+    return found
 
 
 def _longest_within(step: int) -> type[Rollup]:
@@ -139,13 +176,19 @@ def _of_samples(names: Iterable[str], first: int, last: int, step: int) -> Found
     rows = (
         Sample.objects.filter(name__in=names, at__gte=begins, at__lt=ends)
         .values("name", start=TruncMinute("at", tzinfo=UTC), second=ExtractSecond("at") - ExtractSecond("at") % step)
-        .annotate(average=Avg("value"), least=Min("value"), greatest=Max("value"), risen=Sum("increase"))
-        .values_list("name", "start", "second", "average", "least", "greatest", "risen")
+        .annotate(
+            average=Avg("value"),
+            least=Min("value"),
+            greatest=Max("value"),
+            risen=Sum("increase"),
+            samples=Count("value"),
+        )
+        .values_list("name", "start", "second", "average", "least", "greatest", "risen", "samples")
     )
     found: Found = defaultdict(dict)
-    for name, start, second, average, least, greatest, risen in rows.order_by():
+    for name, start, second, average, least, greatest, risen, samples in rows.order_by():
         t = int(start.timestamp()) + int(second)
-        found[name][t] = (t, average, least, greatest, risen or 0.0)
+        found[name][t] = (t, average, least, greatest, risen or 0.0, samples)
     return found
 
 
@@ -162,5 +205,5 @@ def _of_rollups(model: type[Rollup], names: Iterable[str], first: int, last: int
     found: Found = defaultdict(dict)
     for name, start, total, samples, least, greatest, risen in rows.order_by():
         t = start * model.SECONDS
-        found[name][t] = (t, total / samples, least, greatest, risen or 0.0)
+        found[name][t] = (t, total / samples, least, greatest, risen or 0.0, samples)
     return found

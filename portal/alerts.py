@@ -122,7 +122,7 @@ def tally(alerts: QuerySet[Alert]) -> tuple[int, dict[str, Any]]:
 GROUPS = {"open": "All open", "firing": "Firing", "acknowledged": "Looked after", "silenced": "Silenced"}
 OPEN_STATES = (State.FIRING, State.ACKNOWLEDGED, State.SILENCED)
 #: What else of an address stays when somebody takes another tab or page.
-KEPT = ("tenant", "range", "zone", "view")
+KEPT = ("tenant", "series", "range", "zone", "view")
 
 
 @dataclass(frozen=True, slots=True)

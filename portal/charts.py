@@ -4,7 +4,7 @@ One chart a unit, so that its lines share an axis; `static/js/chart.js` draws wh
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -13,8 +13,8 @@ from zoneinfo import ZoneInfo
 from django.http import QueryDict
 from django.utils import timezone
 
-from monitoring.models import COUNTER, LatestMetrics
-from monitoring.series import RANGES, Series, per_second, recent
+from monitoring.models import COUNTER, SERIES_LENGTH, LatestMetrics
+from monitoring.series import RANGES, Series, per_second, recent, standing
 from portal import figures
 from portal.times import wire
 from tenants.models import Tenant
@@ -129,11 +129,15 @@ def metrics_now(tenant: Tenant) -> Now:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What the address asks of the charts. An unknown value counts as not given: an old link still opens."""
+    """What the address asks of the charts. An unknown value counts as not given: an old link still opens.
+
+    `series` names the one that is shown alone; without it there are as many as can be read.
+    """
 
     span: str
     is_utc: bool
     is_table: bool
+    series: str = ""
 
     @classmethod
     def of(cls, given: QueryDict) -> "View":
@@ -142,18 +146,32 @@ class View:
             span=span if span in RANGES else DEFAULT_RANGE,
             is_utc=given.get("zone") == "utc",
             is_table=given.get("view") == "table",
+            series=given.get("series", "")[:SERIES_LENGTH],
         )
 
-    def address(self, *, span: str | None = None, is_utc: bool | None = None, is_table: bool | None = None) -> str:
-        """The query string of this view with something changed; what is the default is left out."""
-        span = self.span if span is None else span
-        values = {
-            "range": span if span != DEFAULT_RANGE else "",
-            "zone": "utc" if (self.is_utc if is_utc is None else is_utc) else "",
-            "view": "table" if (self.is_table if is_table is None else is_table) else "",
+    def address(self, **changed: Any) -> str:
+        """The query string of this view with something changed."""
+        return f"?{urlencode(replace(self, **changed).values)}"
+
+    @property
+    def values(self) -> dict[str, str]:
+        """As an address has them; what is the default is left out."""
+        found = {
+            "series": self.series,
+            "range": self.span if self.span != DEFAULT_RANGE else "",
+            "zone": "utc" if self.is_utc else "",
+            "view": "table" if self.is_table else "",
         }
-        kept = {name: value for name, value in values.items() if value}
-        return f"?{urlencode(kept)}" if kept else "?"
+        return {name: value for name, value in found.items() if value}
+
+    @property
+    def besides_series(self) -> dict[str, str]:
+        """For the form that chooses another series."""
+        return replace(self, series="").values
+
+    @property
+    def of_all(self) -> str:
+        return self.address(series="")
 
     @property
     def in_utc(self) -> str:
@@ -237,7 +255,7 @@ class Charts:
         self.zone_name = "UTC" if view.is_utc else tenant.time_zone
         self.own_zone = tenant.time_zone
         self.own_zone_word = tenant.time_zone.rpartition("/")[2].replace("_", " ")
-        chosen = list(self._chosen(now.figures))
+        chosen = list(self._chosen([one for one in now.figures if view.series in ("", one.name)]))
         self._series: Series = recent(tenant, [figure.name for group in chosen for figure in group], view.span)
         self.charts = [self._chart(number, group) for number, group in enumerate(chosen, start=1)]
 
@@ -248,9 +266,22 @@ class Charts:
             by_unit.setdefault(figure.chart_unit, []).append(figure)
         return [group[:LINES_SHOWN] for group in by_unit.values()][:CHARTS_SHOWN]
 
+    @property
+    def is_unknown(self) -> bool:
+        """Whether the series that is asked for is none of the tenant's."""
+        return not self.charts
+
+    @property
+    def offers_series(self) -> bool:
+        return len(self.now.figures) > 1 or self.is_unknown
+
+    def _standing(self, name: str) -> list[float | None]:
+        averages = [average for _, average, _, _ in self._series.points[name]]
+        return standing(averages, self._series.lasts[name])
+
     def _chart(self, number: int, group: Sequence[Figure]) -> Chart:
         unit = group[0].chart_unit
-        averages = [[average for _, average, _, _ in self._series.points[figure.name]] for figure in group]
+        averages = [self._standing(figure.name) for figure in group]
         low, high = bounds([one for line in averages for one in line if one is not None], unit)
         lines = [
             Line(figure.name, place, newest(line, unit), path(line, low, high))
@@ -273,6 +304,7 @@ class Charts:
             "size": len(times),
             "values": {name: [_short(average) for _, average, _, _ in found] for name, found in points.items()},
             "rises": self._series.rises,
+            "lasts": self._long_lasting,
             "counted": {one.name: one.number for one in self.now.figures if one.name in self._series.rises},
             "charts": [
                 {
@@ -283,6 +315,15 @@ class Charts:
                 for chart in self.charts
             ],
         }
+
+    @property
+    def _long_lasting(self) -> dict[str, int]:
+        return {name: steps for name, steps in self._series.lasts.items() if steps > 1}
+
+    @property
+    def has_standing(self) -> bool:
+        """Whether values stand for longer than a step."""
+        return bool(self._long_lasting)
 
     @property
     def own_step_words(self) -> str:
@@ -300,13 +341,13 @@ class Charts:
         return [(line.word, chart.unit) for chart in self.charts for line in chart.lines]
 
     def rows(self) -> list[TableRow]:
-        """The charts as a table, newest first."""
+        """The charts as a table, newest first: of what was sampled in a row, else what stood."""
         lines = [(line.name, chart.unit) for chart in self.charts for line in chart.lines]
-        found: dict[int, list[list[float]]] = {}
+        found: dict[int, list[list[Known]]] = {}
         for place, (name, _) in enumerate(lines):
-            for at, average, _, _ in self._series.points[name]:
+            for (at, average, _, _), stood in zip(self._series.points[name], self._standing(name), strict=True):
                 row = found.setdefault(at - at % ROW_SECONDS[self.view.span], [[] for _ in lines])
-                row[place] += [] if average is None else [average]
+                row[place].append((average, stood))
         zone, has_day = ZoneInfo(self.zone_name), self.view.span not in ("15m", "1h")
         return [
             TableRow(
@@ -352,7 +393,13 @@ def path(averages: Sequence[float | None], low: float, high: float) -> str:
     return "".join(parts)
 
 
-def _cell(known: Sequence[float], unit: str) -> str:
+#: Of one step: the average of its samples, and what stood in it, see `monitoring.series.standing`.
+Known = tuple[float | None, float | None]
+
+
+def _cell(steps: Sequence[Known], unit: str) -> str:
+    sampled = [average for average, _ in steps if average is not None]
+    known = sampled or [stood for _, stood in steps if stood is not None]
     return figures.value(sum(known) / len(known), unit) if known else "no samples"
 
 

@@ -10,11 +10,12 @@ from django.db import connection
 
 from monitoring.actions import Measured, record
 from monitoring.models import COUNTER, DayRollup, HourRollup, MinuteRollup
-from monitoring.series import RANGES, rates, recent, series
+from monitoring.series import RANGES, lasting, rates, recent, series, standing
 from monitoring.tests.conftest import NOON, measured
 
 pytestmark = pytest.mark.django_db
-RATES = json.loads((Path(__file__).parent / "rates.json").read_text())
+HERE = Path(__file__).parent
+RATES, STANDING = (json.loads((HERE / f"{name}.json").read_text()) for name in ("rates", "standing"))
 
 
 def told(points) -> list[tuple]:
@@ -113,6 +114,91 @@ def test_a_year_is_read_from_its_days(acme, clock, django_assert_max_num_queries
     for span in ("90d", "1y"):
         with django_assert_max_num_queries(2):
             assert told(recent(acme, ["load_1m"], span).points["load_1m"]) == [("00:00:00", 1.0, 0.0, 2.0)]
+
+
+# --- What is sampled less often than there are steps ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("points", "lasts", "expected"), STANDING)
+def test_a_value_stands_until_the_next_one_is_due(points, lasts, expected):
+    """The vectors that the script of the charts is held to, too."""
+    assert standing(points, lasts) == expected
+
+
+def sampled(acme, every: float, *, between: tuple[float, float], name: str = "slow", jitter: float = 0.0) -> None:
+    """From so many seconds before noon to so many; each second sample is so much later."""
+    count = int((between[0] - between[1]) // every) + 1
+    moments = [between[0] - number * every - jitter * (number % 2) for number in range(count)]
+    record(acme, [measured(name, 5.0, NOON - timedelta(seconds=seconds)) for seconds in moments])
+
+
+def gaps(acme, span: str, name: str = "slow") -> list[tuple[float, float]]:
+    """From how many minutes before noon to how many nothing is known; the step that has only begun left out."""
+    found = recent(acme, [name], span)
+    points = standing([average for _, average, *_ in found.points[name]], found.lasts[name])
+    missing = [t for (t, *_), point in list(zip(found.points[name], points, strict=True))[:-1] if point is None]
+    begins = [t for t in missing if t - found.step not in missing]
+    ends = [t + found.step for t in missing if t + found.step not in missing]
+    return [tuple((NOON.timestamp() - t) / 60 for t in gap) for gap in zip(begins, ends, strict=True)]
+
+
+@pytest.mark.parametrize("span", ["15m", "1h", "24h"])
+@pytest.mark.parametrize(("every", "jitter"), [(300, 0), (300, 40), (60, 10), (20, 0), (5.2, 0), (2, 0)])
+def test_a_series_that_comes_as_it_always_does_has_no_gap(acme, clock, span, every, jitter):
+    hours = 12 if span == "24h" and every > 20 else 1.1
+    sampled(acme, every, between=(hours * 3600 - 7, 1), jitter=jitter)
+    found = [gap for gap in gaps(acme, span) if gap[0] < hours * 60 - 6]
+    assert found == [], "only before its first sample"
+
+
+def test_what_the_api_gives_stays_as_it_was_measured(acme, clock):
+    sampled(acme, 300, between=(3600, 0))
+    assert len(told(recent(acme, ["slow"], "15m").points["slow"])) == 4
+
+
+def test_a_series_of_five_minutes_that_stops_is_a_gap(acme, clock):
+    sampled(acme, 300, between=(3600, 1800))
+    assert gaps(acme, "1h") == [(22.0, 0.0)], "8 minutes after its last sample"
+    sampled(acme, 300, between=(300, 0))
+    assert gaps(acme, "1h") == [(22.0, 5.0)]
+
+
+def test_one_that_stops_within_a_quarter_of_an_hour_is_a_gap_there_too(acme, clock):
+    sampled(acme, 60, between=(900, 420))
+    assert gaps(acme, "15m") == [(5.5, 0.0)], "90 seconds after its last sample"
+
+
+def test_a_series_of_seconds_that_stops_for_two_minutes_is_a_gap_as_ever(acme, clock):
+    sampled(acme, 5, between=(3600, 600))
+    sampled(acme, 5, between=(475, 0))
+    assert gaps(acme, "1h") == [(9.0, 8.0)]
+    assert recent(acme, ["slow"], "1h").lasts == {"slow": 1}
+
+
+def test_a_slow_series_makes_no_other_one_coarse(acme, clock):
+    sampled(acme, 300, between=(900, 0))
+    sampled(acme, 2, between=(900, 0), name="quick")
+    found = recent(acme, ["slow", "quick"], "15m")
+    assert (found.step, found.lasts) == (5, {"slow": 90, "quick": 1})
+
+
+def test_one_sample_says_nothing_of_the_next(acme, clock):
+    record(acme, [measured("slow", 5.0, NOON - timedelta(minutes=7))])
+    assert recent(acme, ["slow"], "15m").lasts == {"slow": 1}
+    assert gaps(acme, "15m") == [(15.0, 7.0), (pytest.approx(7 - 5 / 60), 0.0)]
+
+
+def test_neither_a_stop_nor_a_burst_says_how_often_samples_come():
+    moments = [0, 60, 120, 180, 4000, 4060, 4061, 4062, 4120, 4180]
+    assert lasting([(t, 1.0, 1.0, 1.0, 0.0, 1) for t in moments], 5) == 18
+
+
+def test_a_counter_that_is_read_each_five_minutes_has_no_gap_either(acme, clock):
+    for minutes in range(-60, 1, 5):
+        sent = Measured("requests_total", 1000.0 + minutes, NOON + timedelta(minutes=minutes), "", COUNTER)
+        record(acme, [sent])
+    assert gaps(acme, "1h", "requests_total") == []
+    assert recent(acme, ["requests_total"], "1h").points["requests_total"][-6][1] == pytest.approx(1 / 60)
 
 
 @pytest.mark.parametrize(("rises", "step", "expected"), RATES)

@@ -71,13 +71,27 @@ export function rates(rises, step) {
 }
 
 /**
+ * Points where each stands until the next, for `lasts` steps at most; before the first that one, where it is no further
+ * away. What is null then is a gap. As in monitoring/series.py: monitoring/tests/standing.json holds the two to each other.
+ */
+export function standing(points, lasts) {
+  const first = points.findIndex((point) => point !== null);
+  let known = first < lasts ? (points[first] ?? null) : null;
+  let age = 0;
+  return points.map((point) => {
+    if (point !== null) [known, age] = [point, 0];
+    return age++ < lasts ? known : null;
+  });
+}
+
+/**
  * Means on one grid of time: `values[name][i]` is that of the step which begins at `start + i * step` (seconds). A
  * counter's are how fast it rose, from `rises[name]`, how much it rose, which begin a step earlier; `counted[name]` is
- * its newest value.
+ * its newest value; `lasts[name]`, for how many steps its values stand, where that is more than one.
  */
 export class Series {
-  constructor({ start, step, size, values, version, sampledAt = {}, rises = {}, counted = {} }) {
-    Object.assign(this, { start, step, size, version, sampledAt });
+  constructor({ start, step, size, values, version, sampledAt = {}, rises = {}, counted = {}, lasts = {} }) {
+    Object.assign(this, { start, step, size, version, sampledAt, lasts });
     this.counted = { ...counted };
     this.rises = Object.fromEntries(Object.entries(rises).map(([name, points]) => [name, [...points]]));
     this.values = Object.fromEntries(Object.entries(values).map(([name, points]) => [name, [...points]]));
@@ -146,11 +160,17 @@ export class Series {
     return heard.sum / heard.count;
   }
 
-  /** Runs of steps in which none of these was sampled, as [first, last]. A step that has only begun is no gap yet. */
+  /** What is drawn and said of a series. */
+  shown(name) {
+    return standing(this.values[name], this.lasts[name] ?? 1);
+  }
+
+  /** Runs of steps in which of none of these anything is known, as [first, last]. A step that has only begun is no gap yet. */
   gaps(names) {
     const found = [];
+    const lines = names.map((name) => this.shown(name));
     for (let index = 0; index < this.size; index++) {
-      if (names.some((name) => this.values[name][index] !== null)) continue;
+      if (lines.some((points) => points[index] !== null)) continue;
       if (found.at(-1)?.[1] === index - 1) found.at(-1)[1] = index;
       else found.push([index, index]);
     }
@@ -159,7 +179,7 @@ export class Series {
 
   /** Points with a gap on both sides: no line leads to them. */
   lonely(name) {
-    const points = this.values[name];
+    const points = this.shown(name);
     const isThere = (index) => points[index] !== null && points[index] !== undefined;
     return points.flatMap((_, index) => (isThere(index) && !isThere(index - 1) && !isThere(index + 1) ? [index] : []));
   }
@@ -171,7 +191,7 @@ export class Series {
 
 /** What a chart says of one moment: "15:04, CPU 12.3 %, Memory no samples". */
 export function spoken(series, lines, index, time) {
-  return [time, ...lines.map(({ name, word, unit }) => `${word} ${words(series.values[name][index], unit)}`)].join(", ");
+  return [time, ...lines.map(({ name, word, unit }) => `${word} ${words(series.shown(name)[index], unit)}`)].join(", ");
 }
 
 /** The next index for a key, null for "no moment any more", undefined for a key that is not ours. */
@@ -237,7 +257,7 @@ class Chart {
 
   columns() {
     const { series } = this.panel;
-    return [series.times, ...this.names.map((name) => series.values[name])];
+    return [series.times, ...this.names.map((name) => series.shown(name))];
   }
 
   options() {
@@ -323,7 +343,7 @@ class Chart {
   say(index) {
     const { series } = this.panel;
     for (const { name, unit } of this.lines) {
-      const number = index === null || index === undefined ? series.newest(name) : series.values[name][index];
+      const number = index === null || index === undefined ? series.newest(name) : series.shown(name)[index];
       setText(this.figure.querySelector(`[data-line="${CSS.escape(name)}"] [data-field=value]`), words(number, unit));
     }
     this.panel.point(index ?? null);

@@ -212,6 +212,22 @@ def test_what_prometheus_finds_and_alertmanager_tells_stands_on_both_pages(
         watcher.close()
 
 
+def test_one_series_is_chosen_without_script_and_stays_over_the_ranges(window, platform, acme, alice):
+    for metric in ("cpu_percent", "memory_percent"):
+        platform.inside.measure(tenant=acme.id, name=metric, count=2)
+    page = window(alice, java_script_enabled=False).open(f"{acme.path}monitoring/")
+    page.get_by_label("Series", exact=True).select_option("memory_percent")
+    page.get_by_role("button", name="Show", exact=True).click()
+    legend = page.locator(".legend [data-line]")
+    expect(legend).to_have_count(1)
+    expect(legend).to_contain_text("Memory")
+    page.get_by_role("navigation", name="Range").get_by_role("link", name="24h").click()
+    expect(page.get_by_role("navigation", name="Range").locator("[aria-current]")).to_have_text("24h")
+    expect(legend).to_contain_text("Memory")
+    page.get_by_role("link", name="Show all series").click()
+    expect(legend).to_have_count(2)
+
+
 @pytest.fixture
 def watched(platform: Platform, acme: Company, alice: Person) -> Iterator[dict[str, str]]:
     """Paths of pages with something on them, by what they are called."""
@@ -227,6 +243,8 @@ def watched(platform: Platform, acme: Company, alice: Person) -> Iterator[dict[s
     own = platform.inside.raise_alert(tenant=None, key=f"own-{acme.slug}", name="Own", severity="error", message="It")
     yield {
         "page": f"{acme.path}monitoring/",
+        "one series": f"{acme.path}monitoring/?series=cpu_percent",
+        "no such series": f"{acme.path}monitoring/?series=no_such",
         "alert": f"{acme.path}monitoring/alerts/{alert}/",
         "rule": f"{acme.path}monitoring/rules/{rule}/",
         "new rule": f"{acme.path}monitoring/rules/new/",

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { Series, Zone, moved, rates, samplesState, spoken, value } from "../chart.js";
+import { Series, Zone, moved, rates, samplesState, spoken, standing, value } from "../chart.js";
 import { alertsWords, failuresWords, needsWords } from "../rows.js";
 
 const read = (path) => JSON.parse(readFileSync(new URL(path, import.meta.url)));
@@ -25,6 +25,22 @@ test("a gap is where none of a chart's lines was sampled; the step that has only
   assert.deepEqual(found.gaps(["cpu", "load"]), [[1, 2]]);
   assert.deepEqual(found.gaps(["cpu"]), [[1, 2], [4, 4]]);
   assert.deepEqual(series({ cpu: [null, null, null] }).gaps(["cpu"]), [[0, 2]]);
+});
+
+test("what is sampled less often than there are steps stands until it is due, in the server's words", () => {
+  for (const [points, lasts, expected] of read("../../../monitoring/tests/standing.json")) assert.deepEqual(standing(points, lasts), expected);
+});
+
+test("what comes as seldom as ever has no gap, moves on, and stops some time after its last sample", () => {
+  const found = series({ backup: [4, null, null, 5, null], load: [null, null, null, null, null] }, { lasts: { backup: 3 } });
+  assert.deepEqual(found.gaps(["backup"]), []);
+  assert.deepEqual(found.shown("backup"), [4, 4, 4, 5, 5]);
+  assert.deepEqual(found.values.backup, [4, null, null, 5, null], "what was measured stays what it was");
+  assert.equal(spoken(found, [{ name: "backup", word: "Backup", unit: "B" }], 2, "15:02"), "15:02, Backup 4 B");
+  found.reach(START + 7 * 60);
+  assert.deepEqual(found.gaps(["backup"]), [[3, 4]]);
+  found.take({ version: 6, timestamp: at(7 * 60 + 1), metrics: { backup: 9 } });
+  assert.deepEqual([found.shown("backup"), found.gaps(["backup"])], [[5, 5, 5, null, 9], [[3, 3]]]);
 });
 
 test("a point without neighbours is drawn as a point", () => {
