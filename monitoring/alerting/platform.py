@@ -16,12 +16,16 @@ from monitoring.models import PlatformMinute
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part of the platform that is not well: what is wrong with it, in words, and since when."""
+    """A part of the platform that is not well: what is wrong with it, in words, and since when.
+
+    `is_explained`: another part that is not well is why.
+    """
 
     name: str
     severity: Severity
     reason: str
     since: datetime
+    is_explained: bool = False
 
     @property
     def key(self) -> str:
@@ -32,7 +36,8 @@ class Part:
 def observe(unwell: Iterable[Part], now: datetime) -> None:
     """Raise an alert for each part that is unwell for long enough, resolve those of parts that are well again.
 
-    Where nothing has changed it is one read.
+    Of one that another explains none is raised; one that is open already stays until the part is well. Where nothing
+    has changed it is one read.
     """
     ripe = now - timedelta(seconds=settings.PLATFORM_ALERT_AFTER_SECONDS)
     found = {part.key: part for part in unwell}
@@ -40,7 +45,7 @@ def observe(unwell: Iterable[Part], now: datetime) -> None:
     known = {alert.key: alert for alert in rows}
     for key, part in found.items():
         alert = known.get(key)
-        if alert is None and part.since > ripe:
+        if alert is None and (part.is_explained or part.since > ripe):
             continue
         if alert is None or alert.resolve_due_at or alert.severity != part.severity:
             raise_alert(None, _raised(part))

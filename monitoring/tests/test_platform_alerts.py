@@ -35,6 +35,19 @@ def test_a_part_that_is_unwell_for_long_enough_is_an_alert_until_it_is_well(cloc
     assert states_said(None) == ["firing", "resolved"]
 
 
+def test_one_that_another_explains_is_no_alert_and_one_that_was_stays_until_it_is_well(clock):
+    explained = Part("handler:mail", Severity.WARNING, "events wait", NOON, is_explained=True)
+    clock.move(minutes=1)
+    for _ in range(2):
+        platform.observe([part("worker"), explained], clock.move(seconds=1))
+    assert [alert["metadata"]["name"] for alert in said_of_alerts(None)] == ["Worker"]
+    platform.observe([part("handler:mail", Severity.WARNING)], clock.move(seconds=1))
+    platform.observe([part("worker"), explained], clock.move(seconds=1))
+    platform.observe([part("worker")], clock.move(seconds=1))
+    said = [(alert["metadata"]["name"], alert["state"]) for alert in said_of_alerts(None)]
+    assert [state for name, state in said if name == "Mail"] == ["firing", "resolved"]
+
+
 def test_one_that_gets_worse_says_so(clock):
     clock.move(seconds=10)
     for severity in (Severity.WARNING, Severity.WARNING, Severity.CRITICAL):

@@ -43,7 +43,8 @@ class State(StrEnum):
 class Part:
     """One part of the platform. `detail` says what it is like now; `reason`, where it is not well, what was seen.
 
-    A reason goes on after the part's name and a colon.
+    A reason goes on after the part's name and a colon. `needs`: names of the parts without which this one stands still,
+    through no fault of its own.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Part:
     reason: str = ""
     since: datetime | None = None
     detail: str = ""
+    needs: tuple[str, ...] = ()
 
     @property
     def is_well(self) -> bool:
@@ -101,6 +103,9 @@ class Health:
     @property
     def database_is_away(self) -> bool:
         return any(part.name == "database" and not part.is_well for part in self.parts)
+
+    def needed_by(self, part: Part) -> list[Part]:
+        return [one for one in self.parts if one.name in part.needs]
 
     def part(self, name: str) -> Part | None:
         return next((part for part in self.parts if part.name == name), None)
@@ -243,14 +248,20 @@ def judge_process(kind: str, processes: Iterable[Process]) -> Part:
     return Part(kind, PROCESSES[kind], f"silent since {moment(last)}", since=last)
 
 
+#: What moves the push, and every handler.
+PUSH_NEEDS = ("relay", "engine", "redis")
+HANDLER_NEEDS = ("worker", "redis")
+
+
 def judge_cursor(cursor: CursorFacts, now: datetime) -> Part:
     """Late when an event has waited for long: what it waits for is said by the cursor's own error, if it has one."""
+    needs = PUSH_NEEDS if cursor.name == PUSH else HANDLER_NEEDS
     if not cursor.is_late(now):
-        return Part(cursor.name)
+        return Part(cursor.name, needs=needs)
     assert cursor.waiting_since
     tried = f", after {cursor.attempts} failed attempts" if cursor.attempts > 1 else ""
     reason = f"events wait since {moment(cursor.waiting_since)}{tried}"
-    return Part(cursor.name, State.DEGRADED, reason, since=cursor.waiting_since)
+    return Part(cursor.name, State.DEGRADED, reason, since=cursor.waiting_since, needs=needs)
 
 
 def judge_dead_letters(waiting: int) -> Part:

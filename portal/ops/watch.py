@@ -20,7 +20,7 @@ from portal import times
 from portal.models import PlatformFigures, PlatformHealth
 from portal.ops import health
 from portal.ops.facts import FACTS
-from portal.ops.health import CursorFacts, Health, State
+from portal.ops.health import CursorFacts, Health, Part, State
 
 EVERY_SECONDS = 1.0
 #: So many values of events a second are kept for the small chart.
@@ -91,7 +91,16 @@ class Watch:
 
 def unwell(found: Health) -> list[platform.Part]:
     """The parts that somebody may have to look after."""
-    return [platform.Part(part.name, LOUD[part.state], part.reason, part.since or found.at) for part in found.problems]
+    return [_unwell(part, found) for part in found.problems]
+
+
+def _unwell(part: Part, found: Health) -> platform.Part:
+    """While one that it needs is not well, that is why. Then it has as long as any other to be well: it is unwell by
+    itself from then on."""
+    needed = found.needed_by(part)
+    since = max([part.since or found.at, *(one.since for one in needed if one.since)])
+    is_explained = not all(one.is_well for one in needed)
+    return platform.Part(part.name, LOUD[part.state], part.reason, since, is_explained)
 
 
 def late(cursor: CursorFacts, now: datetime) -> int:

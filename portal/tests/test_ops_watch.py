@@ -10,9 +10,9 @@ from django_scopes import scopes_disabled
 from events import cursors, engine_client, handling, numbering
 from events.cursors import PUSH
 from events.heartbeats import Heart
-from events.models import Cursor, Entry, Event
-from monitoring.alerting.models import Alert
-from portal.models import PlatformFigures
+from events.models import Cursor, Entry, Event, Heartbeat
+from monitoring.alerting.models import OPEN, Alert
+from portal.models import PlatformFigures, PlatformHealth
 from portal.ops import health, watch
 from portal.ops.watch import LATELY_KEPT, Watch
 from portal.tests.engine_stub import EngineStub
@@ -151,3 +151,85 @@ def test_a_part_that_is_not_well_for_long_enough_is_an_alert_until_it_is(one_sec
 
 def alerts_about(part: str) -> list[Alert]:
     return list(Alert.objects.filter(tenant=None, labels={"part": part}))
+
+
+# --- One cause, one alert ---------------------------------------------------------------------------------------------
+
+HANDLERS = [handler.cursor for handler in handling.all_handlers()]
+
+
+def open_parts() -> list[str]:
+    """What alerts are open about, by the parts' names."""
+    return sorted(alert.labels["part"] for alert in Alert.objects.filter(OPEN, tenant=None))
+
+
+def kill(kind: str) -> None:
+    long_ago = timezone.now() - timedelta(minutes=1)
+    Heartbeat.objects.filter(kind=kind).update(at=long_ago, expires_at=long_ago)
+
+
+def let_wait(*names: str) -> None:
+    """Let what is in the log have waited for these for a minute, and the other consumers be through with it."""
+    Entry.objects.update(numbered_at=timezone.now() - timedelta(minutes=1))
+    Cursor.objects.exclude(name__in=names).update(position=Entry.objects.count())
+
+
+@pytest.fixture
+def at_once(settings, one_second, acme) -> None:
+    """Parts are alerts at once, and there is something in the log."""
+    settings.PLATFORM_ALERT_AFTER_SECONDS = 0
+    one_second()
+    tenants.create_api_key(acme, "ci", ["events:read"], by=None)
+    one_second(handled=False)
+
+
+def test_a_killed_worker_is_one_alert_and_what_waits_for_it_is_shown(at_once, one_second):
+    kill("worker")
+    let_wait(*HANDLERS)
+    for _ in range(3):
+        one_second(handled=False)
+    assert open_parts() == ["worker"]
+    parts = PlatformHealth.now().parts
+    assert {parts[name]["state"] for name in HANDLERS} == {"degraded"}
+    assert all("events wait since" in parts[name]["reason"] for name in HANDLERS)
+
+
+def test_a_handler_that_is_still_stuck_when_the_worker_is_back_is_an_alert_of_its_own(at_once, one_second, settings):
+    kill("worker")
+    let_wait(*HANDLERS)
+    one_second(handled=False)
+    settings.PLATFORM_ALERT_AFTER_SECONDS = 60
+    Heart("worker").beat()
+    back_at = timezone.now()
+    one_second(handled=False)
+    assert open_parts() == [], "it has the time that every part has, to go through what waited"
+    let_wait(HANDLERS[0])
+    settings.PLATFORM_ALERT_AFTER_SECONDS = 0
+    one_second(handled=False)
+    assert open_parts() == [HANDLERS[0]]
+    (alert,) = alerts_about(HANDLERS[0])
+    assert alert.started_at > back_at - timedelta(seconds=1)
+    assert "events wait since" in alert.message
+
+
+def test_a_handler_that_is_stuck_while_the_worker_lives_is_an_alert_that_stays_when_the_worker_dies(
+    at_once, one_second
+):
+    let_wait(HANDLERS[0])
+    one_second(handled=False)
+    assert open_parts() == [HANDLERS[0]]
+    kill("worker")
+    one_second(handled=False)
+    assert open_parts() == [HANDLERS[0], "worker"]
+    one_second()
+    assert open_parts() == ["worker"], "the handler is well"
+
+
+def test_while_the_engine_is_away_the_push_that_waits_is_no_second_alert(at_once, one_second, engine):
+    engine.is_away = True
+    let_wait(PUSH)
+    one_second(handled=False)
+    assert open_parts() == ["engine"]
+    engine.is_away = False
+    one_second(handled=False)
+    assert open_parts() == [PUSH]

@@ -133,12 +133,18 @@ def test_a_silence_by_matchers_is_seen_before_it_is_made_and_then_in_every_windo
 def test_a_worker_that_dies_alerts_the_operations_portal_until_it_is_back(window, platform, ada):
     page = opened(window, ada, "/ops/monitoring/")
     own = page.get_by_test_id("own").get_by_test_id("alert").filter(has_text="Worker: silent since")
+    late = page.get_by_test_id("own").get_by_test_id("alert").filter(has_text="events wait since")
     expect(own).to_have_count(0)
+    expect(late).to_have_count(0, timeout=DAMPED)
     platform.kill_every("worker")
     expect(own).to_be_visible(timeout=PATIENCE)
     expect(own.get_by_test_id("state")).to_have_text("Firing")
     expect(own.get_by_text("Critical")).to_be_visible()
     expect_new(page, "Worker: silent since")
+    # What waits for it is shown, and is no alert.
+    wait_until(lambda: "events wait since" in ada.get("/ops/health/").text, "handlers are late", 60, every=0.5)
+    page.wait_for_timeout(3_000)  # pulse looks once a second
+    expect(late).to_have_count(0)
 
     # Whoever is told of it hears it by a worker, when there is one again.
     platform.start_every("worker")
