@@ -183,9 +183,10 @@ def new_version(plan: Plan) -> Plan:
 def subscribe(tenant: Tenant, plan: Plan, at: datetime | None = None, by: HasActor | None = None) -> Subscription:
     """Begin to bill a tenant, or begin again. Its first period ends with the month and costs as much of one.
 
-    Raises Refused if it has a subscription, and for a plan that is not offered or of another currency than before.
+    It begins with a whole second: whoever gives times without fractions may record something at once. Raises Refused if
+    it has a subscription, and for a plan that is not offered or of another currency than before.
     """
-    at = at or timezone.now()
+    at = (at or timezone.now()).replace(microsecond=0)
     with scope(tenant=tenant), transaction.atomic():
         tenant = Tenant.objects.select_for_update(no_key=True).get(pk=tenant.pk)
         known = Subscription.objects.select_for_update().filter(pk=tenant.pk).first()

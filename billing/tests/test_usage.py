@@ -36,6 +36,11 @@ def test_what_is_used_adds_up_exactly_and_is_told_with_what_is_included(acme, su
     assert [each["version"] for each in told(acme)] == [1, 2, 3]
 
 
+def test_what_is_used_in_the_second_in_which_billing_began_is_taken_from_a_clock_without_fractions(acme, meters, plan):
+    actions.subscribe(acme, plan, at=NOVEMBER + timedelta(milliseconds=600))
+    assert actions.record(acme, [used("a", day=1)]).stored == 1
+
+
 def test_the_same_record_again_is_no_other_one(acme, subscription):
     batch = [used("a"), used("b"), used("a")]
     assert actions.record(acme, batch) == Recorded(stored=2, known=1, late=0)
