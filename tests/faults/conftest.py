@@ -7,6 +7,9 @@ import pytest
 
 from tests.faults.stage import Stage
 from tests.services import NotHere, has_centrifugo
+from tests.whole.conftest import browser
+
+__all__ = ["browser"]  # a fixture
 
 
 @pytest.fixture

@@ -8,9 +8,11 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import pytest
+from playwright.sync_api import Browser, Page, expect
 
 from tests.faults.recoveries import PROPERTY, Recovery
 from tests.faults.stage import PATIENCE_SECONDS, Stage
+from tests.whole.conftest import Window
 from tests.whole.platform import wait_until
 
 pytestmark = pytest.mark.faults
@@ -198,6 +200,56 @@ def wait_recovered(stage: Stage, since: float) -> tuple[float, float]:
     received = time.monotonic() - since
     wait_until(stage.handled(), "every handler has passed it", PATIENCE_SECONDS, every=0.05)
     return received, time.monotonic() - since
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("name", ["Centrifugo's Redis: kill -9, back empty", "PostgreSQL: kill -9"])
+def test_a_page_that_was_open_all_the_while_equals_a_fresh_one_after(stage: Stage, browser: Browser, name: str) -> None:
+    (fault,) = (fault for fault in FAULTS if fault.name == name)
+    company, person = stage.people[0]
+    context = browser.new_context(base_url=stage.url)
+    context.add_cookies(person.cookies)  # type: ignore[arg-type]
+    window = Window(context, stage.url)
+    window.expects_outage = True
+    page = window.open(f"{company.path}activity/")
+    expect(page.get_by_test_id("live-mark")).to_have_text("Live", timeout=PATIENCE_SECONDS * 1000)
+    before = acts(page)
+    stage.listen()
+    fault.begins(stage)
+    wait_until(lambda: fault.seen(stage), "the fault is seen", PATIENCE_SECONDS, every=0.1)
+    if not fault.stops_commits:
+        stage.producer.wait_for(ROUNDS)
+    fault.before_end(stage)
+    fault.ends(stage)
+    wait_recovered(stage, time.monotonic())
+    stage.producer.wait_for(ROUNDS)
+    stage.producer.pause()
+    wait_until(stage.received(), "everybody has received what is committed", PATIENCE_SECONDS)
+    expect(page.get_by_test_id("live-mark")).to_have_text("Live", timeout=PATIENCE_SECONDS * 1000)
+    fresh = context.new_page()
+    fresh.goto(page.url)
+    wanted = acts(fresh)
+    assert wanted[0] not in before
+    wait_until(lambda: shown(page)[: len(wanted)] == wanted, "it shows what a fresh one shows", PATIENCE_SECONDS)
+    assert not window.problems
+    context.close()
+    stage.producer.go_on()
+
+
+def shown(page: Page) -> list[list[str]]:
+    """The same after "Show", where that is offered: no row comes alone."""
+    offered = page.get_by_test_id("pending").get_by_role("link", name="Show")
+    if offered.is_visible():
+        offered.click()
+    return acts(page)
+
+
+def acts(page: Page) -> list[list[str]]:
+    """Of each notice which event it is, and its words. What else the producer says is of a type that no page knows."""
+    rows: list[list[str]] = page.locator(".act", has_text="Notice").evaluate_all(
+        "rows => rows.map(row => [row.dataset.key, row.querySelector('[data-row-link]').textContent])"
+    )
+    return rows
 
 
 @pytest.mark.parametrize("seconds", [-SOME_SECONDS, SOME_SECONDS])
