@@ -32,7 +32,8 @@ def _to_collect(now: datetime) -> list[Invoice]:
     due = Q(total_minor__lte=0) | Q(status=Status.OPEN, due_at__lte=now) | Q(status=Status.FAILED, next_try_at__lte=now)
     pending = Payment.objects.filter(invoice=OuterRef("pk"), status=PaymentStatus.PENDING)
     owed = Invoice.objects.filter(due, ~Exists(pending), kind=Kind.INVOICE, status__in=OWED)
-    return [each for each in owed.select_related("tenant").order_by("due_at", "pk") if is_due(each, now)]
+    invoices = owed.select_related("tenant").order_by("due_at", "pk")
+    return [invoice for invoice in invoices if is_due(invoice, now)]
 
 
 def _to_suspend(now: datetime) -> list[Tenant]:

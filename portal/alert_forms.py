@@ -10,7 +10,7 @@ from monitoring.alerting import rules
 from monitoring.alerting.conditions import Aggregate, Comparison, Kind
 from monitoring.alerting.matching import OPERATORS
 from monitoring.alerting.models import AlertRule, EscalationPolicy, Severity
-from monitoring.alerting.silences import InvalidSilence
+from monitoring.alerting.silences import TEXT_LENGTH, InvalidSilence
 
 ACKNOWLEDGED_FOR = [("", "Until it is over"), ("1", "For 1 hour"), ("4", "For 4 hours"), ("24", "For a day")]
 SILENCED_FOR = [("1", "1 hour"), ("4", "4 hours"), ("24", "A day"), ("168", "A week")]
@@ -19,7 +19,7 @@ MINUTE_SECONDS = 60
 MATCHER = re.compile(r"([^=!~]*)([=!~]+)(.*)")
 _OPERATORS = " ".join(OPERATORS)
 #: What the API takes, too.
-LABEL_LENGTH, VALUE_LENGTH = 200, 500
+LABEL_LENGTH, VALUE_LENGTH = 200, TEXT_LENGTH
 MATCHERS_LENGTH = 20_000
 PROBLEMS_TOLD = 5
 
