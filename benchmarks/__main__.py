@@ -95,6 +95,8 @@ def measure_latency(it: Stage, table: Table) -> None:
     if it.name == "PostgreSQL, Centrifugo":
         outbox.consume(it)
         hows["outbox"] = CONSUMER
+    for how in hows:
+        log.warm_up(it, how)
     for rate in log.RATES:
         if rate > FASTEST_ON_SQLITE and it.database == "SQLite":
             continue

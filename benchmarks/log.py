@@ -32,6 +32,13 @@ class Latency:
     rate: float
 
 
+def warm_up(stage: Stage, how: str) -> None:
+    """Some events that are not measured: after them every process has loaded what it needs, and the planner knows the
+    tables, which PostgreSQL otherwise finds out within its first minute."""
+    asyncio.run(latency(stage, 500, how))
+    stage.analyze()
+
+
 async def latency(stage: Stage, rate: int, how: str = "at") -> Latency:
     """`how`: "at" for ours, "outbox" for Centrifugo's own consumer (see `benchmarks.outbox`)."""
     seconds = RATES[rate]

@@ -32,6 +32,9 @@ def production(platform: Platform) -> None:
     platform.commands["gate"] = ["env", f"METRICS_PORT={metrics}", *processes.gate(host="127.0.0.1", port=gate)]
 
 
+_ANALYZE = "import django; django.setup(); from django.db import connection; connection.cursor().execute('ANALYZE')"
+
+
 class Stage:
     """One pair of database and engine, with Alice, an admin of Acme."""
 
@@ -75,6 +78,11 @@ class Stage:
         """New tenants with so many people in all, whose tokens are in the file. Returns the tenants' ids."""
         found: list[str] = json.loads(self._run("benchmarks.settling", tenants, people, file))
         return found
+
+    def analyze(self) -> None:
+        """Let the database look at what is in its tables now."""
+        run = [sys.executable, "-c", _ANALYZE]
+        subprocess.run(run, check=True, cwd=BASE_DIR, env=self.platform.environ)
 
     def emit(self, tenant: str, *how: Any) -> None:
         """Events from a process of their own, see `benchmarks.emitting`."""
