@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
@@ -50,12 +50,13 @@ class Lease:
         self.position, self.attempts = position, 0
 
     def advance_and(self, position: int, insert: str, values: Sequence[object]) -> None:
-        """Like `advance`, in one statement with an INSERT of one row of these values. Raises LeaseLost.
+        """Like `advance`, in one statement with an INSERT of one row, `INSERT ... SELECT` of these values.
 
+        Raises LeaseLost.
         It is its own transaction, whose commit does not wait for the disk (see `databases.commit_may_be_lost`).
         """
         parameters: list[Any] = [position, timedelta(seconds=self.seconds), self.cursor, self.fence, *values]
-        with connection.cursor() as cursor:
+        with databases.prepared() as cursor:
             cursor.execute(
                 f"""
                 WITH moved AS (
@@ -63,7 +64,7 @@ class Lease:
                         lease_expires_at = now() + %s, updated_at = now()
                     WHERE name = %s AND fence = %s RETURNING {databases.LET_COMMIT_BE_LOST}
                 )
-                {insert} SELECT {", ".join(["%s"] * len(values))} FROM moved
+                {insert} FROM moved
                 """,  # noqa: S608 - `insert` is the caller's own text, the values are parameters
                 parameters,
             )

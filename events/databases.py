@@ -17,6 +17,7 @@ from uuid import UUID
 import psycopg
 from django.conf import settings
 from django.db import OperationalError, connection
+from django.db.backends.utils import CursorWrapper
 
 logger = logging.getLogger("events.relay")
 
@@ -28,8 +29,6 @@ RECONNECT_SECONDS = 1.0
 CONNECT_TIMEOUT_SECONDS = 3
 
 _last_rung = 0.0
-_has_one_thread = False
-_kept_aside: psycopg.Connection | None = None
 
 
 def many_writers() -> bool:
@@ -42,45 +41,26 @@ def writes_in_with() -> bool:
     return connection.vendor == "postgresql"
 
 
-def for_update() -> str:
-    """What locks the rows of a SELECT. SQLite's transactions lock the whole database when they begin (IMMEDIATE)."""
-    return "FOR UPDATE" if connection.vendor == "postgresql" else ""
-
-
-def oldest_running_transaction() -> int:
-    """Every transaction below this number has ended, and what it committed is seen by the next query."""
-    return _number("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
-
-
-def next_transaction() -> int:
-    """Every transaction that has a number now, running ones included, is below this one.
-
-    It takes a new number, on a connection of its own: a snapshot's xmax is one past the highest *ended* transaction,
-    and several that still run may be above it.
-    """
-    with connection.wrap_database_errors, _connection_aside() as other:
-        row = other.execute("SELECT pg_current_xact_id()::text::bigint").fetchone()
-        assert row
-        return int(row[0])
-
-
-@contextmanager
-def _connection_aside() -> Iterator[psycopg.Connection]:
-    """A second connection: opening one takes longer than a whole batch, so a process with one thread keeps it."""
-    global _kept_aside
-    if not _has_one_thread:
-        with _direct_connection() as other:
-            yield other
-        return
-    if _kept_aside is None or _kept_aside.closed:
-        _kept_aside = _direct_connection()
-    yield _kept_aside
-
-
 def _number(sql: str) -> int:
     with connection.cursor() as cursor:
         cursor.execute(sql)
         return int(cursor.fetchone()[0])
+
+
+@contextmanager
+def prepared() -> Iterator[psycopg.Cursor | CursorWrapper]:
+    """A cursor whose statements PostgreSQL parses and plans once for a connection, and not each time.
+
+    For what is asked hundreds of times a second: parsing and planning takes longer than doing it. Django's own cursors
+    put the values into the text. Behind a pooler (DATABASE_DIRECT_URL) the next statement may go to a server that was
+    not told, so it is Django's there, as it is on SQLite. A text for jsonb must say so: nothing else does.
+    """
+    with connection.cursor() as cursor:
+        if not many_writers() or settings.DATABASE_DIRECT_URL:
+            yield cursor
+            return
+        with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as preparing:
+            yield preparing
 
 
 def as_uuid(value: UUID | str | None) -> UUID | None:
@@ -125,10 +105,8 @@ def take_turns(name: str) -> None:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [zlib.crc32(name.encode())])
 
 
-def without_pool(has_one_thread: bool = True) -> None:
+def without_pool() -> None:
     """A connection for each thread, for a process with few: each notices at once that the database is back."""
-    global _has_one_thread
-    _has_one_thread = has_one_thread
     connection.settings_dict["OPTIONS"].pop("pool", None)
 
 
@@ -148,11 +126,8 @@ def knock() -> None:
 class Doorbell(Protocol):
     """What a relay waits at between two looks at the log."""
 
-    def wait(self, seconds: float) -> bool:
-        """Return as soon as something may have been committed, and after so many seconds at the latest.
-
-        True if it is sure that an event was, which saves looking.
-        """
+    def wait(self, seconds: float) -> None:
+        """Return as soon as something may have been committed, and after so many seconds at the latest."""
         ...
 
     def close(self) -> None: ...
@@ -172,13 +147,13 @@ class ListeningDoorbell:
         self._connection: psycopg.Connection | None = None
         self._try_again_at = 0.0
 
-    def wait(self, seconds: float) -> bool:
+    def wait(self, seconds: float) -> None:
         try:
-            return len(list(self._listening().notifies(timeout=seconds, stop_after=1))) > 0
+            for _ in self._listening().notifies(timeout=seconds, stop_after=1):
+                pass
         except psycopg.OperationalError as error:
             self._lose(error)
             time.sleep(seconds)
-            return False
 
     def _listening(self) -> psycopg.Connection:
         if self._connection is None:
@@ -218,22 +193,18 @@ def _direct_connection() -> psycopg.Connection:
 
 
 class PollingDoorbell:
-    """SQLite counts, for each connection, what the others have committed; asking reads no page of the file.
-
-    It can't tell an event from anything else, so it is never sure.
-    """
+    """SQLite counts, for each connection, what the others have committed; asking reads no page of the file."""
 
     def __init__(self) -> None:
         self._seen = -1
 
-    def wait(self, seconds: float) -> bool:
+    def wait(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             before, self._seen = self._seen, _number("PRAGMA data_version")
             if self._seen != before:
                 break
             time.sleep(SQLITE_POLL_SECONDS)
-        return False
 
     def close(self) -> None:
         """Nothing is held."""

@@ -21,9 +21,6 @@ logger = logging.getLogger("events.relay")
 STANDBY_SECONDS = 0.5
 FIRST_WAIT_SECONDS = 0.1
 LONGEST_WAIT_SECONDS = 5.0
-#: What is behind a gap in the ids waits so long for the transaction in between. Noting a hole takes longer than that
-#: transaction mostly does, and each later look has to look at it.
-GAP_PATIENCE_SECONDS = 0.005
 
 
 class Drain:
@@ -33,44 +30,23 @@ class Drain:
         self.lease = lease
         self.pusher = pushing.Pusher(lease)
         self.waits_for = ""
-        self._state: numbering.State | None = None
-        self._gap_after = -1
-        self._gap_since = 0.0
+        #: The last seq that is known to have been given.
+        self.newest = 0
         self._failures = 0
         self._push_not_before = 0.0
 
-    @property
-    def newest(self) -> int:
-        """The last seq that is known to have been given."""
-        return self._state.last_seq if self._state else 0
-
-    def step(self, rung: bool = False) -> bool:
+    def step(self) -> bool:
         """One batch of each. Returns whether there was something, so that it is worth looking again at once.
 
-        `rung` says that something may have been committed, which saves looking first. Raises LeaseLost.
+        Raises LeaseLost.
         """
         self.lease.renew()
-        log = self._number(self._state) if rung and self._state else self._look_and_number()
-        self._state = log.state
+        # With nothing else to push, what is numbered now is what goes out next.
+        is_next = self.pusher.is_done and self.lease.position == self.newest
+        log = numbering.number(with_rows=is_next)
+        self.newest = log.newest
         pushed = self._push(log.rows) if time.monotonic() >= self._push_not_before else 0
         return pushed > 0 or log.is_due
-
-    def _look_and_number(self) -> numbering.Look:
-        log = numbering.look()
-        return self._number(log.state) if log.is_due else log
-
-    def _number(self, state: numbering.State) -> numbering.Look:
-        # With nothing else to push, what is numbered now is what goes out next.
-        is_next = self.pusher.is_done and self.lease.position == state.last_seq
-        log = numbering.number_in_one_go(state, with_rows=is_next)
-        return numbering.number() if log is None or self._is_old_gap(log) else log
-
-    def _is_old_gap(self, log: numbering.Look) -> bool:
-        if not log.is_at_gap:
-            return False
-        if log.state.last_event_id != self._gap_after:
-            self._gap_after, self._gap_since = log.state.last_event_id, time.monotonic()
-        return time.monotonic() - self._gap_since >= GAP_PATIENCE_SECONDS
 
     def _push(self, numbered: pushing.Rows) -> int:
         try:
@@ -148,17 +124,18 @@ class Relay:
         return None
 
     def _relay(self, drain: Drain, doorbell: databases.Doorbell) -> None:
-        rung = busy = False
+        busy = False
         while not self.stop.is_set():
             newest, was_busy = drain.newest, busy
-            busy = drain.step(rung)
+            busy = drain.step()
             if drain.newest > newest:
                 self._waker.wake()
             self._say(f"Waiting. {drain.waits_for}" if drain.waits_for else "Active: numbering and pushing.")
             self._heart.beat(self._said)
             # Just after a batch somebody may have committed who had rung for that batch, and not again.
             sweep = databases.RING_AT_MOST_EVERY_SECONDS if was_busy else settings.RELAY_SWEEP_SECONDS
-            rung = busy or doorbell.wait(sweep)
+            if not busy:
+                doorbell.wait(sweep)
 
     def _say(self, state: str) -> None:
         """Log a change of state, once."""

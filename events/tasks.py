@@ -18,7 +18,7 @@ def publish_pending() -> None:
 @shared_task
 def wake_handlers() -> None:
     """Number what was committed, and wake each handler that has work."""
-    while numbering.look().is_due and numbering.number().is_due:
+    while numbering.number().is_due:
         pass
     for handler in handling.with_work():
         # Behind a worker that is slow or away they would pile up, and nothing be done but to find that nothing is left.

@@ -78,7 +78,7 @@ def wait_for_database(**_: Any) -> None:
     from events import databases, scraping, waiting
 
     scraping.serve()
-    databases.without_pool(has_one_thread=False)
+    databases.without_pool()
     waiting.for_database(logging.getLogger("neostack.celery"), liveness.Stop().is_set)
 
 

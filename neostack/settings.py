@@ -131,6 +131,8 @@ POSTGRES_OPTIONS = {
     "keepalives_interval": 5,
     "keepalives_count": 2,
     "tcp_user_timeout": 20_000,  # milliseconds
+    # Of the cursors of events.databases.prepared alone: Django's never prepare.
+    "prepare_threshold": 5,
     "pool": {
         "min_size": 0,
         "max_size": env.int("DATABASE_POOL_SIZE", default=10),

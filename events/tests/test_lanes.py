@@ -118,7 +118,7 @@ def test_whatever_fails_and_whoever_takes_over_nothing_is_lost_doubled_or_turned
     Push.objects.all().delete()
     Event.objects.with_scopes_disabled().all().delete()
     happen_everywhere(120)
-    newest = numbering.look().newest
+    newest = numbering.newest()
     chance = random.Random(seed)
     pusher = take_over()
     engine.fates = iter(fates)

@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 from django.db import connection, connections, transaction
 from django_scopes import scopes_disabled
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -26,29 +26,13 @@ from events import databases, numbering, pushing
 from events.emit import emit
 from events.ids import new_id
 from events.models import Entry, Event, LogState
-from events.numbering import gaps, without
 from events.tests.conftest import Happened, eventually
 
-ids = st.lists(st.integers(1, 60), unique=True).map(sorted)
 only_postgresql = pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has one writer")
 
 
-@given(ids)
-def test_gaps_and_ids_together_are_everything(found: list[int]):
-    passed_over = [n for first, last in gaps(0, found) for n in range(first, last + 1)]
-    assert sorted([*found, *passed_over]) == list(range(1, max(found, default=0) + 1))
-
-
-@given(ids, ids)
-def test_a_hole_shrinks_by_what_turned_up(found: list[int], later: list[int]):
-    holes = [numbering.Hole(first=first, last=last, until=1, seen_at=0) for first, last in gaps(0, found)]
-    open_before = {n for hole in holes for n in range(hole["first"], hole["last"] + 1)}
-    open_after = {n for hole in without(holes, later) for n in range(hole["first"], hole["last"] + 1)}
-    assert open_after == open_before - set(later)
-
-
 def number_all() -> None:
-    while numbering.look().is_due and numbering.number().is_due:
+    while numbering.number().is_due:
         pass
 
 
@@ -57,22 +41,14 @@ def order() -> list[int]:
     return list(Entry.objects.order_by("seq").values_list("event_id", flat=True))
 
 
+def open_ranges() -> list[tuple[int, int]]:
+    """The first and the last id of each hole."""
+    return [(hole["first"], hole["last"]) for hole in LogState.objects.get().holes]
+
+
 def assert_seqs_have_no_gap() -> None:
     seqs = list(Entry.objects.order_by("seq").values_list("seq", flat=True))
     assert seqs == list(range(1, len(seqs) + 1))
-
-
-class Relay:
-    """Numbers in one statement where that works, from what it remembers of the log, however old that is."""
-
-    def __init__(self) -> None:
-        self.state = numbering.State(0, 0, [])
-
-    def number(self, limit: int, is_patient: bool = False) -> None:
-        log = numbering.number_in_one_go(self.state, limit)
-        if log is None or (log.is_at_gap and not is_patient):
-            log = numbering.number(limit)
-        self.state = log.state
 
 
 @pytest.mark.django_db(transaction=True)
@@ -223,12 +199,12 @@ def test_writers_and_two_numberers_at_once(acme, globex):
                 else:
                     committed[row].append(event.pk)  # under the row's lock: in the order of commits
 
-    def number(relay: Relay) -> None:
-        while writing.is_set() or numbering.look().is_due:
-            relay.number(limit=7)
+    def number() -> None:
+        while writing.is_set() or numbering.number(limit=7).is_due:
+            numbering.number(limit=7)
 
     with ThreadPoolExecutor(max_workers=6) as pool:
-        numberers = [pool.submit(_closing, number, Relay()) for _ in range(2)]
+        numberers = [pool.submit(_closing, number) for _ in range(2)]
         for writer in [pool.submit(_closing, write, seed) for seed in range(4)]:
             writer.result()
         writing.clear()
@@ -249,7 +225,7 @@ def _closing(work: Callable[..., None], *args: object) -> None:
 
 
 class Log(RuleBasedStateMachine):
-    """Writers commit and roll back in any order; two relays number whenever they like.
+    """Writers commit and roll back in any order; numbering happens at any time.
 
     A writer holds the lock of the one row it speaks of until its transaction ends: so no two open transactions speak of
     the same row. On SQLite there is one writer.
@@ -265,7 +241,6 @@ class Log(RuleBasedStateMachine):
         self.open: dict[int, tuple[str, list[int]]] = {}
         self.history: dict[str, list[int]] = {}
         self.rows = itertools.cycle(["web", "api", "db"])
-        self.relays = [Relay(), Relay()]
 
     def _free_row(self) -> str | None:
         taken = {row for row, _ in self.open.values()}
@@ -294,12 +269,9 @@ class Log(RuleBasedStateMachine):
             self.writers[which].rollback()
 
     @precondition(lambda self: databases.many_writers() or not self.open)
-    @rule(limit=st.integers(1, 8), which=st.integers(0, 1), remembers=st.booleans(), is_patient=st.booleans())
-    def number(self, limit: int, which: int, remembers: bool, is_patient: bool) -> None:
-        if remembers:
-            self.relays[which].number(limit, is_patient)
-        else:
-            numbering.number(limit)
+    @rule(limit=st.integers(1, 8))
+    def number(self, limit: int) -> None:
+        numbering.number(limit)
 
     @precondition(lambda self: hasattr(self, "writers"))
     @invariant()
@@ -333,71 +305,95 @@ class Log(RuleBasedStateMachine):
         assert set(order()) == set(itertools.chain(*self.history.values()))
 
 
-@only_postgresql
 @pytest.mark.django_db(transaction=True)
-def test_a_relay_that_is_alone_numbers_in_one_statement(happen, django_assert_num_queries):
-    relay = Relay()
+def test_an_entry_repeats_what_pages_ask_of_its_event(happen):
     happen(1)
-    relay.number(limit=10)
-    happen(2)
-    with django_assert_num_queries(1):
-        relay.number(limit=10)
-    assert order() == [*range(relay.state.last_event_id - 2, relay.state.last_event_id + 1)]
-    entry = Entry.objects.select_related("event").order_by("-seq")[0]
-    assert (entry.type, entry.tenant_id, entry.is_activity) == (entry.event.type, entry.event.tenant_id, False)
+    number_all()
+    entry = Entry.objects.select_related("event").get()
+    assert (entry.type, entry.tenant_id, entry.occurred_at) == (
+        entry.event.type,
+        entry.event.tenant_id,
+        entry.event.occurred_at,
+    )
+    assert entry.is_activity is False
 
 
 @only_postgresql
 @pytest.mark.django_db(transaction=True)
 def test_what_was_numbered_comes_back_as_the_push_would_read_it(happen):
-    relay = Relay()
     happen(1)
-    relay.number(limit=10)
-    before = relay.state.last_seq
+    number_all()
     happen(3)
-    log = numbering.number_in_one_go(relay.state, with_rows=True)
-    read = pushing._rows_after(before, 10)
-    assert [tuple(row) for row in log.rows] == [tuple(row) for row in read]
-    assert [row[0] for row in log.rows] == [before + 1, before + 2, before + 3]
+    log = numbering.number(with_rows=True)
+    assert [tuple(row) for row in log.rows] == [tuple(row) for row in pushing._rows_after(1, 10)]
+    assert [row[0] for row in log.rows] == [2, 3, 4]
 
 
 @only_postgresql
 @pytest.mark.django_db(transaction=True)
-def test_what_is_behind_a_running_transaction_waits_a_moment_for_it(happen):
-    relay = Relay()
-    happen(1)
-    relay.number(limit=10)
+def test_what_is_behind_a_running_transaction_does_not_wait_for_it():
     with writers(2) as (slow, quick):
         early, late, behind = quick.emit("early"), slow.emit("late"), quick.emit("behind")
         quick.commit()
-        log = numbering.number_in_one_go(relay.state)
-        assert (order()[-1], log.is_at_gap, log.is_due) == (early, True, True)
-        assert numbering.number_in_one_go(log.state) == log, "nothing more can be told yet"
+        number_all()
+        assert order() == [early, behind]
         slow.commit()
-        after = numbering.number_in_one_go(log.state)
-        assert (order()[-3:], after.is_at_gap, after.is_due) == ([early, late, behind], False, False)
+        number_all()
+        assert order() == [early, behind, late]
 
 
 @only_postgresql
 @pytest.mark.django_db(transaction=True)
-def test_a_hole_is_filled_just_when_the_next_gap_comes(happen):
-    relay = Relay()
-    happen(1)
-    relay.number(limit=10)
+def test_a_hole_is_filled_just_when_the_next_gap_comes():
     with writers(3) as (slow, slower, quick):
-        late, later, early = slow.emit("late"), quick.emit("early"), quick.emit("early")
+        late, early = slow.emit("late"), quick.emit("early")
         quick.commit()
-        numbering.number()
+        number_all()
         last, behind = slower.emit("last"), quick.emit("behind the next gap")
         slow.commit()
         quick.commit()
-        relay.state = numbering.look().state
-        assert numbering.number_in_one_go(relay.state) is None, "the longer way has to fill the hole"
         numbering.number()
+        assert order() == [early, late, behind]
         slower.commit()
         number_all()
-    assert order()[1:] == [later, early, late, behind, last]
+    assert order() == [early, late, behind, last]
     assert_seqs_have_no_gap()
+
+
+@only_postgresql
+@pytest.mark.django_db(transaction=True)
+def test_a_hole_of_several_events_shrinks_by_those_that_turn_up():
+    with writers(3) as (slow, slower, quick):
+        quick.emit("first")
+        quick.commit()
+        number_all()
+        before = open_ranges()
+        late, later, behind = slow.emit("late"), [slower.emit("later"), slower.emit("later")], quick.emit("behind")
+        quick.commit()
+        number_all()
+        assert open_ranges() == [*before, (late, later[1])]
+        slow.commit()
+        number_all()
+        assert open_ranges() == [*before, (later[0], later[1])]
+        slower.commit()
+        number_all()
+    assert order()[1:] == [behind, late, *later]
+    assert open_ranges() == before
+
+
+@only_postgresql
+@pytest.mark.django_db(transaction=True)
+def test_looking_where_nothing_happened_writes_nothing():
+    """Not even the number of a transaction, of which there are not so many."""
+    with writers(2) as (slow, quick):
+        slow.emit("late")
+        quick.emit("early")
+        quick.commit()
+        number_all()
+        with transaction.atomic(), connection.cursor() as cursor:
+            assert not numbering.number(with_rows=True).is_due
+            cursor.execute("SELECT pg_current_xact_id_if_assigned()")
+            assert cursor.fetchone() == (None,)
 
 
 @pytest.mark.django_db(transaction=True)

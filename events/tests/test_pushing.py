@@ -172,8 +172,8 @@ def drain_often(settings) -> Callable[[], None]:
     pusher = pushing.Pusher(_push_lease())
 
     def often() -> None:
-        while numbering.look().is_due:
-            numbering.number()
+        while numbering.number().is_due:
+            pass
         for _ in range(stuck.ATTEMPTS + 1):
             with contextlib.suppress(EngineAway):
                 while pusher.push():
