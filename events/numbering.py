@@ -158,10 +158,11 @@ def _number_alone(limit: int) -> Look:
             "SELECT last_seq, EXISTS (SELECT 1 FROM events_event WHERE id > last_event_id) FROM events_logstate"
         )
         row = cursor.fetchone()
-    if row and not row[1]:
+    if row is None:
+        log_id()
+    elif not row[1]:
         return Look(row[0], is_due=False)
     with transaction.atomic(), connection.cursor() as cursor:
-        log_id()
         cursor.execute("SELECT last_seq, last_event_id FROM events_logstate")
         last_seq, last_event_id = cursor.fetchone()
         quiet = _quiet_types()
@@ -177,7 +178,8 @@ def _number_alone(limit: int) -> Look:
         )
         ids = [event_id for (event_id,) in cursor.fetchall()]
         last_seq += len(ids)
-        LogState.objects.update(last_seq=last_seq, last_event_id=max([last_event_id, *ids]))
+        last_event_id = max([last_event_id, *ids])
+        cursor.execute("UPDATE events_logstate SET last_seq = %s, last_event_id = %s", [last_seq, last_event_id])
     return Look(last_seq, is_due=len(ids) == limit)
 
 

@@ -19,9 +19,11 @@ from pathlib import Path
 
 from tests import services
 
-#: These have real processes: those of one file share a platform, and two files run side by side.
+#: Each waits for something now and then: with two at once for two cores a third of the cores' time goes unused.
+SIDE_BY_SIDE = ["-q", "-n", "3"]
+#: These have real processes, which the tests of one file have to themselves.
 WHOLE = "whole or browser or faults"
-BY_FILE = ["-q", "-n", "2", "--dist", "loadfile", "--durations=8"]
+BY_FILE = [*SIDE_BY_SIDE, "--dist", "loadfile", "--durations=8"]
 #: Where production's parts are all here, the others of the whole run on these alone: both took CI half an hour.
 ON_BOTH = "(once or spine or faults)"
 #: The engine's contract starts both engines by itself, and knows no database.
@@ -82,7 +84,7 @@ def cpu_seconds() -> float:
 
 def whole_suite(suite: Suite) -> None:
     """What a newcomer runs, then what production runs."""
-    suite.run("SQLite", ["-q", "-n", "2", "-m", f"not ({WHOLE})"])
+    suite.run("SQLite", [*SIDE_BY_SIDE, "-m", f"not ({WHOLE})"])
     with ExitStack() as stack:
         found: dict[str, str] = {}
         for name, start in (("DATABASE_URL", services.postgres), ("REDIS_URL", services.redis)):
@@ -98,7 +100,7 @@ def whole_suite(suite: Suite) -> None:
         suite.run("SQLite, the whole", [*BY_FILE, "-m", f"({WHOLE}) and {ON_BOTH}" if production else WHOLE])
         if found:
             title = ", ".join(PRODUCTION_PARTS[name] for name in found)
-            suite.run(title, ["-q", "-n", "2", "-m", f"not ({WHOLE}) and not {ONCE}"], **found)
+            suite.run(title, [*SIDE_BY_SIDE, "-m", f"not ({WHOLE}) and not {ONCE}"], **found)
             whole = [*BY_FILE, "-m", f"({WHOLE}) and not {ONCE}"]
             suite.run(f"{title}, the whole", whole, **found, **production)
 

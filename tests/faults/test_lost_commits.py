@@ -57,7 +57,7 @@ class Forgetful(Postgres):
         return [*super().command(), "-c", "wal_writer_delay=10s"]
 
     def do(self, *what: object) -> Log:
-        """In a process of its own, one after the other: "tables", "number", or commit events with these ids. The log."""
+        """In a process of its own, in turn: "tables", "number", or commit events with these ids. Returns the log."""
         run = [sys.executable, "-c", _IN_A_PROCESS, json.dumps(what)]
         environ = os.environ | {"DATABASE_URL": self.url, "DJANGO_SETTINGS_MODULE": "neostack.settings"}
         done = subprocess.run(run, cwd=BASE_DIR, env=environ, check=True, stdout=subprocess.PIPE, text=True)
