@@ -7,7 +7,9 @@ reorders within a channel.
 """
 
 import http.client
-import threading
+import ssl
+import time
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -104,44 +106,61 @@ def push(commands: Sequence[Command], timeout: float | None = None) -> list[Repl
 
 
 def _post(body: bytes, timeout: float) -> tuple[int, bytes]:
-    """Over the connection that this thread keeps. Nothing is tried again unasked. Raises EngineAway."""
-    connection = _kept.connection_to(settings.ENGINE_API_URL, timeout)
+    """Status and content of the answer, within `timeout` seconds. Nothing is tried again unasked. Raises EngineAway."""
+    deadline = time.monotonic() + timeout
+    is_asked = False
     headers = {"X-API-Key": settings.ENGINE_API_KEY, "Content-Type": "application/json"}
+    connection = None
     try:
+        connection = _kept_connection() or _new_connection(settings.ENGINE_API_URL)
+        connection.timeout = timeout
         if connection.sock is None:
             connection.connect()
+        connection.sock.settimeout(max(0.001, deadline - time.monotonic()))
+        is_asked = True
         connection.request("POST", f"{urlsplit(settings.ENGINE_API_URL).path}/batch", body, headers)
         response = connection.getresponse()
-        return response.status, response.read()
-    except (OSError, http.client.HTTPException) as error:
-        was_connected = connection.sock is not None
-        connection.close()
-        if was_connected and isinstance(error, TimeoutError):
+        answer = response.status, response.read()
+        _kept.append((settings.ENGINE_API_URL, connection))
+        connection = None
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        if is_asked and isinstance(error, TimeoutError):
             raise EngineTimeout("The engine did not answer in time.") from error
         raise EngineAway(f"The engine can't be reached at {settings.ENGINE_API_URL}.") from error
+    finally:
+        if connection is not None:
+            connection.close()
+    return answer
 
 
-class _Kept(threading.local):
-    """A kept connection for each thread. With urllib3 around it a request took the relay three times the CPU."""
-
-    def __init__(self) -> None:
-        self._url = ""
-        self._connection: http.client.HTTPConnection | None = None
-
-    def connection_to(self, url: str, timeout: float) -> http.client.HTTPConnection:
-        if self._connection is None or url != self._url:
-            parts = urlsplit(url)
-            kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-            self._url, self._connection = url, kind(parts.hostname or "", parts.port)
-        self._connection.timeout = timeout
-        if self._connection.sock is not None:
-            self._connection.sock.settimeout(timeout)
-            if wait_for_read(self._connection.sock, timeout=0):
-                self._connection.close()  # nothing was asked, so what there is to read is its end
-        return self._connection
+#: Connections that nobody uses just now, each with its URL: every lane of a relay, and every page, takes one and gives
+#: it back. Through urllib3's pool a request took the relay three times the CPU.
+_kept: deque[tuple[str, http.client.HTTPConnection]] = deque(maxlen=16)
 
 
-_kept = _Kept()
+def _kept_connection() -> http.client.HTTPConnection | None:
+    while _kept:
+        try:
+            url, connection = _kept.pop()
+        except IndexError:  # another thread was faster
+            return None
+        # Nothing was asked, so what there is to read is its end.
+        if url == settings.ENGINE_API_URL and connection.sock and not wait_for_read(connection.sock, timeout=0):
+            return connection
+        connection.close()
+    return None
+
+
+def _new_connection(url: str) -> http.client.HTTPConnection:
+    parts = urlsplit(url)
+    if parts.scheme == "https":
+        return http.client.HTTPSConnection(parts.hostname or "", parts.port or 443, context=_authorities())
+    return http.client.HTTPConnection(parts.hostname or "", parts.port or 80)
+
+
+@cache
+def _authorities() -> ssl.SSLContext:
+    return ssl.create_default_context()
 
 
 def _replies(status: int, content: bytes, expected: int) -> list[Reply]:

@@ -54,10 +54,11 @@ def newest() -> int:
 
 
 def number(limit: int = BATCH, *, with_rows: bool = False) -> Look:
-    """Number up to `limit` committed events. Outside a transaction: it is one.
+    """Number up to `limit` committed events. Raises RuntimeError inside a transaction: it is one.
 
     With `with_rows` it also returns what was numbered, where that costs nothing, for whoever would read just that next.
     """
+    databases.forbid_transaction("Numbering")
     if not databases.writes_in_with():
         return _number_alone(limit)
     sql = _statement(limit, with_rows=with_rows)
@@ -83,7 +84,8 @@ def _statement(limit: int, *, with_rows: bool) -> str:
 
     All that is read is read as of one moment, `pg_current_snapshot()`. Where that shows that all transactions below a
     hole's `until` had ended, it may be forgotten, if all that there was has been found. This transaction's own number,
-    which it gets when it begins to write, is above those of all that hold an id that it passes over: hence `until`.
+    which it gets when it begins to write, is above those of all that have one and hold an id that it passes over: hence
+    `until`.
 
     The commit waits for the disk if ids were passed over, now or before: an event that has gone out under a number must
     never be numbered otherwise. Without a hole it need not: numbered again after a crash, from where the log stood, the
@@ -177,9 +179,9 @@ def _number_alone(limit: int) -> Look:
             [last_seq, connection.ops.adapt_datetimefield_value(timezone.now()), *quiet, last_event_id, limit],
         )
         ids = [event_id for (event_id,) in cursor.fetchall()]
-        last_seq += len(ids)
-        last_event_id = max([last_event_id, *ids])
-        cursor.execute("UPDATE events_logstate SET last_seq = %s, last_event_id = %s", [last_seq, last_event_id])
+        if ids:
+            last_seq += len(ids)
+            cursor.execute("UPDATE events_logstate SET last_seq = %s, last_event_id = %s", [last_seq, max(ids)])
     return Look(last_seq, is_due=len(ids) == limit)
 
 

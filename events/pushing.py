@@ -39,6 +39,8 @@ BATCH = 500
 BATCH_BYTES = 4_000_000
 #: So many batches are under way at most: a lane need not wait for the slowest of a batch.
 AHEAD = 3
+#: Moves of the cursor over so many entries may be lost with PostgreSQL: what the fastest drain does in a second.
+LOST_AT_MOST = 20 * BATCH
 #: So many commands go out in one request: handing them to lanes would take longer.
 FEW = 32
 RENEW_SECONDS = 0.5
@@ -120,7 +122,7 @@ class Pusher:
         self._stuck = StuckChannels(engine_takes_something)
         self._rewound = RewoundChannels()
         # Up to here it may have been pushed before: by the one who had the lease, and after each doubt by ourselves.
-        self._unsure_to = min(numbering.newest(), lease.position + AHEAD * BATCH)
+        self._unsure_to = _newest_at_most(lease.position + LOST_AT_MOST)
         # Only who holds the lease adds to these, so that whether one is due need not be asked all the time.
         self._disconnect_at = _next_disconnect()
 
@@ -358,6 +360,17 @@ def _items(entry: Numbered, log_id: UUID) -> Iterator[Item]:
         yield Item(entry, channel, engine_client.publish_command(channel, entry.data, entry.seq, log_id))
     for user_id, generation in entry.revokes:
         yield Item(entry, None, engine_client.disconnect_command(f"{user_id}.{generation - 1}"))
+
+
+def _newest_at_most(seq: int) -> int:
+    """The last seq that was given, up to `seq`, of what was committed before.
+
+    It numbers first: what was numbered and pushed just before a crash of PostgreSQL may be without a number again.
+    """
+    log = numbering.number()
+    while log.is_due and log.newest < seq:
+        log = numbering.number()
+    return min(log.newest, seq)
 
 
 def _next_disconnect() -> datetime | None:

@@ -291,7 +291,8 @@ ENGINE_TIMEOUT_SECONDS = env.float("ENGINE_TIMEOUT_SECONDS", default=3.0)
 RELAY_LEASE_SECONDS = env.float("RELAY_LEASE_SECONDS", default=4.0)
 #: How often the relay looks for work that nobody told it of.
 RELAY_SWEEP_SECONDS = env.float("RELAY_SWEEP_SECONDS", default=0.05)
-#: Where the relay listens on PostgreSQL. LISTEN needs a connection that no pooler in transaction mode stands before.
+#: To be set where a pooler in transaction mode stands before PostgreSQL: its address without it. LISTEN hears nothing
+#: through one; and statements are not prepared then, which the next server behind it would not know.
 DATABASE_DIRECT_URL = env.str("DATABASE_DIRECT_URL", default="")
 #: Each process says so often that it is alive, and counts as silent when nothing was heard of it for so long.
 HEARTBEAT_SECONDS = env.float("HEARTBEAT_SECONDS", default=2.0)

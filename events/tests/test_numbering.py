@@ -390,10 +390,23 @@ def test_looking_where_nothing_happened_writes_nothing():
         quick.emit("early")
         quick.commit()
         number_all()
-        with transaction.atomic(), connection.cursor() as cursor:
+        connection.set_autocommit(False)
+        try:
             assert not numbering.number(with_rows=True).is_due
-            cursor.execute("SELECT pg_current_xact_id_if_assigned()")
-            assert cursor.fetchone() == (None,)
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_current_xact_id_if_assigned()")
+                assert cursor.fetchone() == (None,)
+        finally:
+            connection.rollback()
+            connection.set_autocommit(True)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_nobody_numbers_inside_a_transaction(happen):
+    """It would not see who else runs, and its caller's commit would not wait for the disk."""
+    happen(1)
+    with pytest.raises(RuntimeError, match="transaction of its own"), transaction.atomic():
+        numbering.number()
 
 
 @pytest.mark.django_db(transaction=True)

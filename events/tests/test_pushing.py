@@ -16,7 +16,7 @@ from events.cursors import PUSH
 from events.emit import emit
 from events.engine_client import EngineAway, EngineTimeout
 from events.journey import journey
-from events.models import Cursor, DeadLetter, DueDisconnect, Event, Push
+from events.models import Cursor, DeadLetter, DueDisconnect, Entry, Event, LogState, Push
 from events.tests.conftest import Happened, TakenAway, eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -261,6 +261,25 @@ def test_a_lost_answer_is_asked_for_again_and_recognised_as_a_repeat(engine, hap
         f"Pushed on {dashboard}: dropped as a repeat, the engine had it already",
         f"Pushed on {dashboard} at offset 3",
     ]
+
+
+def test_what_was_pushed_under_numbers_that_a_crash_has_lost_is_a_repeat(engine, happen, dashboard):
+    """Neither the numbers nor the cursor's move had to wait for the disk."""
+    happen(1)
+    drain()
+    before = LogState.objects.values("last_seq", "last_event_id").get()
+    events = happen(3)
+    drain()
+    offsets = engine.seqs(dashboard)
+    Push.objects.filter(first_seq__gt=1).delete()
+    Entry.objects.filter(seq__gt=1).delete()
+    LogState.objects.update(**before)
+    Cursor.objects.filter(name=PUSH).update(position=1)
+    drain()
+    assert engine.seqs(dashboard) == offsets == [1, 2, 3, 4]
+    assert [steps(event)[-1] for event in events] == [
+        f"Pushed on {dashboard}: dropped as a repeat, the engine had it already"
+    ] * 3
 
 
 def test_a_request_that_is_too_large_is_cut_until_what_is_too_large_stands_alone(engine, acme, happen, dashboard):
