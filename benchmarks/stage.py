@@ -32,9 +32,6 @@ def production(platform: Platform) -> None:
     platform.commands["gate"] = ["env", f"METRICS_PORT={metrics}", *processes.gate(host="127.0.0.1", port=gate)]
 
 
-_ANALYZE = "import django; django.setup(); from django.db import connection; connection.cursor().execute('ANALYZE')"
-
-
 class Stage:
     """One pair of database and engine, with Alice, an admin of Acme."""
 
@@ -81,8 +78,8 @@ class Stage:
 
     def analyze(self) -> None:
         """Let the database look at what is in its tables now."""
-        run = [sys.executable, "-c", _ANALYZE]
-        subprocess.run(run, check=True, cwd=BASE_DIR, env=self.platform.environ)
+        analyze = "from django.db import connection; connection.cursor().execute('ANALYZE')"
+        self.platform.manage("shell", "--no-imports", "--command", analyze)
 
     def emit(self, tenant: str, *how: Any) -> None:
         """Events from a process of their own, see `benchmarks.emitting`."""

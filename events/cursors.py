@@ -50,9 +50,8 @@ class Lease:
         self.position, self.attempts = position, 0
 
     def advance_and(self, position: int, insert: str, values: Sequence[object]) -> None:
-        """Like `advance`, in one statement with an INSERT of one row, `INSERT ... SELECT` of these values.
+        """Like `advance`, in one statement with an `INSERT ... SELECT` of these values, one row. Raises LeaseLost.
 
-        Raises LeaseLost.
         It is its own transaction, whose commit does not wait for the disk (see `databases.commit_may_be_lost`).
         """
         parameters: list[Any] = [position, timedelta(seconds=self.seconds), self.cursor, self.fence, *values]

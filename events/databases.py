@@ -87,17 +87,17 @@ def ring() -> None:
 LET_COMMIT_BE_LOST = "set_config('synchronous_commit', 'off', true)"
 
 
-def forbid_transaction(what: str) -> None:
-    """Raise RuntimeError inside a transaction; that in which a test of Django's runs is none."""
-    if connection.in_atomic_block and not connection.atomic_blocks[-1]._from_testcase:  # type: ignore[attr-defined]
-        raise RuntimeError(f"{what} is a transaction of its own: not inside another.")
-
-
 def commit_may_be_lost() -> None:
     """Let this transaction's commit not wait for the disk. Only for what may be done again after a crash."""
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute(f"SELECT {LET_COMMIT_BE_LOST}")
+
+
+def forbid_transaction(what: str) -> None:
+    """Raise RuntimeError inside a transaction; that in which a test of Django's runs is none."""
+    if connection.in_atomic_block and not connection.atomic_blocks[-1]._from_testcase:  # type: ignore[attr-defined]
+        raise RuntimeError(f"{what} is a transaction of its own: not inside another.")
 
 
 def take_turns(name: str) -> None:

@@ -108,44 +108,53 @@ def push(commands: Sequence[Command], timeout: float | None = None) -> list[Repl
 def _post(body: bytes, timeout: float) -> tuple[int, bytes]:
     """Status and content of the answer, within `timeout` seconds. Nothing is tried again unasked. Raises EngineAway."""
     deadline = time.monotonic() + timeout
-    is_asked = False
+    url = settings.ENGINE_API_URL
+    connection = _connected(url, timeout)
     headers = {"X-API-Key": settings.ENGINE_API_KEY, "Content-Type": "application/json"}
-    connection = None
     try:
-        connection = _kept_connection() or _new_connection(settings.ENGINE_API_URL)
-        connection.timeout = timeout
-        if connection.sock is None:
-            connection.connect()
         connection.sock.settimeout(max(0.001, deadline - time.monotonic()))
-        is_asked = True
-        connection.request("POST", f"{urlsplit(settings.ENGINE_API_URL).path}/batch", body, headers)
+        connection.request("POST", f"{urlsplit(url).path}/batch", body, headers)
         response = connection.getresponse()
         answer = response.status, response.read()
-        _kept.append((settings.ENGINE_API_URL, connection))
-        connection = None
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        if is_asked and isinstance(error, TimeoutError):
+    except _TROUBLE as error:
+        connection.close()
+        if isinstance(error, TimeoutError):
             raise EngineTimeout("The engine did not answer in time.") from error
-        raise EngineAway(f"The engine can't be reached at {settings.ENGINE_API_URL}.") from error
-    finally:
-        if connection is not None:
-            connection.close()
+        raise _away(url) from error
+    _kept.append((url, connection))
     return answer
 
 
+def _connected(url: str, timeout: float) -> http.client.HTTPConnection:
+    try:
+        connection = _kept_connection(url) or _new_connection(url)
+        if connection.sock is None:
+            connection.timeout = timeout
+            connection.connect()
+    except _TROUBLE as error:
+        raise _away(url) from error
+    return connection
+
+
+def _away(url: str) -> EngineAway:
+    return EngineAway(f"The engine can't be reached at {url}.")
+
+
+#: What http.client raises where there is no engine; ValueError for an address or a key that can be none.
+_TROUBLE = (OSError, http.client.HTTPException, ValueError)
 #: Connections that nobody uses just now, each with its URL: every lane of a relay, and every page, takes one and gives
 #: it back. Through urllib3's pool a request took the relay three times the CPU.
 _kept: deque[tuple[str, http.client.HTTPConnection]] = deque(maxlen=16)
 
 
-def _kept_connection() -> http.client.HTTPConnection | None:
+def _kept_connection(wanted: str) -> http.client.HTTPConnection | None:
     while _kept:
         try:
             url, connection = _kept.pop()
         except IndexError:  # another thread was faster
             return None
         # Nothing was asked, so what there is to read is its end.
-        if url == settings.ENGINE_API_URL and connection.sock and not wait_for_read(connection.sock, timeout=0):
+        if url == wanted and connection.sock and not wait_for_read(connection.sock, timeout=0):
             return connection
         connection.close()
     return None

@@ -12,6 +12,7 @@ It is plain SQL: half of what a live page waits for happens here.
 """
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -48,11 +49,6 @@ def log_id() -> UUID:
     return LogState.objects.get_or_create(pk=LogState.ONLY)[0].epoch
 
 
-def newest() -> int:
-    """The last seq that was given."""
-    return LogState.objects.values_list("last_seq", flat=True).first() or 0
-
-
 def number(limit: int = BATCH, *, with_rows: bool = False) -> Look:
     """Number up to `limit` committed events. Raises RuntimeError inside a transaction: it is one.
 
@@ -62,7 +58,7 @@ def number(limit: int = BATCH, *, with_rows: bool = False) -> Look:
     if not databases.writes_in_with():
         return _number_alone(limit)
     sql = _statement(limit, with_rows=with_rows)
-    parameters: list[Any] = [HOLE_KEPT_SECONDS, timezone.now(), *_quiet_types()]
+    parameters: list[Any] = [HOLE_KEPT_SECONDS, timezone.now(), high_volume_types()]
     with databases.prepared() as cursor:
         cursor.execute(sql, parameters)
         answer = cursor.fetchall()
@@ -77,6 +73,7 @@ def number(limit: int = BATCH, *, with_rows: bool = False) -> Look:
     return Look(before if after is None else after, is_due=found == limit, rows=rows)
 
 
+@cache
 def _statement(limit: int, *, with_rows: bool) -> str:
     """One statement, which is its own transaction: with each more there would be one more wait.
 
@@ -146,7 +143,7 @@ def _statement(limit: int, *, with_rows: bool) -> str:
             SELECT state.last_seq + row_number() OVER (ORDER BY id) AS seq, found.* FROM found, state
         ), numbered AS (
             INSERT INTO events_entry (seq, event_id, numbered_at, {_REPEATED}, is_activity)
-            SELECT seq, id, %s, {_REPEATED}, type NOT IN ({", ".join(["%s"] * len(_quiet_types()))}) FROM run, moved
+            SELECT seq, id, %s, {_REPEATED}, type <> ALL(%s) FROM run, moved
         )
         SELECT state.last_seq, (SELECT count(*) FROM found), moved.last_seq {", run.*" if with_rows else ""}
         FROM state LEFT JOIN moved ON true {numbered_rows}
@@ -167,7 +164,7 @@ def _number_alone(limit: int) -> Look:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT last_seq, last_event_id FROM events_logstate")
         last_seq, last_event_id = cursor.fetchone()
-        quiet = _quiet_types()
+        quiet = ["", *high_volume_types()]  # never empty: an empty list is no SQL
         cursor.execute(
             f"""
             INSERT INTO events_entry (seq, event_id, numbered_at, {_REPEATED}, is_activity)
@@ -183,8 +180,3 @@ def _number_alone(limit: int) -> Look:
             last_seq += len(ids)
             cursor.execute("UPDATE events_logstate SET last_seq = %s, last_event_id = %s", [last_seq, max(ids)])
     return Look(last_seq, is_due=len(ids) == limit)
-
-
-def _quiet_types() -> list[str]:
-    """The types that no activity page shows; never empty: an empty list is no SQL."""
-    return ["", *high_volume_types()]

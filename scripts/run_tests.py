@@ -21,7 +21,7 @@ from tests import services
 
 #: Each waits for something now and then: with two at once for two cores a third of the cores' time goes unused.
 SIDE_BY_SIDE = ["-q", "-n", "3"]
-#: These have real processes, which the tests of one file have to themselves.
+#: These have real processes, a set for each that runs side by side; the tests of one file follow each other on one.
 WHOLE = "whole or browser or faults"
 BY_FILE = [*SIDE_BY_SIDE, "--dist", "loadfile", "--durations=8"]
 #: Where production's parts are all here, the others of the whole run on these alone: both took CI half an hour.

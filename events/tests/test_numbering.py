@@ -200,8 +200,8 @@ def test_writers_and_two_numberers_at_once(acme, globex):
                     committed[row].append(event.pk)  # under the row's lock: in the order of commits
 
     def number() -> None:
-        while writing.is_set() or numbering.number(limit=7).is_due:
-            numbering.number(limit=7)
+        while numbering.number(limit=7).is_due or writing.is_set():
+            pass
 
     with ThreadPoolExecutor(max_workers=6) as pool:
         numberers = [pool.submit(_closing, number) for _ in range(2)]

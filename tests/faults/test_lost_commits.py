@@ -17,38 +17,6 @@ pytestmark = [pytest.mark.faults, pytest.mark.once]
 
 Log = list[tuple[int, int]]
 
-_IN_A_PROCESS = """
-import json, sys
-import django; django.setup()
-from django.core.management import call_command
-from django.db import connection
-from events import numbering
-from events.ids import new_id
-from events.models import Entry
-
-def commit(event_ids):
-    with connection.cursor() as cursor:
-        for event_id in event_ids:
-            cursor.execute(
-                "INSERT INTO events_event (id, uuid, type, occurred_at, actor_kind, actor_name, summary, payload,"
-                " channels, revokes) VALUES (%s, %s, 'measured', now(), '', '', '', '{}', '[]', '[]')",
-                [event_id, new_id()],
-            )
-
-def number():
-    while numbering.number().is_due:
-        pass
-
-for what in json.loads(sys.argv[1]):
-    if what == "tables":
-        call_command("migrate", "events", verbosity=0)
-    elif what == "number":
-        number()
-    else:
-        commit(what)
-print(json.dumps(list(Entry.objects.order_by("seq").values_list("seq", "event_id"))))
-"""
-
 
 class Forgetful(Postgres):
     """Writes what no commit waits for so late that a kill comes first."""
@@ -58,7 +26,7 @@ class Forgetful(Postgres):
 
     def do(self, *what: object) -> Log:
         """In a process of its own, in turn: "tables", "number", or commit events with these ids. Returns the log."""
-        run = [sys.executable, "-c", _IN_A_PROCESS, json.dumps(what)]
+        run = [sys.executable, "-m", "tests.faults.numbering_apart", json.dumps(what)]
         environ = os.environ | {"DATABASE_URL": self.url, "DJANGO_SETTINGS_MODULE": "neostack.settings"}
         done = subprocess.run(run, cwd=BASE_DIR, env=environ, check=True, stdout=subprocess.PIPE, text=True)
         return [(seq, event_id) for seq, event_id in json.loads(done.stdout)]
